@@ -1,0 +1,3 @@
+//! PostgreSQL: backup, restore, verification, and dumps that others made.
+
+pub mod facts;

@@ -1,0 +1,11 @@
+//! Davit lowers the lifeboat: it backs up PostgreSQL, restores it, and proves the restore.
+
+pub mod backup;
+pub mod clock;
+pub mod error;
+pub mod id;
+pub mod repository;
+pub mod retry;
+pub mod rowsum;
+pub mod secret;
+pub mod store;
