@@ -4,6 +4,7 @@ pub mod backup;
 pub mod clock;
 pub mod error;
 pub mod id;
+pub mod journal;
 pub mod repository;
 pub mod retry;
 pub mod rowsum;
