@@ -40,7 +40,7 @@ impl Policy {
         attempts: 8,
         first_pause: Duration::from_millis(100),
         longest_pause: Duration::from_secs(10),
-        deadline: Duration::from_secs(120),
+        deadline: Duration::from_mins(2),
     };
 
     /// Exactly one attempt.

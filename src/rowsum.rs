@@ -64,7 +64,9 @@ mod tests {
 
     fn sum_of(lines: &[&str]) -> RowSum {
         let mut sum = RowSum::default();
-        lines.iter().for_each(|line| sum.add_row(line.as_bytes()));
+        for line in lines {
+            sum.add_row(line.as_bytes());
+        }
         sum
     }
 
