@@ -4,6 +4,18 @@
 //! read. What a store can do is a *feature* that is probed, never guessed from its name. One behaviour suite
 //! (`tests/store_contract.rs`) runs over every implementation here and over real servers.
 
+mod body;
+mod explain;
+pub mod local;
+pub mod memory;
+mod probe;
+mod url;
+
+pub use explain::StoreContext;
+pub use local::LocalStore;
+pub use memory::MemoryStore;
+pub use url::{OpenOptions, S3Options, open};
+
 use crate::id::Sha256;
 use crate::retry::{Retry, Retryable};
 use async_trait::async_trait;
@@ -88,6 +100,8 @@ pub struct Meta {
     pub modified: Timestamp,
     /// Its lock, where the store has locks and says so.
     pub lock: Option<Lock>,
+    /// The SHA-256 the store checked when it was put, where the store keeps it.
+    pub sha256: Option<Sha256>,
 }
 
 /// An object in memory.
@@ -179,6 +193,7 @@ pub struct Stored {
 
 /// What a store was seen to do (or not), found out by trying.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a finding of its own")]
 pub struct Features {
     /// `put_new` refuses an existing name.
     pub put_if_absent: bool,
@@ -276,10 +291,10 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Where this is, for messages: `s3://bucket/prefix` or a directory.
     fn describe(&self) -> String;
 
-    /// Puts an object whose name is not taken. One attempt: see [`settled`] for the retried form.
+    /// Puts an object whose name is not taken. One attempt: [`open`] gives the retried form.
     async fn put_new(&self, key: &ObjectKey, put: Put) -> Result<Stored, StoreError>;
 
-    /// Replaces an object that is still the one whose tag is `expected`.
+    /// Replaces an object that is still the one whose tag is `expected`; `Changed` if it is another or gone.
     async fn put_if_match(&self, key: &ObjectKey, put: Put, expected: &ETag) -> Result<Stored, StoreError>;
 
     /// Reads a whole object: the current version, or the one named.
@@ -292,12 +307,18 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn head(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Meta, StoreError>;
 
     /// All current objects whose name begins with `prefix` (a plain text prefix), in name order.
-    fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<Entry, StoreError>>;
+    fn list<'a>(&'a self, prefix: &str) -> BoxStream<'a, Result<Entry, StoreError>> {
+        self.list_after(prefix, None)
+    }
+
+    /// The same, from behind the name `after` on; how a listing goes on where it broke off.
+    fn list_after<'a>(&'a self, prefix: &str, after: Option<&ObjectKey>) -> BoxStream<'a, Result<Entry, StoreError>>;
 
     /// The first level of names below `prefix` (which ends in `/`), without the prefix and the trailing `/`.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
-    /// All versions of the objects whose name begins with `prefix`; `Unsupported` where there are none.
+    /// All versions of the objects whose name begins with `prefix`, by name and newest first; `Unsupported` where
+    /// there are none.
     async fn versions(&self, prefix: &str) -> Result<Vec<VersionEntry>, StoreError>;
 
     /// Deletes an object (in a versioned store this only hides it). Deleting what is not there is no error.
@@ -306,7 +327,8 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// Deletes one version for good; `Locked` if a lock forbids it.
     async fn delete_version(&self, key: &ObjectKey, version: &VersionId) -> Result<(), StoreError>;
 
-    /// Extends (never shortens) the lock of a version, the current one by default.
+    /// Extends (never shortens) the lock of a version, the current one by default. A lock that is long enough
+    /// already is left alone.
     async fn extend_lock(&self, key: &ObjectKey, version: Option<&VersionId>, lock: Lock) -> Result<(), StoreError>;
 
     /// The store's own idea of the time, as its last answer told it; `None` if it does not say.

@@ -1,0 +1,72 @@
+//! Bodies that are what was announced: their length on the way out, their hash on the way in.
+
+use super::{ObjectKey, StoreError};
+use crate::id::Sha256;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf};
+
+/// Passes bytes on and turns an early end into an error, so that a cut connection never reads as a short object.
+pub(super) struct ExactBody<R> {
+    inner: R,
+    missing: u64,
+}
+
+impl<R> ExactBody<R> {
+    /// A body of `inner` that must give exactly `length` bytes.
+    pub(super) fn new(inner: R, length: u64) -> Self {
+        Self { inner, missing: length }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for ExactBody<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if buf.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
+        let came = (buf.filled().len() - before) as u64;
+        let error = |text: String| Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
+        match self.missing.checked_sub(came) {
+            None => error("the body is longer than announced".to_owned()),
+            Some(missing) if came == 0 && missing > 0 => error(format!("the body ended {missing} bytes early")),
+            Some(missing) => {
+                self.missing = missing;
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+/// Refuses bytes that do not have the hash that goes with them, as an S3 server does.
+pub(super) fn check_sha256(key: &ObjectKey, body: &[u8], announced: &Sha256) -> Result<(), StoreError> {
+    if Sha256::of(body) == *announced {
+        return Ok(());
+    }
+    Err(StoreError::Damaged {
+        target: key.to_string(),
+        detail: "they do not have the SHA-256 that goes with them".to_owned(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncReadExt;
+
+    async fn read(body: &[u8], announced: u64) -> io::Result<Vec<u8>> {
+        let mut all = Vec::new();
+        ExactBody::new(body, announced).read_to_end(&mut all).await?;
+        Ok(all)
+    }
+
+    #[tokio::test]
+    async fn only_a_body_of_the_announced_length_ends_well() {
+        assert_eq!(read(b"four", 4).await.unwrap(), b"four");
+        assert_eq!(read(b"", 0).await.unwrap(), b"");
+        assert_eq!(read(b"fou", 4).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(read(b"fours", 4).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+}

@@ -1,0 +1,66 @@
+//! From the name of a repository to its store.
+
+use super::{LocalStore, SharedStore, StoreContext};
+use crate::clock::SharedClock;
+use crate::error::{Error, Result};
+use crate::retry::Policy;
+use crate::secret::Secret;
+use std::path::Path;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// How to open a store.
+#[derive(Debug, Clone)]
+pub struct OpenOptions {
+    /// How long and how often each call is tried.
+    pub retry: Policy,
+    /// No more than this is sent and received together.
+    pub limit_bytes_per_second: Option<u64>,
+    /// Make the directory if there is none; a bucket is never made.
+    pub create: bool,
+    /// What ends the waiting between attempts.
+    pub cancel: CancellationToken,
+    /// What is set for S3 here and not by the AWS environment or profile.
+    pub s3: S3Options,
+}
+
+impl Default for OpenOptions {
+    fn default() -> Self {
+        Self {
+            retry: Policy::STORE,
+            limit_bytes_per_second: None,
+            create: false,
+            cancel: CancellationToken::new(),
+            s3: S3Options::default(),
+        }
+    }
+}
+
+/// Settings for S3; what is left out comes from the standard AWS variables and profiles.
+#[derive(Debug, Clone, Default)]
+pub struct S3Options {
+    /// The server's address, for anything but AWS.
+    pub endpoint: Option<String>,
+    /// The bucket's region.
+    pub region: Option<String>,
+    /// The profile to take from the AWS files.
+    pub profile: Option<String>,
+    /// Access key id and secret key.
+    pub keys: Option<(String, Secret)>,
+}
+
+/// Opens `s3://bucket/prefix`, `file:///path` or a path.
+pub async fn open(url: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
+    let doing = || format!("opening the repository {url}");
+    match url.split_once("://") {
+        None => open_directory(url, options, clock).await,
+        Some(("file", path)) if path.starts_with('/') => open_directory(path, options, clock).await,
+        Some((scheme, _)) => Err(Error::input(format!("{}: unknown scheme {scheme:?}", doing()))
+            .hint("a repository is s3://bucket/prefix or a directory")),
+    }
+}
+
+async fn open_directory(path: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
+    let store = LocalStore::open(Path::new(path), options.create, clock).await;
+    Ok(Arc::new(store.doing(|| format!("opening the repository {path}"))?))
+}

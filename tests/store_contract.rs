@@ -1,0 +1,77 @@
+//! One set of behaviours over every store: memory, directory, decorators, an S3 server in this process, and a
+//! real one.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]
+#![expect(unreachable_pub, reason = "the behaviours are called from this file only")]
+
+mod store_support;
+
+use davit::clock::SystemClock;
+use davit::store::{LocalStore, MemoryStore};
+use std::future::{Ready, ready};
+use std::sync::Arc;
+use store_support::World;
+
+/// One test per behaviour for the store that `$world` makes.
+macro_rules! contract {
+    ($store:ident, $world:expr $(, #[$mark:meta])?) => {
+        mod $store {
+            use super::*;
+            contract!(@each $world $(, #[$mark])?;
+                basics::what_was_put_is_what_is_read,
+                basics::an_object_of_16_mib_and_an_empty_one_come_back_whole,
+                basics::every_letter_a_key_may_have_works,
+                basics::a_taken_name_is_refused_and_keeps_its_bytes,
+                basics::of_many_writers_of_one_name_exactly_one_wins,
+                basics::an_object_is_replaced_only_if_it_is_the_one_that_was_read,
+                basics::of_many_replacers_of_one_object_exactly_one_wins_each_round,
+                basics::what_is_not_there_is_not_found_and_deleting_it_is_no_error,
+                basics::a_deleted_name_can_be_put_again,
+                basics::bytes_that_do_not_have_their_hash_are_refused,
+                basics::the_probe_finds_what_it_can_do_and_leaves_nothing,
+                listing::a_listing_is_in_name_order_and_by_text_prefix,
+                listing::a_listing_goes_on_behind_any_name,
+                listing::a_listing_of_several_pages_has_every_object_once_with_its_size,
+                listing::folders_are_the_first_level_below_a_prefix,
+                listing::a_listing_cannot_leave_the_store,
+                versions::old_versions_stay_readable_until_each_is_deleted,
+                versions::a_name_behind_a_delete_marker_is_free,
+                versions::a_version_that_is_gone_is_not_found,
+                versions::a_locked_version_cannot_be_deleted_and_says_until_when,
+                versions::a_lock_is_extended_and_never_shortened,
+                versions::what_is_replaced_or_hidden_by_others_keeps_its_locked_version,
+            );
+        }
+    };
+    (@each $world:expr; $($group:ident::$behaviour:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        async fn $behaviour() {
+            store_support::$group::$behaviour($world.await).await;
+        })*
+    };
+    (@each $world:expr, #[$mark:meta]; $($group:ident::$behaviour:ident,)*) => {
+        $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        #[$mark]
+        async fn $behaviour() {
+            store_support::$group::$behaviour($world.await).await;
+        })*
+    };
+}
+
+fn memory() -> Ready<World> {
+    ready(World::new(MemoryStore::new(SystemClock::shared()), false, ()))
+}
+
+fn memory_with_versions() -> Ready<World> {
+    ready(World::new(MemoryStore::versioned(SystemClock::shared()), true, ()))
+}
+
+async fn directory() -> World {
+    let directory = tempfile::tempdir().unwrap();
+    let store = LocalStore::open(directory.path(), false, SystemClock::shared()).await.unwrap();
+    World::new(Arc::new(store), false, directory)
+}
+
+contract!(in_memory, memory());
+contract!(in_memory_with_versions, memory_with_versions());
+contract!(in_a_directory, directory());
