@@ -5,6 +5,7 @@ pub mod clock;
 pub mod error;
 pub mod id;
 pub mod journal;
+pub mod postgres;
 pub mod repository;
 pub mod retry;
 pub mod rowsum;

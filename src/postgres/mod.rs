@@ -1,0 +1,3 @@
+//! One PostgreSQL server, and what its tools print.
+
+pub mod script;
