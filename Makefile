@@ -1,0 +1,51 @@
+# Davit. `make demo` shows the main job in a minute; `make test` runs everything. `make help` lists the rest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo build test quick live lint doc bench soak clean
+
+# One feature set and one profile for building, testing and the demo: nothing is compiled twice.
+CARGO := cargo
+STAGE := tests/stage.sh
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+build: ## compile everything once
+	@$(STAGE) "build" $(CARGO) build --all-targets --locked
+
+demo: ## install what is missing, build, then back up, break, restore, verify and report on a throw-away server
+	@$(STAGE) "install what the demo needs" tests/servers/install.sh demo
+	@$(STAGE) "build" $(CARGO) build --bin davit --locked
+	@$(STAGE) "demo" $${CARGO_TARGET_DIR:-target}/debug/davit demo
+
+test: ## install what is missing, then lint, quick tests and live tests against real servers
+	@tests/stage.sh --begin
+	@$(STAGE) "install test servers" tests/servers/install.sh test
+	@$(STAGE) "build" $(CARGO) build --all-targets --locked
+	@$(MAKE) --no-print-directory lint
+	@$(STAGE) "tests, live ones included" tests/servers/run.sh
+	@tests/stage.sh --summary
+
+quick: ## only what needs nothing installed
+	@$(STAGE) "quick tests" $(CARGO) test --locked --no-fail-fast
+
+lint: ## formatting, lints, documentation, licences of dependencies
+	@$(STAGE) "format" $(CARGO) fmt --check
+	@$(STAGE) "clippy" $(CARGO) clippy --all-targets --locked --quiet -- -D warnings
+	@$(STAGE) "documentation" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked --quiet
+	@if command -v cargo-deny >/dev/null; then $(STAGE) "dependencies" cargo deny --offline check bans licenses sources; \
+	else echo "== dependencies: skipped, cargo-deny is not installed (cargo install cargo-deny)"; fi
+
+bench: ## micro-benchmarks, then Davit beside its peers on the same machine in the same run
+	@$(STAGE) "install the peers" tests/servers/install.sh bench
+	@$(STAGE) "micro-benchmarks" $(CARGO) bench --locked
+	@$(STAGE) "peers" benches/peers/run.sh
+
+soak: ## the long ones: 1,000 seeds of false success, 10,000 simulated histories
+	@$(STAGE) "install test servers" tests/servers/install.sh test
+	@$(STAGE) "soak" env DAVIT_SOAK=1 tests/servers/run.sh
+
+clean: ## remove what was built (not the cache of test servers)
+	@$(CARGO) clean

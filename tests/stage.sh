@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Runs one named stage of the Makefile and says how long it took; `--summary` lists them all.
+set -uo pipefail
+
+ledger=${CARGO_TARGET_DIR:-target}/stages
+mkdir -p "$(dirname "$ledger")"
+
+case $1 in
+  --begin) : >"$ledger"; exit 0 ;;
+  --summary)
+    printf '\n== stages\n'
+    [ ! -s "$ledger" ] || awk -F '\t' '{printf "   %6d s  %s\n", $1, $2; sum += $1} END {printf "   %6d s  in all\n", sum}' "$ledger"
+    exit 0
+    ;;
+esac
+
+name=$1
+shift
+printf '== %s\n' "$name"
+start=$SECONDS
+"$@"
+code=$?
+printf '%d\t%s\n' "$((SECONDS - start))" "$name" >>"$ledger"
+if [ "$code" -eq 0 ]; then
+  printf '== %s: done in %d s\n' "$name" "$((SECONDS - start))"
+else
+  printf '== %s: FAILED after %d s (exit %d)\n' "$name" "$((SECONDS - start))" "$code" >&2
+fi
+exit "$code"
