@@ -7,6 +7,7 @@ pub mod id;
 pub mod journal;
 pub mod postgres;
 pub mod repository;
+pub mod retention;
 pub mod retry;
 pub mod rowsum;
 pub mod secret;
