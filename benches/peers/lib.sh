@@ -1,0 +1,89 @@
+# What every peer measurement needs: servers, a stopwatch, a table. Sourced by run.sh.
+
+work=$(mktemp -d "${TMPDIR:-/tmp}/davit-peers-XXXXXX")
+pg_bin=/usr/lib/postgresql/15/bin
+results=$work/results
+pg_pid=""
+s3_pid=""
+
+finish() {
+  [ -z "$s3_pid" ] || kill "$s3_pid" 2>/dev/null || true
+  [ -z "$pg_pid" ] || { kill -INT "$pg_pid" 2>/dev/null || true; wait "$pg_pid" 2>/dev/null || true; }
+  rm -rf "$work"
+}
+trap finish EXIT
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+
+build_davit() {
+  (cd "$here/../.." && cargo build --release --bin davit --locked --quiet)
+  davit=${CARGO_TARGET_DIR:-$here/../../target}/release/davit
+}
+
+start_servers() {
+  local as=() cache
+  [ "$(id -u)" -ne 0 ] || as=(setpriv --reuid=postgres --regid=postgres --init-groups)
+  chmod 711 "$work"
+  mkdir "$work/pg"
+  [ "$(id -u)" -ne 0 ] || chown postgres "$work/pg"
+  pg_port=$(free_port)
+  "${as[@]}" "$pg_bin/initdb" -D "$work/pg/data" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust --no-sync >/dev/null
+  (cd "$work/pg" && exec "${as[@]}" "$pg_bin/postgres" -D "$work/pg/data" -c port="$pg_port" -c listen_addresses=127.0.0.1 \
+    -c unix_socket_directories="$work/pg" -c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=30min \
+    -c max_connections=60) >"$work/pg.log" 2>&1 &
+  pg_pid=$!
+  until "$pg_bin/pg_isready" -q -h 127.0.0.1 -p "$pg_port"; do
+    kill -0 "$pg_pid" || { cat "$work/pg.log" >&2; exit 1; }
+    sleep 0.1
+  done
+  export PGHOST=127.0.0.1 PGPORT=$pg_port PGUSER=postgres
+
+  cache=$("$here/../../tests/servers/cache.sh")
+  export AWS_ACCESS_KEY_ID=bench AWS_SECRET_ACCESS_KEY=bench-secret AWS_REGION=us-east-1 AWS_EC2_METADATA_DISABLED=true
+  local s3_port
+  s3_port=$(free_port)
+  export AWS_ENDPOINT_URL_S3=http://127.0.0.1:$s3_port
+  mkdir -p "$work/s3/data/bench" "$work/s3/versions"
+  ROOT_ACCESS_KEY=bench ROOT_SECRET_KEY=bench-secret "$cache"/versitygw-*/versitygw --port "127.0.0.1:$s3_port" \
+    --quiet posix "$work/s3/data" >"$work/s3.log" 2>&1 &
+  s3_pid=$!
+  until (exec 3<>"/dev/tcp/127.0.0.1/$s3_port") 2>/dev/null; do sleep 0.1; done
+}
+
+sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+
+# A fresh repository in the bucket, with its keys; sets $repository and $keys.
+fresh_repository() {
+  repository=s3://bench/$1
+  keys=$work/keys-$1
+  rm -rf "$work/s3/data/bench/$1" "$keys"
+  DAVIT_REPOSITORY=$repository DAVIT_KEYS=$keys "$davit" init >/dev/null 2>"$work/init.log" || { cat "$work/init.log" >&2; exit 1; }
+  export DAVIT_REPOSITORY=$repository DAVIT_KEYS=$keys
+}
+
+# once LABEL COMMAND…: runs it and notes wall seconds, CPU seconds and peak kilobytes of its largest process.
+once() {
+  local label=$1
+  shift
+  if ! /usr/bin/time -f '%e %U %S %M' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
+    printf 'FAILED %s: %s\n' "$label" "$*" >&2
+    tail -n 5 "$work/err" >&2
+    exit 1
+  fi
+  printf '%s %s\n' "$label" "$(tail -n 1 "$work/time")" >>"$results"
+}
+
+median() { awk -v label="$1" -v column="$2" '$1 == label {print $column}' "$results" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
+
+# table BASE LABEL…: medians, and each against BASE.
+table() {
+  local base=$1 label base_seconds
+  base_seconds=$(median "$base" 2)
+  printf '%-34s %10s %10s %12s %10s\n' contender seconds 'CPU s' 'peak MiB' "of $base"
+  for label in "$@"; do
+    awk -v l="$label" -v s="$(median "$label" 2)" -v u="$(median "$label" 3)" -v k="$(median "$label" 4)" -v b="$base_seconds" \
+      -v m="$(median "$label" 5)" 'BEGIN {printf "%-34s %10.1f %10.1f %12.0f %9.2fx\n", l, s, u + k, m / 1024, s / b}'
+  done
+}
+
+bytes_of() { du -sb "$1" | cut -f1; }
