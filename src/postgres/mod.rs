@@ -1,3 +1,16 @@
-//! One PostgreSQL server, and what its tools print.
+//! The edge to PostgreSQL: finding and reaching a server, reading its catalogue, running its client tools, and
+//! making a throw-away one. It knows nothing of repositories or backups; the verbs put these together.
 
+mod account;
+mod connect;
+pub mod conninfo;
+pub mod fault;
+pub mod quote;
 pub mod script;
+pub mod session;
+mod tls;
+
+pub use connect::connect;
+pub use conninfo::{ConnInfo, PgEnvironment};
+pub use fault::{Fault, classify, explain};
+pub use session::Session;
