@@ -6,6 +6,8 @@
 
 mod body;
 mod explain;
+#[cfg(test)]
+pub(crate) mod gated;
 pub mod local;
 pub mod memory;
 mod probe;
