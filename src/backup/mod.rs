@@ -1,3 +1,4 @@
 //! PostgreSQL: backup, restore, verification, and dumps that others made.
 
 pub mod facts;
+pub mod target;
