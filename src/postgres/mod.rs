@@ -2,6 +2,7 @@
 //! making a throw-away one. It knows nothing of repositories or backups; the verbs put these together.
 
 mod account;
+pub mod catalog;
 mod connect;
 pub mod conninfo;
 pub mod fault;

@@ -66,7 +66,7 @@ pub async fn prepare_data_session(session: &Session) -> Result<BTreeMap<String, 
     session
         .rows(
             doing,
-            "SELECT pg_catalog.set_config(name, value, false) FROM pg_catalog.unnest($1::text[], $2::text[]) AS s(name, value)",
+            "SELECT pg_catalog.set_config(name, value, false) FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS s(name, value)",
             &[&names, &values],
         )
         .await?;

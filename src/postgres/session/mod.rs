@@ -225,6 +225,13 @@ impl Session {
         drop(task);
     }
 
+    /// Empties the search path, so that types and functions in definitions come out qualified. It stays empty for this
+    /// session (`RESET search_path` brings the old one back); never called through a pooler, which would keep it.
+    pub(super) async fn empty_search_path(&self) -> Result<()> {
+        self.rows("emptying the search path", "SELECT pg_catalog.set_config('search_path', '', false)", &[]).await?;
+        Ok(())
+    }
+
     /// Runs statements that return nothing.
     pub async fn execute(&self, doing: &str, sql: &str) -> Result<()> {
         self.client.batch_execute(sql).await.map_err(|error| self.explain(&error, doing))
