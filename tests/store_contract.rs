@@ -5,12 +5,15 @@
 #![expect(unreachable_pub, reason = "the behaviours are called from this file only")]
 
 mod store_support;
+mod support;
 
 use davit::clock::SystemClock;
-use davit::store::{LocalStore, MemoryStore};
+use davit::secret::Secret;
+use davit::store::{LocalStore, MemoryStore, S3Options, S3Store};
 use std::future::{Ready, ready};
 use std::sync::Arc;
 use store_support::World;
+use support::s3::S3;
 
 /// One test per behaviour for the store that `$world` makes.
 macro_rules! contract {
@@ -72,6 +75,26 @@ async fn directory() -> World {
     World::new(Arc::new(store), false, directory)
 }
 
+async fn versitygw(versioned: bool) -> World {
+    let server = tokio::task::spawn_blocking(S3::start).await.unwrap();
+    if versioned {
+        server.locking_bucket("davit-test").await;
+    } else {
+        server.plain_bucket("davit-test").await;
+    }
+    let keys = (support::s3::ACCESS_KEY.to_owned(), Secret::new(support::s3::SECRET_KEY));
+    let options = S3Options {
+        endpoint: Some(server.endpoint()),
+        region: Some(support::s3::REGION.to_owned()),
+        profile: None,
+        keys: Some(keys),
+    };
+    let store = S3Store::open("davit-test", "some/prefix", &options, SystemClock::shared()).await.unwrap();
+    World::new(Arc::new(store), versioned, server).with_showing_markers()
+}
+
 contract!(in_memory, memory());
 contract!(in_memory_with_versions, memory_with_versions());
 contract!(in_a_directory, directory());
+contract!(in_a_real_bucket, versitygw(false), #[ignore = "needs an S3 server: make test"]);
+contract!(in_a_real_bucket_with_versions, versitygw(true), #[ignore = "needs an S3 server: make test"]);

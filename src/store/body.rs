@@ -2,10 +2,13 @@
 
 use super::{ObjectKey, StoreError};
 use crate::id::Sha256;
+use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 use tokio::io::{AsyncRead, ReadBuf};
+use tokio::time::Sleep;
 
 /// Passes bytes on and turns an early end into an error, so that a cut connection never reads as a short object.
 pub(super) struct ExactBody<R> {
@@ -37,6 +40,34 @@ impl<R: AsyncRead + Unpin> AsyncRead for ExactBody<R> {
                 Poll::Ready(Ok(()))
             }
         }
+    }
+}
+
+/// Gives up a body of which no byte comes for too long. Time in which nobody asks for a byte does not count.
+pub(super) struct Patient<R> {
+    inner: R,
+    patience: Duration,
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl<R> Patient<R> {
+    /// A body of `inner` that may keep its reader waiting for `patience`.
+    pub(super) fn new(inner: R, patience: Duration) -> Self {
+        Self { inner, patience, waiting: None }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Patient<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(outcome) = Pin::new(&mut self.inner).poll_read(cx, buf) {
+            self.waiting = None;
+            return Poll::Ready(outcome);
+        }
+        let patience = self.patience;
+        let waiting = self.waiting.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        std::task::ready!(waiting.as_mut().poll(cx));
+        let text = format!("no byte came for {} s", patience.as_secs());
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, text)))
     }
 }
 

@@ -85,8 +85,8 @@ impl Store for GatedStore {
         self.pass("get", key.as_str(), false, self.store.get(key, version)).await
     }
 
-    async fn read(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Reading, StoreError> {
-        self.pass("read", key.as_str(), false, self.store.read(key, version)).await
+    async fn read_from(&self, key: &ObjectKey, version: Option<&VersionId>, from: u64) -> Result<Reading, StoreError> {
+        self.pass("read", key.as_str(), false, self.store.read_from(key, version, from)).await
     }
 
     async fn head(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Meta, StoreError> {

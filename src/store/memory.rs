@@ -197,9 +197,10 @@ impl Store for MemoryStore {
         Ok(Object { meta: self.meta(version, &body), body })
     }
 
-    async fn read(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Reading, StoreError> {
-        let Object { meta, body } = self.get(key, version).await?;
-        let body = Box::pin(ExactBody::new(std::io::Cursor::new(body), meta.size));
+    async fn read_from(&self, key: &ObjectKey, version: Option<&VersionId>, from: u64) -> Result<Reading, StoreError> {
+        let Object { meta, mut body } = self.get(key, version).await?;
+        let rest = body.split_off(usize::try_from(from).unwrap_or(usize::MAX).min(body.len()));
+        let body = Box::pin(ExactBody::new(std::io::Cursor::new(rest), meta.size.saturating_sub(from)));
         Ok(Reading { meta, body })
     }
 

@@ -11,11 +11,13 @@ pub(crate) mod gated;
 pub mod local;
 pub mod memory;
 mod probe;
+pub mod s3;
 mod url;
 
 pub use explain::StoreContext;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use s3::S3Store;
 pub use url::{OpenOptions, S3Options, open};
 
 use crate::id::Sha256;
@@ -270,7 +272,21 @@ pub enum StoreError {
     /// No such name can exist.
     #[error("{0:?} is not a name an object can have")]
     BadKey(String),
-    /// Settings or environment are wrong (region, credentials, clock); the text says which, a hint may follow it.
+    /// The credentials are missing, wrong or have run out.
+    #[error("the credentials do not work: {0}")]
+    Credentials(String),
+    /// The bucket is in another region than the one that was asked.
+    #[error("{target} is in {}", .region.as_deref().map_or_else(|| "another region".to_owned(), |name| format!("the region {name}")))]
+    WrongRegion {
+        /// Which bucket.
+        target: String,
+        /// Its region, if the store tells.
+        region: Option<String>,
+    },
+    /// This machine's clock is too far from the store's.
+    #[error("the clock of this machine is wrong: {0}")]
+    ClockSkew(String),
+    /// Other settings or the environment are wrong; the text says which.
     #[error("{0}")]
     Misconfigured(String),
     /// Anything else; trying again does not help.
@@ -303,7 +319,12 @@ pub trait Store: Send + Sync + fmt::Debug {
     async fn get(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Object, StoreError>;
 
     /// Reads an object as a stream.
-    async fn read(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Reading, StoreError>;
+    async fn read(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Reading, StoreError> {
+        self.read_from(key, version, 0).await
+    }
+
+    /// The same from byte `from` on, which is less than the object's size; how a read goes on where it broke off.
+    async fn read_from(&self, key: &ObjectKey, version: Option<&VersionId>, from: u64) -> Result<Reading, StoreError>;
 
     /// What the store says about an object; `NotFound` if it has none.
     async fn head(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Meta, StoreError>;

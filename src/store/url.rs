@@ -1,6 +1,6 @@
 //! From the name of a repository to its store.
 
-use super::{LocalStore, SharedStore, StoreContext};
+use super::{LocalStore, ObjectKey, S3Store, SharedStore, StoreContext};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::retry::Policy;
@@ -55,9 +55,21 @@ pub async fn open(url: &str, options: &OpenOptions, clock: SharedClock) -> Resul
     match url.split_once("://") {
         None => open_directory(url, options, clock).await,
         Some(("file", path)) if path.starts_with('/') => open_directory(path, options, clock).await,
+        Some(("s3", place)) => open_bucket(url, place, options, clock).await,
         Some((scheme, _)) => Err(Error::input(format!("{}: unknown scheme {scheme:?}", doing()))
             .hint("a repository is s3://bucket/prefix or a directory")),
     }
+}
+
+async fn open_bucket(url: &str, place: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
+    let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
+    let prefix = prefix.trim_matches('/');
+    if bucket.is_empty() || !(prefix.is_empty() || ObjectKey::new(prefix).is_ok()) {
+        return Err(Error::input(format!("opening the repository {url}: not a bucket and a prefix"))
+            .hint("write s3://bucket/prefix; a prefix is letters, digits and ._-=+% with / between them"));
+    }
+    let store = S3Store::open(bucket, prefix, &options.s3, clock).await;
+    Ok(Arc::new(store.doing(|| format!("opening the repository {url}"))?))
 }
 
 async fn open_directory(path: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {

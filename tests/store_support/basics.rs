@@ -93,8 +93,10 @@ pub async fn an_object_is_replaced_only_if_it_is_the_one_that_was_read(world: Wo
     let absent = store.put_if_match(&key("leases/none"), text("x"), &first).await;
     assert!(matches!(absent, Err(StoreError::Changed(_))), "{absent:?}");
     store.delete(&a).await.unwrap();
-    let gone = store.put_if_match(&a, text("x"), &second).await;
-    assert!(matches!(gone, Err(StoreError::Changed(_))), "{gone:?}");
+    if !world.markers_show {
+        let gone = store.put_if_match(&a, text("x"), &second).await;
+        assert!(matches!(gone, Err(StoreError::Changed(_))), "{gone:?}");
+    }
 }
 
 pub async fn of_many_replacers_of_one_object_exactly_one_wins_each_round(world: World) {
@@ -141,7 +143,7 @@ pub async fn a_deleted_name_can_be_put_again(world: World) {
     store.delete(&a).await.unwrap();
     assert!(matches!(store.get(&a, None).await, Err(StoreError::NotFound(_))));
     assert_eq!(store.list("").count().await, 0);
-    assert_eq!(store.folders("").await.unwrap(), Vec::<String>::new());
+    assert_eq!(store.folders("").await.unwrap().len(), usize::from(world.markers_show));
     store.put_new(&a, text("two")).await.unwrap();
     assert_eq!(&store.get(&a, None).await.unwrap().body[..], b"two");
 }

@@ -15,6 +15,9 @@ pub struct World {
     pub store: SharedStore,
     /// Whether it keeps versions and locks them.
     pub versioned: bool,
+    /// Whether a delete marker shows where S3 hides it: versitygw compares `If-Match` with the version behind the
+    /// marker, and lists a folder in which there are only markers. Nothing in Davit rests on either.
+    pub markers_show: bool,
     /// Dropped last: a directory or a server.
     _alive: Box<dyn Any + Send>,
 }
@@ -22,7 +25,12 @@ pub struct World {
 impl World {
     /// A world around a store.
     pub fn new(store: SharedStore, versioned: bool, alive: impl Any + Send) -> Self {
-        Self { store, versioned, _alive: Box::new(alive) }
+        Self { store, versioned, markers_show: false, _alive: Box::new(alive) }
+    }
+
+    /// The same, on a server whose delete markers show.
+    pub fn with_showing_markers(self) -> Self {
+        Self { markers_show: self.versioned, ..self }
     }
 }
 

@@ -54,6 +54,8 @@ pub async fn a_name_behind_a_delete_marker_is_free(world: World) {
     store.delete(&a).await.unwrap();
     store.put_new(&a, text("two")).await.unwrap();
     assert_eq!(&store.get(&a, None).await.unwrap().body[..], b"two");
+    let taken = store.put_new(&a, text("three")).await;
+    assert!(matches!(taken, Err(StoreError::AlreadyExists(_))), "{taken:?}");
     if world.versioned {
         assert_eq!(store.versions("a").await.unwrap().len(), 3);
     }

@@ -8,7 +8,7 @@ use crate::retry::Policy;
 use jiff::Timestamp;
 use rand::RngExt;
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, Permissions, TryLockError};
-use std::io::{self, ErrorKind, Read, Seek, Write};
+use std::io::{self, ErrorKind, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -166,6 +166,15 @@ impl Files {
         let modified = facts.modified().ok().and_then(|time| Timestamp::try_from(time).ok());
         let modified = modified.unwrap_or(Timestamp::UNIX_EPOCH);
         Ok((Meta { size: facts.len(), etag, version: None, modified, lock: None, sha256: None }, file))
+    }
+
+    /// Opens an object at one of its bytes.
+    pub(super) fn open_at(&self, key: &ObjectKey, from: u64) -> Result<(Meta, File), StoreError> {
+        let (meta, mut file) = self.open_object(key)?;
+        match file.seek(SeekFrom::Start(from)) {
+            Ok(_) => Ok((meta, file)),
+            Err(error) => Err(failure("read", Path::new(key.as_str()), &error)),
+        }
     }
 
     /// Reads a whole object.

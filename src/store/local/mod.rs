@@ -101,10 +101,10 @@ impl Store for LocalStore {
         Ok(Object { meta, body: body.into() })
     }
 
-    async fn read(&self, key: &ObjectKey, version: Option<&VersionId>) -> Result<Reading, StoreError> {
+    async fn read_from(&self, key: &ObjectKey, version: Option<&VersionId>, from: u64) -> Result<Reading, StoreError> {
         no_versions(version)?;
-        let (meta, file) = self.run(key, Files::open_object).await?;
-        let body = Box::pin(ExactBody::new(tokio::fs::File::from_std(file), meta.size));
+        let (meta, file) = self.run(key, move |files, key| files.open_at(key, from)).await?;
+        let body = Box::pin(ExactBody::new(tokio::fs::File::from_std(file), meta.size.saturating_sub(from)));
         Ok(Reading { meta, body })
     }
 
