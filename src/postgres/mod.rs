@@ -10,6 +10,7 @@ pub mod quote;
 pub mod script;
 pub mod session;
 mod tls;
+pub mod tools;
 
 pub use connect::connect;
 pub use conninfo::{ConnInfo, PgEnvironment};

@@ -264,6 +264,8 @@ impl ConnInfo {
         if let Some(password) = self.hosts.iter().find_map(|host| host.password.as_ref()) {
             set("PGPASSWORD", password.reveal().to_owned());
         }
+        // What the password file had to say was read already; it must not be asked again with other rules.
+        set("PGPASSFILE", "/nonexistent/pgpass".into());
         set("PGSSLMODE", self.tls.mode.name().to_owned());
         match &self.tls.roots {
             Roots::None => {}
