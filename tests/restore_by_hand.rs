@@ -1,0 +1,99 @@
+//! Nobody needs Davit to get their data back: the commands of `docs/restore-by-hand.md`, run as they stand.
+
+mod support;
+
+use std::path::Path;
+use std::process::Command;
+use support::postgres::PgServer;
+
+/// The `sh` blocks of the page, in order, as one script.
+fn commands_of_the_page() -> String {
+    let page = include_str!("../docs/restore-by-hand.md");
+    let mut script = String::from("set -euo pipefail\n");
+    let mut inside = false;
+    for line in page.lines() {
+        match line {
+            "```sh" => inside = true,
+            "```" => inside = false,
+            _ if inside => {
+                script.push_str(line);
+                script.push('\n');
+            }
+            _ => {}
+        }
+    }
+    script
+}
+
+fn davit(directory: &Path, arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_davit"))
+        .args(arguments)
+        .current_dir(directory)
+        .env("DAVIT_REPOSITORY", directory.join("repository"))
+        .env("DAVIT_KEYS", directory.join("keys"))
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "davit {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+const SHOP: &str = r#"
+    CREATE ROLE shopkeeper;
+    CREATE SCHEMA "Odd ""schema""";
+    CREATE TABLE "Odd ""schema"""."a table" (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, "Select" text, n numeric,
+        doubled numeric GENERATED ALWAYS AS (n * 2) STORED);
+    INSERT INTO "Odd ""schema"""."a table" ("Select", n) SELECT E'tab\t, line\n, backslash \\ ' || i, i FROM generate_series(1, 5000) i;
+    CREATE TABLE nothing ();
+    INSERT INTO nothing DEFAULT VALUES;
+    CREATE TABLE parts (id integer, at date) PARTITION BY RANGE (id);
+    CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (100);
+    CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (100) TO (1000);
+    INSERT INTO parts SELECT i, DATE '2026-01-01' + i FROM generate_series(1, 500) i;
+    CREATE INDEX ON parts (at);
+    CREATE VIEW totals AS SELECT count(*) FROM parts;
+    CREATE MATERIALIZED VIEW summary AS SELECT max(id) AS highest FROM parts;
+    SELECT lo_from_bytea(4242, decode(repeat('00ff10', 900000), 'hex'));
+    ALTER TABLE nothing OWNER TO shopkeeper;
+"#;
+
+#[test]
+#[ignore = "needs PostgreSQL, age, zstd, jq and minisign: make test"]
+fn the_commands_of_the_page_restore_a_backup() {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", SHOP);
+    let directory = tempfile::tempdir().unwrap();
+    davit(directory.path(), &["init"]);
+    davit(directory.path(), &["backup", &server.url("shop")]);
+
+    let output = Command::new("bash")
+        .args(["-c", &commands_of_the_page()])
+        .env("REPOSITORY", directory.path().join("repository"))
+        .env("KEY", directory.path().join("keys/reader.key"))
+        .envs([("SOURCE", "shop"), ("DATABASE", "shop"), ("TARGET", "by_hand")])
+        .envs([("PGHOST", "127.0.0.1"), ("PGPORT", &server.port.to_string()), ("PGUSER", "postgres")])
+        .output()
+        .unwrap();
+    let story = format!("{}\n{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{story}");
+    assert!(story.contains("every table has the rows of the backup"), "{story}");
+
+    for question in [
+        r#"SELECT md5(string_agg(t::text, ',' ORDER BY id)) FROM "Odd ""schema"""."a table" t"#,
+        "SELECT count(*) FROM nothing",
+        "SELECT md5(string_agg(p::text, ',' ORDER BY id)) FROM parts p",
+        "SELECT count FROM totals",
+        "SELECT highest FROM summary",
+        "SELECT md5(lo_get(4242))",
+        "SELECT relowner::regrole FROM pg_class WHERE relname = 'nothing'",
+        r#"SELECT last_value FROM "Odd ""schema"""."a table_id_seq""#,
+    ] {
+        assert_eq!(server.psql("by_hand", question), server.psql("shop", question), "{question}");
+    }
+}
+
+#[test]
+fn the_page_calls_no_davit() {
+    let script = commands_of_the_page();
+    assert!(script.contains("minisign -V"));
+    assert!(!script.lines().any(|line| line.trim_start().starts_with("davit ")), "{script}");
+}
