@@ -3,14 +3,20 @@
 use super::conninfo::{ChannelBinding, ConnInfo, HostSpec, SslMode, Target, parameters};
 use super::fault::{self, Fault};
 use super::session::Session;
+use super::socket::{Place, Socket};
+use super::tap::{Tap, TapControl, TapTls};
 use super::tls;
 use crate::error::{Error, Kind, Result};
 use rand::seq::SliceRandom;
-use std::net::IpAddr;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
 use tokio_postgres::Config;
 use tokio_postgres::config::{
     ChannelBinding as DriverBinding, SslMode as DriverMode, SslNegotiation as DriverNegotiation,
 };
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 /// Opens a session that the server's `pg_stat_activity` shows as `davit/<purpose>`.
@@ -78,8 +84,8 @@ async fn one_host(
     for address in addresses(host, &doing).await? {
         let session = match within(conn, attempt(conn, host, address, purpose, tls)).await {
             Some(Ok(session)) => session,
-            Some(Err(error)) => {
-                last = of_driver(conn, &doing, &error);
+            Some(Err(trouble)) => {
+                last = trouble.explain(conn, &doing);
                 if !last.another_host_may_do {
                     return Err(last);
                 }
@@ -105,6 +111,30 @@ async fn within<T>(conn: &ConnInfo, attempt: impl Future<Output = T>) -> Option<
     match conn.connect_timeout {
         Some(limit) => tokio::time::timeout(limit, attempt).await.ok(),
         None => Some(attempt.await),
+    }
+}
+
+/// Why one address would not do.
+enum Trouble {
+    Socket(io::Error),
+    Driver(tokio_postgres::Error),
+}
+
+impl From<tokio_postgres::Error> for Trouble {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self::Driver(error)
+    }
+}
+
+impl Trouble {
+    fn explain(self, conn: &ConnInfo, doing: &str) -> Failure {
+        match self {
+            Self::Driver(error) => of_driver(conn, doing, &error),
+            Self::Socket(error) => {
+                let (fault, error) = fault::explain_socket(error, doing);
+                Failure { error, fault, another_host_may_do: true }
+            }
+        }
     }
 }
 
@@ -187,7 +217,8 @@ async fn attempt(
     address: Option<IpAddr>,
     purpose: &str,
     tls: &MakeRustlsConnect,
-) -> std::result::Result<Session, tokio_postgres::Error> {
+) -> std::result::Result<Session, Trouble> {
+    let place = place(conn, host, address);
     let modes: &[DriverMode] = match conn.tls.mode {
         // TLS does not exist on Unix sockets, and libpq does not ask for it there.
         _ if address.is_none() => &[DriverMode::Disable],
@@ -199,22 +230,39 @@ async fn attempt(
     let (last, before) = modes.split_last().unwrap_or((&DriverMode::Require, &[]));
     for mode in before {
         let config = driver_config(conn, host, address, purpose, *mode);
-        match open(conn, &config, tls).await {
+        match open(conn, &place, &config, tls).await {
             // pg_hba.conf may allow one kind of connection and not the other; a failed handshake is no bar to plain.
-            Err(error) if matches!(fault::classify(&error), Fault::NotAllowed | Fault::Tls) => {}
+            Err(Trouble::Driver(error)) if matches!(fault::classify(&error), Fault::NotAllowed | Fault::Tls) => {}
             outcome => return outcome,
         }
     }
-    open(conn, &driver_config(conn, host, address, purpose, *last), tls).await
+    open(conn, &place, &driver_config(conn, host, address, purpose, *last), tls).await
+}
+
+fn place(conn: &ConnInfo, host: &HostSpec, address: Option<IpAddr>) -> Place {
+    match address {
+        None => Place::Unix(Path::new(&host.name).join(format!(".s.PGSQL.{}", host.port))),
+        Some(address) => Place::Tcp(SocketAddr::new(address, host.port), conn.keepalive.clone()),
+    }
 }
 
 async fn open(
     conn: &ConnInfo,
+    place: &Place,
     config: &Config,
     tls: &MakeRustlsConnect,
-) -> std::result::Result<Session, tokio_postgres::Error> {
-    let (client, connection) = config.connect(tls.clone()).await?;
-    Session::start(client, connection, conn.clone(), tls.clone()).await
+) -> std::result::Result<Session, Trouble> {
+    // The tap on the socket sees messages unless TLS is spoken, and then the one above it does.
+    let (lower, upper) = (Arc::new(TapControl::default()), Arc::new(TapControl::default()));
+    let socket = Tap::new(place.open().await.map_err(Trouble::Socket)?, Arc::clone(&lower));
+    let asks =
+        config.get_ssl_mode() != DriverMode::Disable && config.get_ssl_negotiation() == DriverNegotiation::Postgres;
+    let socket = if asks { socket.after_answer() } else { socket };
+    let Ok(connector) = MakeTlsConnect::<Tap<Socket>>::make_tls_connect(&mut tls.clone(), &conn.tls_name());
+    let connector = TapTls::new(connector, Arc::clone(&lower), Arc::clone(&upper));
+    let (client, connection) = config.connect_raw(socket, connector).await?;
+    let tap = if lower.is_idle() { upper } else { lower };
+    Ok(Session::start(client, connection, conn.clone(), place.clone(), tls.clone(), tap).await?)
 }
 
 fn driver_config(conn: &ConnInfo, host: &HostSpec, address: Option<IpAddr>, purpose: &str, mode: DriverMode) -> Config {

@@ -138,6 +138,13 @@ pub fn explain(error: &tokio_postgres::Error, doing: impl Into<String>) -> Error
     }
 }
 
+/// The same for a socket that could not be opened.
+pub(super) fn explain_socket(error: io::Error, doing: &str) -> (Fault, Error) {
+    let fault = if error.kind() == io::ErrorKind::TimedOut { Fault::Timeout } else { Fault::Refused };
+    let explained = Error::failed(doing).because(error);
+    (fault, explained.hint(hint(fault).unwrap_or_default()))
+}
+
 /// What went wrong in one line: the server's message with detail and SQLSTATE, or the driver's with its causes.
 pub fn said(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {

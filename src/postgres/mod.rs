@@ -9,6 +9,8 @@ pub mod fault;
 pub mod quote;
 pub mod script;
 pub mod session;
+mod socket;
+pub mod tap;
 mod tls;
 pub mod tools;
 

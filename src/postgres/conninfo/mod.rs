@@ -41,6 +41,14 @@ impl HostSpec {
         self.name.starts_with('/')
     }
 
+    /// The name that a certificate is held against; without one the address is.
+    pub(in crate::postgres) fn tls_name(&self) -> String {
+        match self.address {
+            Some(address) if self.name.is_empty() => address.to_string(),
+            _ => self.name.clone(),
+        }
+    }
+
     fn shown(&self) -> String {
         let name = if self.name.is_empty() {
             self.address.map(|a| a.to_string()).unwrap_or_default()
@@ -208,6 +216,11 @@ impl ConnInfo {
                 format!("postgres://{user}@{}/{database}", hosts.join(","))
             }
         }
+    }
+
+    /// The name that a certificate of its first host is held against.
+    pub(in crate::postgres) fn tls_name(&self) -> String {
+        self.hosts.first().map(HostSpec::tls_name).unwrap_or_default()
     }
 
     /// The database.

@@ -6,7 +6,10 @@ pub use data::{client_encoding, prepare_data_session};
 
 use super::conninfo::ConnInfo;
 use super::fault;
+use super::socket::{Place, Socket};
+use super::tap::{RowSink, TapControl};
 use crate::error::{Error, Result};
+use futures_util::StreamExt;
 use futures_util::future::poll_fn;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +17,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, Row, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
@@ -30,8 +34,8 @@ pub struct Session {
     pub client: Client,
     pub(super) facts: ServerFacts,
     conn: ConnInfo,
-    cancel: CancelToken,
-    tls: MakeRustlsConnect,
+    canceller: Canceller,
+    tap: Arc<TapControl>,
     ended: watch::Receiver<Option<String>>,
     notices: Arc<Mutex<VecDeque<String>>>,
     task: Task,
@@ -50,7 +54,9 @@ impl Drop for Task {
 #[derive(Clone)]
 pub struct Canceller {
     token: CancelToken,
+    place: Place,
     tls: MakeRustlsConnect,
+    tls_name: String,
     shown: String,
 }
 
@@ -58,10 +64,16 @@ impl Canceller {
     /// Asks the server to cancel; the session's query then fails, unless it was just done.
     pub async fn cancel(&self) -> Result<()> {
         let doing = || format!("cancelling a query on {}", self.shown);
-        match tokio::time::timeout(GOODBYE, self.token.cancel_query(self.tls.clone())).await {
-            Ok(sent) => sent.map_err(|error| fault::explain(&error, doing())),
+        match tokio::time::timeout(GOODBYE, self.send(&doing)).await {
+            Ok(sent) => sent,
             Err(_) => Err(Error::failed(format!("{}: no answer in time", doing()))),
         }
+    }
+
+    async fn send(&self, doing: &impl Fn() -> String) -> Result<()> {
+        let socket = self.place.open().await.map_err(|error| fault::explain_socket(error, &doing()).1)?;
+        let Ok(tls) = MakeTlsConnect::<Socket>::make_tls_connect(&mut self.tls.clone(), &self.tls_name);
+        self.token.cancel_query_raw(socket, tls).await.map_err(|error| fault::explain(&error, doing()))
     }
 }
 
@@ -108,7 +120,9 @@ impl Session {
         client: Client,
         connection: Connection<S, T>,
         conn: ConnInfo,
+        place: Place,
         tls: MakeRustlsConnect,
+        tap: Arc<TapControl>,
     ) -> std::result::Result<Self, tokio_postgres::Error>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
@@ -117,9 +131,10 @@ impl Session {
         let (ended_tx, ended) = watch::channel(None);
         let notices = Arc::new(Mutex::new(VecDeque::new()));
         let task = Task(tokio::spawn(drive(connection, notices.clone(), ended_tx)));
-        let cancel = client.cancel_token();
+        let canceller =
+            Canceller { token: client.cancel_token(), place, tls, tls_name: conn.tls_name(), shown: conn.describe() };
         let facts = ServerFacts { backend_pid: 0, version_num: 0, standby: false, read_only: false };
-        let mut session = Self { client, facts, conn, cancel, tls, ended, notices, task };
+        let mut session = Self { client, facts, conn, canceller, tap, ended, notices, task };
         session.facts = session.ask_facts().await?;
         Ok(session)
     }
@@ -187,12 +202,12 @@ impl Session {
 
     /// Asks the server to cancel what this session is running.
     pub async fn cancel(&self) -> Result<()> {
-        self.canceller().cancel().await
+        self.canceller.cancel().await
     }
 
     /// A handle that can cancel this session's query from elsewhere.
     pub fn canceller(&self) -> Canceller {
-        Canceller { token: self.cancel.clone(), tls: self.tls.clone(), shown: self.conn.describe() }
+        self.canceller.clone()
     }
 
     /// An error of this session's client for people; where the connection is gone it says why.
@@ -230,6 +245,23 @@ impl Session {
     pub(super) async fn empty_search_path(&self) -> Result<()> {
         self.rows("emptying the search path", "SELECT pg_catalog.set_config('search_path', '', false)", &[]).await?;
         Ok(())
+    }
+
+    /// Runs `COPY … TO STDOUT` and lets its rows go to `sink`; gives the count that the server says it sent. A call
+    /// that is dropped before its end leaves the session unusable.
+    pub async fn copy_out(&self, doing: &str, sql: &str, sink: Box<dyn RowSink>) -> Result<u64> {
+        let explain = |error: &tokio_postgres::Error| self.explain(error, doing);
+        self.tap.install(sink);
+        let stream = self.client.copy_out(sql).await.map_err(|error| explain(&error))?;
+        // No row comes this way; what comes is the end, or an error.
+        let mut stream = std::pin::pin!(stream);
+        if let Some(outcome) = stream.next().await {
+            outcome.map_err(|error| explain(&error))?;
+            return Err(Error::failed(format!("{doing}: a row went past the tap")));
+        }
+        // The command tag follows the end of the data.
+        self.texts(doing, "").await?;
+        self.tap.remove().ok_or_else(|| Error::failed(format!("{doing}: the server did not say how many rows it sent")))
     }
 
     /// Runs statements that return nothing.
