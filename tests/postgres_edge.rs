@@ -4,10 +4,15 @@
 
 mod support;
 
+use davit::clock::SystemClock;
+use davit::error::Kind;
 use davit::postgres::catalog::{self, Access, TableKind};
 use davit::postgres::session::prepare_data_session;
-use davit::postgres::{ConnInfo, PgEnvironment, Session, connect};
+use davit::postgres::{ConnInfo, PgEnvironment, Session, connect, locks, pooler};
+use std::time::Duration;
+use support::pgbouncer::PgBouncer;
 use support::postgres::PgServer;
+use tokio_util::sync::CancellationToken;
 
 const MAJORS: [u32; 5] = [14, 15, 16, 17, 18];
 
@@ -185,4 +190,206 @@ async fn settings_of_a_data_session_hold_against_those_of_database_and_role() {
         assert_eq!(shown.get::<_, String>(0), "2026-11-21 01:02:03+00");
         assert_eq!((shown.get::<_, String>(1), shown.get::<_, String>(2)), ("\\xff".into(), "0.1".into()));
     }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15 and pgbouncer: make test"]
+async fn a_transaction_pooler_is_refused_with_the_host_behind_it_and_a_session_pool_is_not() {
+    let server = PgServer::start();
+    pooler::refuse_pooler(&conn(&server.url("postgres"))).await.unwrap();
+    for mode in ["transaction", "statement"] {
+        let pooler = PgBouncer::start(&server, mode);
+        let refused = pooler::refuse_pooler(&conn(&pooler.url("postgres"))).await.unwrap_err();
+        assert_eq!(refused.kind(), Kind::Refused, "{refused:?}");
+        let hint = refused.hint_text().unwrap();
+        assert!(hint.contains(&format!("postgres://postgres@127.0.0.1:{}/postgres", server.port)), "{mode}: {hint}");
+    }
+    let session_pool = PgBouncer::start(&server, "session");
+    pooler::refuse_pooler(&conn(&session_pool.url("postgres"))).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15 and pgbouncer: make test"]
+async fn a_busy_transaction_pooler_that_hands_out_servers_in_a_ring_is_refused_too() {
+    let server = PgServer::start();
+    let pooler = PgBouncer::start_with(&server, "transaction", "server_round_robin = 1\nmin_pool_size = 7\n");
+    let url = pooler.url("postgres");
+    // Fill the pool: several connections inside transactions at once, then all idle.
+    let mut busy = Vec::new();
+    for _ in 0..7 {
+        let session = connect(&conn(&url), "busy").await.unwrap();
+        session.execute("", "BEGIN").await.unwrap();
+        busy.push(session);
+    }
+    for session in &busy {
+        session.execute("", "ROLLBACK").await.unwrap();
+    }
+    assert_eq!(pooler::refuse_pooler(&conn(&url)).await.unwrap_err().kind(), Kind::Refused);
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL servers: make test"]
+async fn whoever_waits_behind_us_longer_than_the_budget_is_named_with_the_query() {
+    for major in MAJORS {
+        let server = PgServer::start_with(major, &[]);
+        server.psql("postgres", "CREATE TABLE orders (id int)");
+        let keeper = session(&server, "postgres").await;
+        keeper.execute("", "BEGIN; LOCK TABLE orders IN ACCESS SHARE MODE").await.unwrap();
+        let watcher = session(&server, "postgres").await;
+        assert_eq!(locks::waiters(&watcher, &[keeper.backend_pid()]).await.unwrap(), []);
+        let migration = session(&server, "postgres").await;
+        let cancel = CancellationToken::new();
+        let clock = SystemClock::new();
+        let pid = keeper.backend_pid();
+        let altering = migration.client.batch_execute("ALTER TABLE orders ADD note text");
+        let watching = locks::watch(&watcher, || vec![pid], Duration::from_millis(600), &clock, &cancel);
+        let waiter = tokio::select! {
+            waiter = watching => waiter.unwrap().unwrap(),
+            altered = altering => panic!("the table was altered under our lock: {altered:?}"),
+        };
+        assert_eq!(waiter.pid, migration.backend_pid());
+        assert_eq!(waiter.query, "ALTER TABLE orders ADD note text");
+        assert_eq!(waiter.relation.as_deref(), Some("\"public\".\"orders\""));
+        assert!(waiter.waited >= Duration::from_millis(600));
+        keeper.execute("", "ROLLBACK").await.unwrap();
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn each_way_not_to_get_in_is_told_apart() {
+    let server = PgServer::start_with(15, &["max_connections=8", "superuser_reserved_connections=3"]);
+    server.psql("postgres", "CREATE DATABASE cloudflow");
+    server.psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'right'");
+    let hba = server.data().join("pg_hba.conf");
+    std::fs::write(
+        &hba,
+        "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 scram-sha-256\n",
+    )
+    .unwrap();
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    let port = server.port;
+    let refused = |text: String| async move { connect(&conn(&text), "test").await.map(|_| ()).unwrap_err() };
+    let at = |user: &str, database: &str| format!("postgres://{user}@127.0.0.1:{port}/{database}");
+
+    let error = refused(at("postgres", "cloudflw")).await;
+    assert_eq!((error.kind(), error.hint_text()), (Kind::Input, Some("did you mean the database cloudflow")));
+    let error = refused(at("postgres", "warehouse")).await;
+    assert_eq!(error.hint_text(), Some("the server has: cloudflow, postgres"));
+    let error = refused(at("app:hunter2", "cloudflow")).await;
+    assert!(error.to_string().contains("28P01") && !format!("{error:?}").contains("hunter2"), "{error:?}");
+    let error = refused(at("app", "cloudflow")).await;
+    assert!(error.hint_text().unwrap().contains("PGPASSFILE"), "{error:?}");
+    let error = refused(at("stranger", "cloudflow")).await;
+    assert!(error.hint_text().unwrap().contains("pg_hba.conf"), "{error:?}");
+    let error = refused(format!("{}?sslmode=require", at("postgres", "postgres"))).await;
+    assert!(error.hint_text().unwrap().contains("ssl=off"), "{error:?}");
+    let error = refused("postgres://postgres@host.invalid/postgres".into()).await;
+    assert!(error.to_string().contains("the host host.invalid is not known"), "{error:?}");
+    let error = refused(format!("postgres://postgres@127.0.0.1:{}/postgres", support::free_port())).await;
+    assert_eq!(error.kind(), Kind::Failed);
+    assert!(error.hint_text().unwrap().starts_with("is the server running"), "{error:?}");
+    let error = refused("postgres:///postgres?host=/nonexistent&user=postgres".into()).await;
+    assert_eq!(error.kind(), Kind::Failed);
+
+    let socket = server.socket_dir().display();
+    let by_socket = connect(&conn(&format!("host={socket} port={port} user=stranger2 dbname=postgres")), "x").await;
+    assert!(by_socket.map(|_| ()).unwrap_err().to_string().contains("stranger2"));
+    // The second host answers where the first does not; the session knows which one it is on.
+    let two = format!("postgres://app:right@127.0.0.1:{},127.0.0.1:{port}/cloudflow", support::free_port());
+    let session = connect(&conn(&two), "test").await.unwrap();
+    assert_eq!(session.conn().describe(), format!("postgres://app@127.0.0.1:{port}/cloudflow"));
+    let name = session.row("", "SELECT current_setting('application_name')", &[]).await.unwrap();
+    assert_eq!(name.get::<_, String>(0), "davit/test");
+
+    let mut all = Vec::new();
+    let error = loop {
+        match connect(&conn(&at("app:right", "cloudflow")), "test").await {
+            Ok(session) => all.push(session),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.hint_text().unwrap().contains("max_connections"), "{error:?}");
+    assert_eq!(all.len(), 4);
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_session_can_be_cancelled_and_knows_when_it_was_ended() {
+    let server = PgServer::start();
+    let session = session(&server, "postgres").await;
+    let canceller = session.canceller();
+    let sleeping = session.execute("sleeping", "SELECT pg_sleep(1000)");
+    let cancelling = async {
+        let other = connect(session.conn(), "look").await.unwrap();
+        let busy =
+            format!("SELECT 1 FROM pg_stat_activity WHERE pid = {} AND query LIKE '%sleep%'", session.backend_pid());
+        while other.texts("", &busy).await.unwrap().is_empty() {}
+        canceller.cancel().await.unwrap();
+        other
+    };
+    let (slept, other) = tokio::join!(sleeping, cancelling);
+    assert!(slept.unwrap_err().to_string().contains("57014"));
+    assert!(!session.is_closed());
+    other.texts("", &format!("SELECT pg_terminate_backend({})", session.backend_pid())).await.unwrap();
+    assert!(session.ended().await.contains("57P01"));
+    assert!(session.is_closed());
+    let error = session.execute("asking on", "SELECT 1").await.unwrap_err();
+    assert!(error.to_string().contains("terminating connection due to administrator command"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn row_security_and_missing_privileges_are_seen_before_anything_is_read() {
+    let server = PgServer::start();
+    server.psql(
+        "postgres",
+        "CREATE ROLE keeper LOGIN; CREATE TABLE forced (id int); ALTER TABLE forced OWNER TO keeper; \
+         ALTER TABLE forced ENABLE ROW LEVEL SECURITY; ALTER TABLE forced FORCE ROW LEVEL SECURITY; \
+         CREATE TABLE closed (id int); CREATE TABLE open_to_all (id int); GRANT SELECT ON open_to_all TO PUBLIC; \
+         CREATE SCHEMA inner_room; CREATE TABLE inner_room.t (id int); GRANT SELECT ON inner_room.t TO PUBLIC; \
+         CREATE SEQUENCE closed_seq; SELECT lo_create(1)",
+    );
+    let keeper = connect(&conn(&server.url("postgres").replace("postgres@", "keeper@")), "test").await.unwrap();
+    let tables = catalog::tables(&keeper).await.unwrap();
+    let access: Vec<_> = tables.iter().map(|table| (table.name.as_str(), table.access)).collect();
+    assert_eq!(
+        access,
+        [
+            ("t", Access::Denied),
+            ("closed", Access::Denied),
+            ("forced", Access::RowsHidden),
+            ("open_to_all", Access::Full),
+        ]
+    );
+    assert!(!catalog::sequences(&keeper).await.unwrap()[0].readable);
+    let objects = catalog::large_objects(&keeper).await.unwrap();
+    assert_eq!((objects.pages_readable, objects.unreadable), (false, vec![1]));
+    assert!(catalog::identity(&keeper).await.is_ok());
+    prepare_data_session(&keeper).await.unwrap();
+    let error = keeper.execute("reading", "COPY public.forced TO STDOUT").await.unwrap_err();
+    assert!(error.to_string().contains("row-level security"), "{error}");
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_thousand_tables_are_listed_quickly() {
+    let server = PgServer::start();
+    server.psql(
+        "postgres",
+        "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a text, b int)', i); \
+         END LOOP; END $$",
+    );
+    let session = session(&server, "postgres").await;
+    let start = std::time::Instant::now();
+    let tables = catalog::tables(&session).await.unwrap();
+    let indexes = catalog::indexes(&session).await.unwrap();
+    let sequences = catalog::sequences(&session).await.unwrap();
+    let values = catalog::sequence_values(&session, &sequences).await.unwrap();
+    let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
+    let sizes = catalog::sizes(&session, &oids).await.unwrap();
+    let took = start.elapsed();
+    assert_eq!((tables.len(), indexes.len(), values.len(), sizes.len()), (1000, 1000, 1000, 1000));
+    println!("1,000 tables with indexes, sequences and sizes: {took:?}");
+    assert!(took < Duration::from_secs(3), "{took:?}");
 }

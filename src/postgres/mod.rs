@@ -6,6 +6,8 @@ pub mod catalog;
 mod connect;
 pub mod conninfo;
 pub mod fault;
+pub mod locks;
+pub mod pooler;
 pub mod quote;
 pub mod script;
 pub mod session;

@@ -320,7 +320,7 @@ impl ConnInfo {
 }
 
 /// A name as it stands in a URL.
-fn percent_encode(text: &str) -> String {
+pub(in crate::postgres) fn percent_encode(text: &str) -> String {
     let mut encoded = String::new();
     for byte in text.bytes() {
         if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
