@@ -1,4 +1,5 @@
 //! PostgreSQL: backup, restore, verification, and dumps that others made.
 
 pub mod facts;
+pub mod foreign;
 pub mod target;

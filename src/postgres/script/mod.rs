@@ -13,6 +13,7 @@ mod entries;
 mod lexer;
 mod scan;
 mod setting;
+pub mod words;
 
 #[cfg(test)]
 mod properties;
@@ -66,6 +67,13 @@ pub struct Statement {
     pub line: u64,
     /// What the comment before it says.
     pub toc: Option<Arc<Toc>>,
+}
+
+impl Statement {
+    /// Name (lower case) and value (unquoted) if this is `SET name = value`.
+    pub fn setting(&self) -> Option<(String, String)> {
+        setting::read(&self.text)
+    }
 }
 
 /// The head of a block of rows.

@@ -1,0 +1,8 @@
+//! Dumps that others made, and dumps for others.
+//!
+//! What an earlier script left in a bucket is listed, recognised by its first bytes and restored as a stream,
+//! without a temporary file and without `psql`. The player of SQL scripts also
+//! restores points of the `stream` engine.
+
+pub mod codec;
+pub mod player;
