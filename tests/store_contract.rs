@@ -8,12 +8,18 @@ mod store_support;
 mod support;
 
 use davit::clock::SystemClock;
+use davit::retry::Policy;
 use davit::secret::Secret;
-use davit::store::{LocalStore, MemoryStore, S3Options, S3Store};
+use davit::store::{
+    Chances, FaultPlan, FaultyStore, LimitedStore, LocalStore, MemoryStore, Retrying, S3Options, S3Store, SharedStore,
+};
 use std::future::{Ready, ready};
+use std::num::NonZeroU64;
 use std::sync::Arc;
+use std::time::Duration;
 use store_support::World;
 use support::s3::S3;
+use tokio_util::sync::CancellationToken;
 
 /// One test per behaviour for the store that `$world` makes.
 macro_rules! contract {
@@ -75,6 +81,26 @@ async fn directory() -> World {
     World::new(Arc::new(store), false, directory)
 }
 
+/// A store on which a fifth of the calls go wrong in passing, behind the one that tries again.
+fn faulty(versioned: bool, seed: u64) -> Ready<World> {
+    let clock = SystemClock::shared();
+    let memory: SharedStore =
+        if versioned { MemoryStore::versioned(clock.clone()) } else { MemoryStore::new(clock.clone()) };
+    let faults = FaultPlan::random(seed, Chances::passing(0.03));
+    let faulty = Arc::new(FaultyStore::new(memory, faults, clock.clone()));
+    let policy = Policy { attempts: 50, first_pause: Duration::from_micros(50), ..Policy::STORE };
+    let policy = Policy { longest_pause: Duration::from_millis(1), ..policy };
+    let store = Retrying::new(faulty, policy, clock, CancellationToken::new());
+    ready(World::new(Arc::new(store), versioned, ()))
+}
+
+fn limited() -> Ready<World> {
+    let clock = SystemClock::shared();
+    let memory = MemoryStore::versioned(clock.clone());
+    let store = LimitedStore::new(memory, NonZeroU64::new(500_000_000).unwrap(), clock);
+    ready(World::new(Arc::new(store), true, ()))
+}
+
 async fn versitygw(versioned: bool) -> World {
     let server = tokio::task::spawn_blocking(S3::start).await.unwrap();
     if versioned {
@@ -96,5 +122,8 @@ async fn versitygw(versioned: bool) -> World {
 contract!(in_memory, memory());
 contract!(in_memory_with_versions, memory_with_versions());
 contract!(in_a_directory, directory());
+contract!(behind_faults, faulty(false, 11));
+contract!(behind_faults_with_versions, faulty(true, 12));
+contract!(behind_a_limit, limited());
 contract!(in_a_real_bucket, versitygw(false), #[ignore = "needs an S3 server: make test"]);
 contract!(in_a_real_bucket_with_versions, versitygw(true), #[ignore = "needs an S3 server: make test"]);

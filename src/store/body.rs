@@ -2,12 +2,13 @@
 
 use super::{ObjectKey, StoreError};
 use crate::id::Sha256;
+use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use tokio::time::Sleep;
 
 /// Passes bytes on and turns an early end into an error, so that a cut connection never reads as a short object.
@@ -31,16 +32,28 @@ impl<R: AsyncRead + Unpin> AsyncRead for ExactBody<R> {
         let before = buf.filled().len();
         std::task::ready!(Pin::new(&mut self.inner).poll_read(cx, buf))?;
         let came = (buf.filled().len() - before) as u64;
-        let error = |text: String| Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)));
-        match self.missing.checked_sub(came) {
-            None => error("the body is longer than announced".to_owned()),
-            Some(missing) if came == 0 && missing > 0 => error(format!("the body ended {missing} bytes early")),
+        let text = match self.missing.checked_sub(came) {
+            None => "the body is longer than announced".to_owned(),
+            Some(missing) if came == 0 && missing > 0 => format!("the body ended {missing} bytes early"),
             Some(missing) => {
                 self.missing = missing;
-                Poll::Ready(Ok(()))
+                return Poll::Ready(Ok(()));
             }
-        }
+        };
+        // A reader that fails must not have read anything.
+        buf.set_filled(before);
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::UnexpectedEof, text)))
     }
+}
+
+/// How much of a body is handed on at once where it is passed through.
+const PIECE: usize = 256 * 1024;
+
+/// The next bytes of a body; none at its end.
+pub(super) async fn next_piece(body: &mut (impl AsyncRead + Unpin)) -> io::Result<Bytes> {
+    let mut piece = BytesMut::with_capacity(PIECE);
+    body.read_buf(&mut piece).await?;
+    Ok(piece.freeze())
 }
 
 /// Gives up a body of which no byte comes for too long. Time in which nobody asks for a byte does not count.
@@ -85,7 +98,6 @@ pub(super) fn check_sha256(key: &ObjectKey, body: &[u8], announced: &Sha256) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::io::AsyncReadExt;
 
     async fn read(body: &[u8], announced: u64) -> io::Result<Vec<u8>> {
         let mut all = Vec::new();
@@ -99,5 +111,18 @@ mod tests {
         assert_eq!(read(b"", 0).await.unwrap(), b"");
         assert_eq!(read(b"fou", 4).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
         assert_eq!(read(b"fours", 4).await.unwrap_err().kind(), io::ErrorKind::UnexpectedEof);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_stands_still_is_given_up() {
+        let (mut sender, receiver) = tokio::io::duplex(16);
+        let mut body = Patient::new(receiver, Duration::from_mins(1));
+        tokio::io::AsyncWriteExt::write_all(&mut sender, b"some").await.unwrap();
+        assert_eq!(&next_piece(&mut body).await.unwrap()[..], b"some");
+        // Time in which nobody reads is no standstill.
+        tokio::time::sleep(Duration::from_mins(10)).await;
+        let begun = tokio::time::Instant::now();
+        assert_eq!(next_piece(&mut body).await.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert_eq!(begun.elapsed().as_secs(), 60);
     }
 }

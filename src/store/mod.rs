@@ -6,17 +6,23 @@
 
 mod body;
 mod explain;
+pub mod faulty;
 #[cfg(test)]
 pub(crate) mod gated;
+pub mod limited;
 pub mod local;
 pub mod memory;
 mod probe;
+pub mod retrying;
 pub mod s3;
 mod url;
 
 pub use explain::StoreContext;
+pub use faulty::{Chances, Fault, FaultPlan, FaultyStore};
+pub use limited::LimitedStore;
 pub use local::LocalStore;
 pub use memory::MemoryStore;
+pub use retrying::Retrying;
 pub use s3::S3Store;
 pub use url::{OpenOptions, S3Options, open};
 

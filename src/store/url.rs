@@ -1,10 +1,11 @@
 //! From the name of a repository to its store.
 
-use super::{LocalStore, ObjectKey, S3Store, SharedStore, StoreContext};
+use super::{LimitedStore, LocalStore, ObjectKey, Retrying, S3Store, SharedStore, StoreContext};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::retry::Policy;
 use crate::secret::Secret;
+use std::num::NonZeroU64;
 use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
@@ -51,14 +52,21 @@ pub struct S3Options {
 
 /// Opens `s3://bucket/prefix`, `file:///path` or a path.
 pub async fn open(url: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
-    let doing = || format!("opening the repository {url}");
-    match url.split_once("://") {
-        None => open_directory(url, options, clock).await,
-        Some(("file", path)) if path.starts_with('/') => open_directory(path, options, clock).await,
-        Some(("s3", place)) => open_bucket(url, place, options, clock).await,
-        Some((scheme, _)) => Err(Error::input(format!("{}: unknown scheme {scheme:?}", doing()))
-            .hint("a repository is s3://bucket/prefix or a directory")),
-    }
+    let store = match url.split_once("://") {
+        None => open_directory(url, options, Arc::clone(&clock)).await?,
+        Some(("file", path)) if path.starts_with('/') => open_directory(path, options, Arc::clone(&clock)).await?,
+        Some(("s3", place)) => open_bucket(url, place, options, Arc::clone(&clock)).await?,
+        Some((scheme, _)) => {
+            return Err(Error::input(format!("opening the repository {url}: unknown scheme {scheme:?}"))
+                .hint("a repository is s3://bucket/prefix or a directory"));
+        }
+    };
+    // Bytes that are sent twice count twice, so the limit lies below the retries.
+    let store: SharedStore = match options.limit_bytes_per_second.and_then(NonZeroU64::new) {
+        Some(limit) => Arc::new(LimitedStore::new(store, limit, Arc::clone(&clock))),
+        None => store,
+    };
+    Ok(Arc::new(Retrying::new(store, options.retry, clock, options.cancel.clone())))
 }
 
 async fn open_bucket(url: &str, place: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
