@@ -70,6 +70,15 @@ pub struct Header {
     pub tool: String,
     /// Whether the run could see a key that opens what it wrote.
     pub reader_key_visible: bool,
+    /// Until when the point and every chunk it names are locked at least.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lock_until: Option<Timestamp>,
+    /// SHA-256 of the run's intent.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub intent: Option<Sha256>,
+    /// The point whose chunks this one sealed again for other readers.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub resealed_from: Option<PointId>,
     /// Facts of the verb that wrote it.
     pub details: serde_json::Value,
 }

@@ -58,6 +58,12 @@ impl ObjectKey {
         Err(StoreError::BadKey(name))
     }
 
+    /// Wraps a name made of parts that were checked when they were made (ids, source names).
+    pub(crate) fn of(name: String) -> Self {
+        debug_assert!(Self::new(name.as_str()).is_ok(), "{name:?} is no object key");
+        Self(name)
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0

@@ -1,0 +1,361 @@
+//! Checking points without restoring them: the chain of a source, and the objects that a manifest names.
+//!
+//! `verify` names what is wrong in the words of what was backed up: object, table, rows.
+
+use super::chain::{Commit, HeadState, Link, Survey};
+use super::evidence::{Damage, Depth};
+use super::fetch::ChunkDamage;
+use super::index::ChunkListing;
+use super::manifest::{Chunk, Line, ObjectLine, Range};
+use super::record::RecordError;
+use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
+use crate::error::{Error, Kind, Result};
+use crate::id::{PointId, Sha256, SourceName};
+use crate::store::{ObjectKey, StoreError};
+use futures_util::{StreamExt, TryStreamExt};
+use std::collections::{BTreeMap, HashMap};
+
+/// What was seen of a source's chain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainReport {
+    /// The source.
+    pub source: SourceName,
+    /// The newest point.
+    pub newest: Option<Link>,
+    /// Committed points that are there.
+    pub points: usize,
+    /// What is wrong.
+    pub damage: Vec<Damage>,
+}
+
+/// What was seen of a point's objects.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PointReport {
+    /// Chunks looked at.
+    pub chunks: u64,
+    /// Their bytes in the store.
+    pub stored: u64,
+    /// What is wrong.
+    pub damage: Vec<Damage>,
+}
+
+fn damage(object: &str, key: impl std::fmt::Display, what: impl Into<String>) -> Damage {
+    Damage { object: object.to_owned(), table: None, chunk: key.to_string(), range: 0, rows: None, what: what.into() }
+}
+
+impl Repository {
+    /// Checks everything about a source's points but what their manifests name: head, signatures, links, tombstones,
+    /// catalogue, evidence, intents.
+    pub async fn check_chain(&self, source: &SourceName) -> Result<ChainReport> {
+        let survey = self.survey(source).await?;
+        let (removed, bad_stones) = self.all_tombstones(source).await?;
+        let mut found: Vec<Damage> = Vec::new();
+        found.extend(bad_stones.iter().map(|(key, what)| damage("tombstones", key, what)));
+        found.extend(survey.catalogue.damaged.iter().map(|(key, what)| damage("catalogue", key, what)));
+        let links = self.check_signatures(source, &survey, &mut found).await?;
+        let mut all: Vec<Link> = links.values().cloned().collect();
+        all.extend(removed.values().filter(|gone| !links.contains_key(&gone.point)).map(Link::of_removed));
+        check_links(source, &all, survey.newest.as_ref(), &mut found);
+        check_head(source, &survey.head, &all, &mut found);
+        for summary in survey.catalogue.points.values() {
+            let point = &summary.link.point;
+            if !links.contains_key(point) && !removed.contains_key(point) {
+                let key = layout::signature(source, point);
+                if !found.iter().any(|known| known.chunk == key.as_str()) {
+                    found.push(damage("signature", key, "it is missing, but the catalogue knows the point"));
+                }
+            }
+        }
+        self.check_records(source, &survey, &links, &mut found).await?;
+        Ok(ChainReport { source: source.clone(), newest: survey.newest, points: links.len(), damage: found })
+    }
+
+    /// Reads every signature; gives the links of committed points.
+    async fn check_signatures(
+        &self,
+        source: &SourceName,
+        survey: &Survey,
+        found: &mut Vec<Damage>,
+    ) -> Result<BTreeMap<PointId, Link>> {
+        let signed: Vec<&PointId> =
+            survey.folders.iter().filter(|(_, f)| f.signature).map(|(point, _)| point).collect();
+        let commits: Vec<(PointId, Commit)> = futures_util::stream::iter(signed)
+            .map(|point| async move { Ok::<_, Error>((point.clone(), self.commit_of(source, point).await?)) })
+            .buffered(SIDE_BY_SIDE)
+            .try_collect()
+            .await?;
+        let mut links = BTreeMap::new();
+        for (point, commit) in commits {
+            let key = layout::signature(source, &point);
+            match commit {
+                Commit::Signed(link) => {
+                    links.insert(point, link);
+                }
+                Commit::Damaged(what) => found.push(damage("signature", key, what)),
+                // A run that was closed; if the chain misses a point there, the links show it.
+                Commit::Aborted | Commit::Absent => {}
+            }
+        }
+        for point in links.keys() {
+            if survey.folders.get(point).is_none_or(|folder| folder.manifest.is_none()) {
+                found.push(damage("manifest", layout::manifest(source, point), "it is missing"));
+            }
+        }
+        Ok(links)
+    }
+
+    /// Evidence and intents of committed points, and holds.
+    async fn check_records(
+        &self,
+        source: &SourceName,
+        survey: &Survey,
+        links: &BTreeMap<PointId, Link>,
+        found: &mut Vec<Damage>,
+    ) -> Result<()> {
+        for (point, folder) in survey.folders.iter().filter(|(point, _)| links.contains_key(*point)) {
+            for run in &folder.evidence {
+                match self.evidence(source, point, run).await {
+                    Ok(_) => {}
+                    Err(RecordError::Damaged { key, what }) => found.push(damage("evidence", key, what)),
+                    Err(error) => return Err(error.into()),
+                }
+            }
+            let known = survey.catalogue.points.get(point).map_or(&[][..], |summary| &summary.verified);
+            for verified in known.iter().filter(|verified| !folder.evidence.contains(&verified.run)) {
+                let key = layout::evidence(source, point, &verified.run);
+                found.push(damage("evidence", key, "it is missing, but the catalogue knows of it"));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks a point's manifest, its intent, and every chunk it names at this depth (`Restored` counts as `Stored`).
+    pub async fn check_point(
+        &self,
+        source: &SourceName,
+        point: &PointId,
+        depth: Depth,
+        listing: &ChunkListing,
+    ) -> Result<PointReport> {
+        let mut report = PointReport::default();
+        let mut reader = match self.read_point(source, point).await {
+            Ok(reader) => reader,
+            Err(error) if error.kind() == Kind::CheckFailed => {
+                report.damage.push(damage("manifest", layout::manifest(source, point), error.to_string()));
+                return Ok(report);
+            }
+            Err(error) => return Err(error),
+        };
+        self.check_intent(source, point, reader.header().intent, &mut report.damage).await?;
+        let mut places = Places::default();
+        loop {
+            let line = match reader.next().await {
+                Ok(Some(line)) => line,
+                Ok(None) => break,
+                Err(error) if error.kind() == Kind::CheckFailed => {
+                    report.damage.push(damage("manifest", layout::manifest(source, point), error.to_string()));
+                    break;
+                }
+                Err(error) => return Err(error),
+            };
+            match line {
+                Line::Range(range) => {
+                    report.chunks += range.chunks.len() as u64;
+                    report.stored += range.chunks.iter().map(|chunk| chunk.stored).sum::<u64>();
+                    let bad = self.check_range(&range, depth, listing).await?;
+                    places.note(&range, bad);
+                }
+                Line::Object(object) => places.name(*object),
+                Line::Header(_) | Line::End(_) => {}
+            }
+        }
+        report.damage.extend(places.damage());
+        Ok(report)
+    }
+
+    async fn check_intent(
+        &self,
+        source: &SourceName,
+        point: &PointId,
+        expected: Option<Sha256>,
+        found: &mut Vec<Damage>,
+    ) -> Result<()> {
+        let Some(expected) = expected else { return Ok(()) };
+        let key = layout::intent(source, point);
+        match self.store().get(&key, None).await {
+            Ok(object) if Sha256::of(&object.body) == expected => {}
+            Ok(_) => found.push(damage("intent", key, "its bytes are not those that were stored")),
+            Err(StoreError::NotFound(_)) => found.push(damage("intent", key, "it is missing")),
+            Err(error) => return Err(failed(format!("reading {key}"))(error)),
+        }
+        Ok(())
+    }
+
+    /// The chunks of a range that are damaged, by their place in it.
+    async fn check_range(
+        &self,
+        range: &Range,
+        depth: Depth,
+        listing: &ChunkListing,
+    ) -> Result<Vec<(usize, ChunkDamage)>> {
+        let check = |(place, chunk): (usize, Chunk)| async move {
+            let listed = match listing.size_of(&chunk) {
+                None => Some(ChunkDamage::Missing),
+                Some(found) if found != chunk.stored => Some(ChunkDamage::WrongSize { expected: chunk.stored, found }),
+                Some(_) => None,
+            };
+            if listed.is_some() || depth == Depth::Listed {
+                return Ok::<_, Error>(listed.map(|damage| (place, damage)));
+            }
+            Ok(self.check_chunk(&chunk, depth).await?.map(|damage| (place, damage)))
+        };
+        let results: Vec<Option<(usize, ChunkDamage)>> =
+            futures_util::stream::iter(range.chunks.iter().cloned().enumerate().collect::<Vec<_>>())
+                .map(check)
+                .buffered(4)
+                .try_collect()
+                .await?;
+        Ok(results.into_iter().flatten().collect())
+    }
+}
+
+/// Every place in the chain must be taken by a point or a tombstone, and refer to the one before.
+fn check_links(source: &SourceName, links: &[Link], newest: Option<&Link>, found: &mut Vec<Damage>) {
+    let mut by_place: BTreeMap<u64, Vec<&Link>> = BTreeMap::new();
+    for link in links {
+        by_place.entry(link.sequence).or_default().push(link);
+    }
+    let last = newest.map_or(0, |link| link.sequence);
+    for place in 1..=last {
+        let Some(here) = by_place.get(&place) else {
+            found.push(damage("chain", layout::points(source), format!("point number {place} is missing")));
+            continue;
+        };
+        for link in here {
+            let before = by_place.get(&(place - 1));
+            let follows = match link.previous {
+                None => place == 1,
+                // Where the one before is missing, that is reported already.
+                Some(hash) => before.is_none_or(|before| before.iter().any(|known| known.manifest_sha256 == hash)),
+            };
+            if !follows {
+                let key = layout::signature(source, &link.point);
+                found.push(damage("chain", key, format!("point number {place} does not follow the one before it")));
+            }
+        }
+    }
+}
+
+fn check_head(source: &SourceName, head: &HeadState, links: &[Link], found: &mut Vec<Damage>) {
+    let key = layout::head(source);
+    match head {
+        HeadState::Absent if links.is_empty() => {}
+        HeadState::Absent => found.push(damage("head", key, "it is missing")),
+        HeadState::Damaged(what, _) => found.push(damage("head", key, what)),
+        HeadState::Signed(head, _) => {
+            let named = |link: &&Link| link.sequence == head.sequence && link.manifest_sha256 == head.manifest_sha256;
+            if !links.iter().any(|link| named(&link)) {
+                found.push(damage("head", key, format!("it names point {}, which is not there", head.point)));
+            }
+        }
+    }
+}
+
+/// Turns damaged chunks into objects, tables and rows, once the object lines were read.
+#[derive(Default)]
+pub(super) struct Places {
+    /// Rows of every range, to know how many come before.
+    rows: HashMap<u32, Vec<(u32, u64)>>,
+    damaged: Vec<Damaged>,
+    objects: HashMap<u32, ObjectLine>,
+}
+
+struct Damaged {
+    object: u32,
+    range: u32,
+    rows_before: u64,
+    rows: u64,
+    key: ObjectKey,
+    what: String,
+}
+
+impl Places {
+    pub(super) fn note(&mut self, range: &Range, bad: Vec<(usize, ChunkDamage)>) {
+        let rows = range.chunks.iter().map(|chunk| chunk.rows.rows).sum();
+        self.rows.entry(range.object).or_default().push((range.range, rows));
+        for (place, damage) in bad {
+            let Some(chunk) = range.chunks.get(place) else { continue };
+            self.damaged.push(Damaged {
+                object: range.object,
+                range: range.range,
+                rows_before: range.chunks[..place].iter().map(|chunk| chunk.rows.rows).sum(),
+                rows: chunk.rows.rows,
+                key: layout::chunk(chunk),
+                what: damage.to_string(),
+            });
+        }
+    }
+
+    pub(super) fn name(&mut self, object: ObjectLine) {
+        if self.damaged.iter().any(|damaged| damaged.object == object.object) {
+            self.objects.insert(object.object, object);
+        }
+    }
+
+    pub(super) fn damage(self) -> Vec<Damage> {
+        let Self { rows, damaged, objects } = self;
+        let place = |damaged: Damaged| {
+            let object = objects.get(&damaged.object);
+            let ranges = rows.get(&damaged.object).map_or(&[][..], Vec::as_slice);
+            let before: u64 = ranges.iter().filter(|(range, _)| *range < damaged.range).map(|(_, rows)| rows).sum();
+            let first = before + damaged.rows_before;
+            let is_table = object.is_some_and(|object| object.kind == "table");
+            Damage {
+                object: object.map_or_else(|| format!("object {}", damaged.object), |object| object.name.clone()),
+                table: object.filter(|_| is_table).map(|object| object.name.clone()),
+                chunk: damaged.key.to_string(),
+                range: damaged.range,
+                rows: is_table.then_some((first, first + damaged.rows)),
+                what: damaged.what,
+            }
+        };
+        damaged.into_iter().map(place).collect()
+    }
+}
+
+/// Everything that is wrong with a repository.
+#[derive(Debug, Clone, Default)]
+pub struct Audit {
+    /// Each source's chain.
+    pub chains: Vec<ChainReport>,
+    /// Each point's objects.
+    pub points: Vec<(PointSummary, PointReport)>,
+    /// What else is wrong.
+    pub other: Vec<Damage>,
+}
+
+impl Audit {
+    /// All of it.
+    pub fn damage(&self) -> impl Iterator<Item = &Damage> {
+        let chains = self.chains.iter().flat_map(|chain| &chain.damage);
+        let points = self.points.iter().flat_map(|(_, report)| &report.damage);
+        chains.chain(points).chain(&self.other)
+    }
+}
+
+impl Repository {
+    /// Checks every chain, every point and every hold.
+    pub async fn audit(&self, depth: Depth) -> Result<Audit> {
+        let mut audit = Audit::default();
+        let listing = self.listing_of_chunks().await?;
+        for source in self.sources().await? {
+            audit.chains.push(self.check_chain(&source).await?);
+        }
+        for point in self.points(None).await? {
+            let report = self.check_point(&point.source, &point.link.point, depth, &listing).await?;
+            audit.points.push((point, report));
+        }
+        audit.other.extend(self.damaged_holds().await?.iter().map(|(key, what)| damage("hold", key, what)));
+        Ok(audit)
+    }
+}

@@ -1,0 +1,99 @@
+//! Holds: pins that keep a point regardless of tiers.
+
+use super::record::{Privacy, RecordError};
+use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
+use crate::error::{Error, Result};
+use crate::id::{PointId, SourceName};
+use crate::store::{Lock, ObjectKey, StoreError};
+use futures_util::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// A pin on a point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// The source.
+    pub source: SourceName,
+    /// The point.
+    pub point: PointId,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
+}
+
+impl Repository {
+    /// Pins a point. With `lock_until` the pin itself cannot be deleted before.
+    pub async fn hold(&self, point: &PointSummary, reason: &str, lock_until: Option<Timestamp>) -> Result<Hold> {
+        let hold = Hold {
+            source: point.source.clone(),
+            point: point.link.point.clone(),
+            reason: reason.to_owned(),
+            since: self.clock().now(),
+        };
+        let lock = self.settings().lock.zip(lock_until).map(|(mode, until)| Lock { mode, until });
+        let doing = format!("holding {}", hold.point);
+        match self.put_record(&layout::hold(&hold.point), Privacy::Sealed, &hold, lock).await {
+            Ok(_) => Ok(hold),
+            Err(RecordError::Store(StoreError::AlreadyExists(_))) => {
+                Err(Error::refused(format!("{doing}: it is held already")).hint("davit points shows why"))
+            }
+            Err(error) => Err(Error::from(error).during(doing)),
+        }
+    }
+
+    /// Takes the pin off a point.
+    pub async fn release(&self, point: &PointId) -> Result<()> {
+        let key = layout::hold(point);
+        let doing = format!("releasing {point}");
+        match self.store().head(&key, None).await {
+            Ok(_) => self.store().delete(&key).await.map_err(failed(doing)),
+            Err(StoreError::NotFound(_)) => Err(Error::refused(format!("{doing}: it is not held"))),
+            Err(error) => Err(failed(doing)(error)),
+        }
+    }
+
+    /// All pins. One that cannot be believed still pins, for nobody may free a point by damaging its pin.
+    pub async fn holds(&self) -> Result<Vec<Hold>> {
+        let read = self.read_holds().await?;
+        let hold = |(key, modified, found): (ObjectKey, Timestamp, std::result::Result<Hold, String>)| match found {
+            Ok(hold) => Some(hold),
+            Err(what) => damaged_hold(&key, modified, &what),
+        };
+        Ok(read.into_iter().filter_map(hold).collect())
+    }
+
+    /// The pins that cannot be believed, and why.
+    pub(super) async fn damaged_holds(&self) -> Result<Vec<(ObjectKey, String)>> {
+        let read = self.read_holds().await?;
+        Ok(read.into_iter().filter_map(|(key, _, found)| Some((key, found.err()?))).collect())
+    }
+
+    async fn read_holds(&self) -> Result<Vec<(ObjectKey, Timestamp, std::result::Result<Hold, String>)>> {
+        let mut keys = Vec::new();
+        let mut entries = self.store().list("holds/");
+        while let Some(entry) = entries.try_next().await.map_err(failed("listing the holds"))? {
+            keys.push((entry.key, entry.modified));
+        }
+        drop(entries);
+        let read = |(key, modified): (ObjectKey, Timestamp)| async move {
+            match self.record::<Hold>(&key).await {
+                Ok(Some((hold, _))) if layout::hold(&hold.point) == key => Ok(Some((key, modified, Ok(hold)))),
+                Ok(Some(_)) => Ok(Some((key, modified, Err("it is about another point".to_owned())))),
+                Ok(None) => Ok(None),
+                Err(RecordError::Damaged { what, .. }) => Ok(Some((key, modified, Err(what)))),
+                Err(error) => Err(Error::from(error).during("listing the holds")),
+            }
+        };
+        let read: Vec<Option<_>> =
+            futures_util::stream::iter(keys).map(read).buffered(SIDE_BY_SIDE).try_collect().await?;
+        Ok(read.into_iter().flatten().collect())
+    }
+}
+
+fn damaged_hold(key: &ObjectKey, modified: Timestamp, what: &str) -> Option<Hold> {
+    let point: PointId = key.as_str().strip_prefix("holds/")?.parse().ok()?;
+    let source = SourceName::from_database("unknown");
+    Some(Hold { source, point, reason: format!("a damaged hold ({what})"), since: modified })
+}

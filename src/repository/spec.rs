@@ -1,0 +1,123 @@
+//! How a user names a point: by its id, or as `SOURCE@latest`, `SOURCE@latest-verified`, `SOURCE@<time>`.
+
+use super::{PointSummary, Repository};
+use crate::error::{Error, Result};
+use crate::id::{PointId, SourceName};
+use jiff::Timestamp;
+use std::fmt;
+use std::str::FromStr;
+
+/// A point as its user names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PointSpec {
+    /// This one.
+    Id(PointId),
+    /// The newest of a source.
+    Latest(SourceName),
+    /// The newest of a source that was restored and compared.
+    LatestVerified(SourceName),
+    /// The newest of a source at or before this instant.
+    At(SourceName, Timestamp),
+}
+
+impl FromStr for PointSpec {
+    type Err = Error;
+    fn from_str(text: &str) -> Result<Self> {
+        let Some((source, which)) = text.rsplit_once('@') else {
+            let id = text.parse::<PointId>().map_err(|_| {
+                Error::input(format!("reading {text:?} as a recovery point")).hint(
+                    "a point is an id such as 20261120T010000Z-k3f9ab, or SOURCE@latest, SOURCE@latest-verified, SOURCE@2026-11-20T01:00:00Z",
+                )
+            })?;
+            return Ok(Self::Id(id));
+        };
+        let source: SourceName = source.parse()?;
+        match which {
+            "latest" => Ok(Self::Latest(source)),
+            "latest-verified" => Ok(Self::LatestVerified(source)),
+            time => match time.parse::<Timestamp>() {
+                Ok(time) => Ok(Self::At(source, time)),
+                Err(why) => Err(Error::input(format!("reading {time:?} as a time")).because(why).hint(
+                    "after SOURCE@ comes latest, latest-verified, or a time with its zone such as 2026-11-20T01:00:00Z",
+                )),
+            },
+        }
+    }
+}
+
+impl fmt::Display for PointSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Id(id) => write!(f, "{id}"),
+            Self::Latest(source) => write!(f, "{source}@latest"),
+            Self::LatestVerified(source) => write!(f, "{source}@latest-verified"),
+            Self::At(source, time) => write!(f, "{source}@{time}"),
+        }
+    }
+}
+
+impl Repository {
+    /// Finds the point that is meant.
+    pub async fn resolve(&self, spec: &PointSpec) -> Result<PointSummary> {
+        let (source, wanted): (&SourceName, &dyn Fn(&PointSummary) -> bool) = match spec {
+            PointSpec::Id(id) => return self.resolve_id(id).await,
+            PointSpec::Latest(source) => (source, &|_| true),
+            PointSpec::LatestVerified(source) => (source, &PointSummary::is_proven),
+            PointSpec::At(source, time) => (source, &|point| point.snapshot_time <= *time),
+        };
+        let points = self.points(Some(source)).await?;
+        if points.is_empty() {
+            return Err(self.unknown_source(source).await?);
+        }
+        points.into_iter().find(|point| wanted(point)).ok_or_else(|| {
+            let error = Error::input(format!("finding {spec}: {source} has points, but none like that"));
+            match spec {
+                PointSpec::LatestVerified(_) => {
+                    error.hint(format!("davit verify {source}@latest --depth restored proves the newest one"))
+                }
+                _ => error.hint(format!("davit points {source} lists what there is")),
+            }
+        })
+    }
+
+    async fn resolve_id(&self, id: &PointId) -> Result<PointSummary> {
+        let points = self.points(None).await?;
+        points.into_iter().find(|point| point.link.point == *id).ok_or_else(|| {
+            Error::input(format!("finding point {id}: the repository has none of that id"))
+                .hint("davit points lists what there is")
+        })
+    }
+
+    async fn unknown_source(&self, source: &SourceName) -> Result<Error> {
+        let mut sources = self.sources().await?;
+        sources.sort_by_key(|known| strsim::levenshtein(known.as_str(), source.as_str()));
+        let error = Error::input(format!("finding points of {source}: there are none"));
+        Ok(match sources.iter().find(|known| *known != source) {
+            Some(nearest) => error.hint(format!("did you mean {nearest}?")),
+            None => error.hint("davit backup makes the first one"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_reads_and_prints_back() {
+        for text in ["20261120T010000Z-k3f9ab", "shop@latest", "shop@latest-verified", "shop@2026-11-20T01:00:00Z"] {
+            assert_eq!(text.parse::<PointSpec>().unwrap().to_string(), text);
+        }
+        let zoned = "shop@2026-11-20T02:00:00+01:00".parse::<PointSpec>().unwrap();
+        assert_eq!(zoned, "shop@2026-11-20T01:00:00Z".parse().unwrap());
+    }
+
+    #[test]
+    fn what_names_no_point_is_bad_input_with_the_grammar_as_hint() {
+        for text in ["", "latest", "shop@", "shop@yesterday", "shop@2026-11-20T01:00:00", "@latest", "../x@latest"] {
+            let error = text.parse::<PointSpec>().unwrap_err();
+            assert_eq!(error.kind().exit_code(), 2, "{text}");
+            assert!(error.hint_text().is_some(), "{text}");
+        }
+    }
+}
