@@ -235,7 +235,9 @@ impl Repository {
             expected = number + 1;
             match batch {
                 Ok(Some((batch, _))) if batch.source == *source => {
-                    batch.entries.into_iter().for_each(|e| catalogue.apply(e))
+                    for entry in batch.entries {
+                        catalogue.apply(entry);
+                    }
                 }
                 Ok(_) => catalogue.damaged.push((key, "it is missing or of another source".to_owned())),
                 Err(RecordError::Damaged { what, .. }) => catalogue.damaged.push((key, what)),
@@ -257,7 +259,9 @@ impl Repository {
                 if !catalogue.damaged.is_empty() {
                     self.complete(source, &mut catalogue).await?;
                 }
-                entries.into_iter().for_each(|entry| catalogue.apply(entry));
+                for entry in entries {
+                    catalogue.apply(entry);
+                }
                 entries = catalogue.to_entries();
                 Batch { source: source.clone(), entries }
             } else {
@@ -361,7 +365,7 @@ impl Repository {
         for point in &mut points {
             point.hold = holds.iter().find(|hold| hold.point == point.link.point).cloned();
         }
-        points.sort_by(|a, b| (b.snapshot_time, b.link.sequence).cmp(&(a.snapshot_time, a.link.sequence)));
+        points.sort_by_key(|point| std::cmp::Reverse((point.snapshot_time, point.link.sequence)));
         Ok(points)
     }
 

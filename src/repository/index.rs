@@ -75,13 +75,13 @@ impl DedupIndex {
         self.sorted.dedup_by_key(|record| (record.id, record.nonce));
     }
 
-    fn find_mut(&mut self, id: &ChunkId, nonce: &Nonce) -> Option<&mut Record> {
-        let at = self.sorted.binary_search_by_key(&(prefix(id), *nonce), |record| (record.id, record.nonce)).ok()?;
+    fn find_mut(&mut self, id: &ChunkId, nonce: Nonce) -> Option<&mut Record> {
+        let at = self.sorted.binary_search_by_key(&(prefix(id), nonce), |record| (record.id, record.nonce)).ok()?;
         self.sorted.get_mut(at)
     }
 
     /// A listing shows an object of this size.
-    pub(super) fn saw(&mut self, id: &ChunkId, nonce: &Nonce, size: u64) {
+    pub(super) fn saw(&mut self, id: &ChunkId, nonce: Nonce, size: u64) {
         if let Some(record) = self.find_mut(id, nonce)
             && u64::from(record.stored) == size
         {
@@ -90,7 +90,7 @@ impl DedupIndex {
     }
 
     /// A mark or a damage record names it.
-    pub(super) fn strike(&mut self, id: &ChunkId, nonce: &Nonce) {
+    pub(super) fn strike(&mut self, id: &ChunkId, nonce: Nonce) {
         if let Some(record) = self.find_mut(id, nonce) {
             record.locked &= !LISTED;
         }
@@ -217,10 +217,10 @@ mod tests {
         let mut index = DedupIndex::with_capacity(4);
         (0..4).for_each(|n| index.add(&chunk(n), 7));
         index.sort();
-        index.saw(&chunk(0).id, &chunk(0).nonce, 5);
-        index.saw(&chunk(1).id, &chunk(1).nonce, 6);
-        index.saw(&chunk(2).id, &chunk(2).nonce, 5);
-        index.strike(&chunk(2).id, &chunk(2).nonce);
+        index.saw(&chunk(0).id, chunk(0).nonce, 5);
+        index.saw(&chunk(1).id, chunk(1).nonce, 6);
+        index.saw(&chunk(2).id, chunk(2).nonce, 5);
+        index.strike(&chunk(2).id, chunk(2).nonce);
         index.keep_listed();
         let known: Vec<bool> = (0..4).map(|n| index.known(&chunk(n).id).is_some()).collect();
         assert_eq!(known, [true, false, false, false]);

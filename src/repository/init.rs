@@ -96,7 +96,8 @@ async fn refuse_taken(store: &SharedStore) -> Result<()> {
 }
 
 fn check_features(store: &SharedStore, options: &InitOptions, features: &Features) -> Result<()> {
-    if !(features.put_if_absent && features.put_if_match) && !options.accept_unconditional_store {
+    let conditional = features.put_if_absent && features.put_if_match;
+    if !conditional && !options.accept_unconditional_store {
         let ignored = if features.put_if_absent { "If-Match" } else { "If-None-Match" };
         return Err(Error::refused(format!(
             "making a repository at {}: the store ignores {ignored}, so two runners could overwrite each other",

@@ -76,7 +76,7 @@ impl Keys {
         let is_key = |name: &str| {
             name == Self::WRITER_FILE
                 || name == Self::READER_FILE
-                || name.strip_prefix("reader-").is_some_and(|rest| rest.ends_with(".key"))
+                || name.strip_prefix("reader-").is_some_and(|rest| rest.strip_suffix(".key").is_some())
         };
         for name in names.iter().filter(|name| is_key(name)) {
             keys.add(&path.join(name))?;
@@ -202,10 +202,8 @@ impl ReaderKey {
 
     fn from_file(file: &KeyFile) -> std::result::Result<Self, String> {
         let root = file.public_key("root-public")?;
-        let signing = match file.fields.contains_key("root-seed") {
-            true => Some(file.signing_key("root-seed")?),
-            false => None,
-        };
+        let seed_is_there = file.fields.contains_key("root-seed");
+        let signing = if seed_is_there { Some(file.signing_key("root-seed")?) } else { None };
         if signing.as_ref().is_some_and(|key| key.public() != root) {
             return Err("its root-seed and root-public do not belong together".to_owned());
         }
@@ -355,7 +353,8 @@ impl KeyFile {
 fn refuse_what_others_can_read(path: &Path, facts: &std::fs::Metadata) -> Result<()> {
     use std::os::unix::fs::PermissionsExt;
     let mode = facts.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    let others = mode & 0o077;
+    if others == 0 {
         return Ok(());
     }
     Err(Error::refused(format!("reading key file {}: others can read it (mode {mode:o})", path.display()))

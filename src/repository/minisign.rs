@@ -135,7 +135,7 @@ impl SigningKey {
     pub fn sign(&self, prehash: &Prehash, trusted: &str) -> String {
         let signature = signature_bytes(&self.pair, prehash);
         let global = signature_bytes(&self.pair, &[&signature[..], trusted.as_bytes()].concat());
-        Signature { key_id: self.public.id(), signature, trusted: trusted.to_owned(), global }.to_string()
+        Signature { key_id: self.public.id(), bytes: signature, trusted: trusted.to_owned(), global }.to_string()
     }
 }
 
@@ -155,7 +155,7 @@ impl fmt::Debug for SigningKey {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Signature {
     key_id: [u8; 8],
-    signature: [u8; 64],
+    bytes: [u8; 64],
     trusted: String,
     global: [u8; 64],
 }
@@ -168,9 +168,9 @@ impl Signature {
         let body: [u8; 74] = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
         let trusted = lines.next()?.strip_prefix(TRUSTED)?.to_owned();
         let global: [u8; 64] = STANDARD.decode(lines.next()?).ok()?.try_into().ok()?;
-        let mut parsed = Self { key_id: [0; 8], signature: [0; 64], trusted, global };
+        let mut parsed = Self { key_id: [0; 8], bytes: [0; 64], trusted, global };
         parsed.key_id.copy_from_slice(&body[2..10]);
-        parsed.signature.copy_from_slice(&body[10..]);
+        parsed.bytes.copy_from_slice(&body[10..]);
         (parsed.to_string() == text).then_some(parsed)
     }
 
@@ -181,19 +181,19 @@ impl Signature {
 
     /// Whether `key` signed the trusted comment.
     pub fn comment_is_by(&self, key: &PublicKey) -> bool {
-        let message = [&self.signature[..], self.trusted.as_bytes()].concat();
+        let message = [&self.bytes[..], self.trusted.as_bytes()].concat();
         self.key_id == key.id() && key.verifies(&message, &self.global)
     }
 
     /// Whether `key` signed the trusted comment and what has this prehash.
     pub fn is_by(&self, key: &PublicKey, prehash: &Prehash) -> bool {
-        self.comment_is_by(key) && key.verifies(prehash, &self.signature)
+        self.comment_is_by(key) && key.verifies(prehash, &self.bytes)
     }
 }
 
 impl fmt::Display for Signature {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let body = [&b"ED"[..], &self.key_id, &self.signature].concat();
+        let body = [&b"ED"[..], &self.key_id, &self.bytes].concat();
         writeln!(f, "{UNTRUSTED}{REMARK}")?;
         writeln!(f, "{}", STANDARD.encode(body))?;
         writeln!(f, "{TRUSTED}{}", self.trusted)?;

@@ -154,9 +154,8 @@ impl Repository {
     pub(super) async fn older_version(&self, key: &ObjectKey, sha256: Sha256) -> Result<Option<Bytes>> {
         let versions = match self.store().versions(key.as_str()).await {
             Ok(versions) => versions,
-            Err(StoreError::Unsupported(_)) => return Ok(None),
             // Credentials for reading often cannot list versions; then there is nothing more to look at.
-            Err(StoreError::Denied { .. }) => return Ok(None),
+            Err(StoreError::Unsupported(_) | StoreError::Denied { .. }) => return Ok(None),
             Err(error) => return Err(failed(format!("looking at older versions of {key}"))(error)),
         };
         for entry in versions.iter().filter(|entry| entry.key == *key && !entry.delete_marker) {

@@ -112,21 +112,13 @@ impl Repository {
         self.refuse_plain("rotating the readers")?;
         let leaving = |reader: &&String| old.is_empty() || old.contains(reader);
         let mut readers: Vec<String> = self.readers().iter().filter(|reader| !leaving(reader)).cloned().collect();
-        let made = match new {
-            Some(recipient) => {
-                readers.push(recipient.to_owned());
-                None
-            }
-            None => {
-                let identity = Identity::generate();
-                readers.push(identity.to_public().to_string());
-                Some(ReaderKey {
-                    repositories: vec![self.id()],
-                    root: self.charter().root,
-                    signing: self.keys().reader.as_ref().and_then(|reader| reader.signing.clone()),
-                    identities: vec![identity],
-                })
-            }
+        let made = if let Some(recipient) = new {
+            readers.push(recipient.to_owned());
+            None
+        } else {
+            let identity = Identity::generate();
+            readers.push(identity.to_public().to_string());
+            Some(self.reader_key_for(&identity, true))
         };
         self.change_readers(readers, made).await
     }

@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_frame_that_holds_more_or_less_than_declared_is_damage() {
         let (recipients, identities) = key_pair();
-        let sealed = seal(&[0; 1_000_000], 1, &recipients).unwrap();
+        let sealed = seal(&vec![0; 1_000_000], 1, &recipients).unwrap();
         for declared in [0, 999_999, 1_000_001] {
             let opened = open(&sealed.bytes, Opening::Keys(&identities), declared);
             assert!(matches!(opened, Err(OpenError::Damaged(_))), "{declared}");

@@ -54,7 +54,7 @@ impl World {
     }
 
     fn begin(&self, source: &str) -> BeginPoint {
-        self.clock.advance(Duration::from_secs(3600));
+        self.clock.advance(Duration::from_hours(1));
         let now = self.clock.now();
         BeginPoint::new(name(source), PointKind::Database, "system 1, database 2", RunId::at(now), now)
     }
@@ -103,7 +103,8 @@ fn rows_of(plain: &[u8]) -> RowSum {
 
 /// Chunks of rows that differ by `seed`.
 fn rows(seed: u32, count: u32) -> Vec<Bytes> {
-    let text = |chunk: u32| (0..50).map(|row| format!("{chunk}\t{row}\trow {row} of {seed}\n")).collect::<String>();
+    let row = |chunk: u32, row: u32| format!("{chunk}\t{row}\trow {row} of {seed}\n");
+    let text = |chunk: u32| (0..50).map(|number| row(chunk, number)).collect::<Vec<_>>().concat();
     (0..count).map(|chunk| text(chunk).into()).collect()
 }
 

@@ -33,7 +33,7 @@ async fn what_a_crashed_run_stored_is_used_again_and_nothing_else_of_it_counts()
     let world = World::new().await;
     let repository = world.writer().await;
     let mut begin = world.begin("shop");
-    begin.journal = JournalPace { chunks: 2, every: Duration::from_secs(3600) };
+    begin.journal = JournalPace { chunks: 2, every: Duration::from_hours(1) };
     let crashed = repository.begin(begin).await.unwrap();
     put_table(&crashed, &rows(1, 6)).await.unwrap();
     drop(crashed);

@@ -149,15 +149,15 @@ impl Repository {
 
     /// Puts the intent; what is given back are the intent and the SHA-256 of its object.
     async fn put_intent(&self, begin: &BeginPoint, honoured: &Marks) -> Result<(Intent, Sha256)> {
-        let began = self.clock().now();
+        let now = self.clock().now();
         let intent = Intent {
             format: intent::FORMAT,
             repository: self.id(),
             source: begin.source.clone(),
-            point: PointId::at(began),
+            point: PointId::at(now),
             run: begin.run.clone(),
             marks: honoured.ids.clone(),
-            began,
+            began: now,
         };
         let put = Put::new(intent.bytes()?);
         let sha256 = put.sha256;
@@ -197,11 +197,11 @@ impl Repository {
             current.for_each(|(chunk, step)| index.add(chunk, *step));
         }
         index.sort();
-        self.list_chunks(|id, nonce, size| index.saw(&id, &nonce, size)).await?;
+        self.list_chunks(|id, nonce, size| index.saw(&id, nonce, size)).await?;
         let damaged =
             survey.catalogue.points.values().chain(&others).flat_map(|p| &p.verified).flat_map(|v| &v.damaged);
-        marks.chunks.iter().for_each(|marked| index.strike(&marked.id, &marked.nonce));
-        damaged.filter_map(|key| layout::parse_chunk(key)).for_each(|(id, nonce)| index.strike(&id, &nonce));
+        marks.chunks.iter().for_each(|marked| index.strike(&marked.id, marked.nonce));
+        damaged.filter_map(|key| layout::parse_chunk(key)).for_each(|(id, nonce)| index.strike(&id, nonce));
         index.keep_listed();
         Ok((index, objects))
     }

@@ -69,6 +69,7 @@ impl PointWriter {
     }
 
     /// Gives the point up. What it stored is used by the next run; its intent stays for the sweep to close.
+    #[expect(clippy::unused_async, reason = "whatever ends a point may wait")]
     pub async fn abandon(&self) -> Result<()> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).take();
         Ok(())

@@ -24,7 +24,7 @@ pub struct JournalPace {
 impl Default for JournalPace {
     /// At most a minute's work, or 4 GiB of it, is sealed twice after a crash.
     fn default() -> Self {
-        Self { chunks: 256, every: Duration::from_secs(60) }
+        Self { chunks: 256, every: Duration::from_mins(1) }
     }
 }
 

@@ -158,13 +158,13 @@ impl PointWriter {
         let bytes = plain.len() as u64;
         let sealed = self.hash_and_seal(plain.clone(), false).await?;
         let put = match sealed {
-            Sealed::Known(id, known) => match self.lock_again(&id, &known).await? {
-                true => PutChunk { chunk: named(id, &known, bytes, rows), new: false },
-                // It was taken away since the listing: seal it anew.
-                false => match self.hash_and_seal(plain, true).await? {
-                    Sealed::New(id, sealed) => self.store_chunk(id, sealed, bytes, rows).await?,
-                    Sealed::Known(..) => return Err(Error::failed("sealing a chunk anew")),
-                },
+            Sealed::Known(id, known) if self.lock_again(&id, &known).await? => {
+                PutChunk { chunk: named(id, &known, bytes, rows), new: false }
+            }
+            // It was taken away since the listing: seal it anew.
+            Sealed::Known(..) => match self.hash_and_seal(plain, true).await? {
+                Sealed::New(id, sealed) => self.store_chunk(id, sealed, bytes, rows).await?,
+                Sealed::Known(..) => return Err(Error::failed("sealing a chunk anew")),
             },
             Sealed::New(id, sealed) => self.store_chunk(id, sealed, bytes, rows).await?,
         };
@@ -243,6 +243,7 @@ impl PointWriter {
     }
 
     /// Adds a range whose chunks were put.
+    #[expect(clippy::unused_async, reason = "whatever adds to a point may wait")]
     pub async fn add_range(&self, range: Range) -> Result<()> {
         self.with_draft(|draft| {
             for chunk in &range.chunks {
@@ -257,6 +258,7 @@ impl PointWriter {
     }
 
     /// Adds an object whose ranges were added.
+    #[expect(clippy::unused_async, reason = "whatever adds to a point may wait")]
     pub async fn add_object(&self, object: ObjectLine) -> Result<()> {
         self.with_draft(|draft| {
             draft.named.objects += 1;
