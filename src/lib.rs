@@ -1,8 +1,11 @@
 //! Davit lowers the lifeboat: it backs up PostgreSQL, restores it, and proves the restore.
 
 pub mod backup;
+pub mod cli;
 pub mod clock;
+pub mod config;
 pub mod error;
+pub mod humane;
 pub mod id;
 pub mod journal;
 pub mod postgres;
@@ -12,3 +15,4 @@ pub mod retry;
 pub mod rowsum;
 pub mod secret;
 pub mod store;
+pub mod telemetry;

@@ -1,0 +1,113 @@
+//! The command line of what is done now and then: keys, settings, the repository itself.
+
+use clap::{Args, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// `davit init`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Two keys are made. writer.key stays where backups run: it can make, list, check and remove recovery points, but cannot \
+read one row of them. reader.key opens everything and is the root of trust: move it to another place, such as a password \
+manager and a printed copy in a safe. Without reader.key nothing can be restored, by anyone.
+
+Examples:
+  davit init
+  davit init --repository s3://shop-backups/davit --keys /etc/davit/keys
+  davit init --reader-key /media/usb/reader.key     write the reader key somewhere else at once
+  davit init --object-lock governance               the store refuses to delete a backup early")]
+pub struct InitArgs {
+    /// Use this age public key for reading, and make no reader key here (the root key goes into reader.key all the same)
+    #[arg(long, value_name = "age1…", conflicts_with = "reader_key")]
+    pub reader: Vec<String>,
+    /// Write the reader key to this file instead of the keys directory
+    #[arg(long, value_name = "FILE")]
+    pub reader_key: Option<PathBuf>,
+    /// Have every object locked by the store until its recovery point may go
+    #[arg(long, value_name = "MODE")]
+    pub object_lock: Option<ObjectLockArg>,
+}
+
+/// How strongly objects are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum ObjectLockArg {
+    /// Accounts with a special permission may shorten a lock.
+    Governance,
+    /// Nobody may shorten a lock.
+    Compliance,
+}
+
+/// `davit key …`
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Show which keys are here and what they can do; never the keys themselves
+    Show,
+    /// Make a new writer key (after the backup host was lost) or another reader
+    New(KeyNewArgs),
+    /// Add or remove readers, or replace the writer key
+    Rotate(KeyRotateArgs),
+    /// Say for every recovery point who can open all of it
+    Check,
+}
+
+/// `davit key new`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  davit key new --writer                            needs reader.key; writes writer.key into the keys directory
+  davit key new --reader /media/usb/second.key      makes a key pair; add it with davit key rotate --add-reader")]
+pub struct KeyNewArgs {
+    /// Make a new writer key, authorised by the root key in reader.key
+    #[arg(long, required_unless_present = "reader")]
+    pub writer: bool,
+    /// Make another reader's age key in this file and print its public half
+    #[arg(long, value_name = "FILE", conflicts_with = "writer")]
+    pub reader: Option<PathBuf>,
+}
+
+/// `davit key rotate`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+A new set of readers is a new epoch: the next backup stores every chunk once more, sealed to the new set, and says how \
+many bytes that took. Points made before stay as they are unless --rewrap seals them again.
+
+Examples:
+  davit key rotate --add-reader age1… --rewrap
+  davit key rotate --remove-reader age1…")]
+pub struct KeyRotateArgs {
+    /// Seal new points to this age public key too (may be repeated)
+    #[arg(long, value_name = "age1…")]
+    pub add_reader: Vec<String>,
+    /// Seal new points to this one no longer; refused while a kept point needs it (may be repeated)
+    #[arg(long, value_name = "age1…")]
+    pub remove_reader: Vec<String>,
+    /// Also seal the points that are kept again, to the new set
+    #[arg(long)]
+    pub rewrap: bool,
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `davit config …`
+#[derive(Debug, Subcommand)]
+pub enum ConfigCommand {
+    /// Print every setting, where it came from, and no secret
+    Show,
+    /// Name everything that is wrong with the settings; fetches secrets, contacts nobody
+    Check,
+}
+
+/// `davit doctor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Each line is ok, warn or fail, with what to do. Nothing is changed, except that the store is asked to keep and remove a \
+few small objects to see what it can do. Exit 1 if a check failed.
+
+Examples:
+  davit doctor
+  davit doctor shop --output json")]
+pub struct DoctorArgs {
+    /// Only this source [default: all of davit.yaml]
+    #[arg(value_name = "SOURCE")]
+    pub source: Option<String>,
+}

@@ -1,0 +1,128 @@
+//! The commands: flags → settings → one use-case → rendering. The only code that prints.
+
+pub mod args;
+pub mod exit;
+pub mod output;
+pub mod shell;
+pub mod table;
+
+mod completions;
+mod settings;
+mod signal;
+
+use crate::clock::SystemClock;
+use crate::config::{Environment, Settings};
+use crate::error::{Error, Result};
+use crate::secret::redact;
+use crate::telemetry::{self, Form, Story};
+use args::{Cli, Command, OutputForm, Work};
+use clap::Parser;
+use exit::Exit;
+use output::Ended;
+use shell::Shell;
+use std::ffi::OsString;
+use std::io::Write;
+use std::process::ExitCode;
+
+/// Runs the command that `arguments` (the program's name first) ask for.
+pub async fn run(arguments: impl IntoIterator<Item = OsString>, environment: Environment) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error, &arguments).into(),
+    };
+    let form = cli.global.output;
+    let clock = SystemClock::shared();
+    let log_form = match environment.get("DAVIT_LOG_FORMAT") {
+        Ok(Some("json")) => Form::Json,
+        _ => Form::Text,
+    };
+    let story = Story::on_stderr(log_form, cli.global.verbose > 0, clock.clone());
+    let ended = begin(cli, environment, &story, clock).await.and_then(|ended| {
+        story.end();
+        ended.print(form)
+    });
+    let exit = ended.unwrap_or_else(|error| {
+        story.end();
+        failed(&error, form, &story)
+    });
+    exit.into()
+}
+
+/// The process could not even begin.
+pub fn could_not_start(error: &std::io::Error) -> ExitCode {
+    let error = Error::failed("starting the worker threads").because(std::io::Error::from(error.kind()));
+    drop(writeln!(anstream::stderr(), "error: {error}"));
+    ExitCode::from(error.kind().exit_code())
+}
+
+async fn begin(
+    cli: Cli,
+    environment: Environment,
+    story: &std::sync::Arc<Story>,
+    clock: crate::clock::SharedClock,
+) -> Result<Ended> {
+    check_log_format(&environment)?;
+    telemetry::install(story, environment.get("DAVIT_LOG")?, cli.global.verbose)?;
+    let overrides = cli.overrides();
+    let form = cli.global.output;
+    let work = match cli.command {
+        // These must work beside a broken settings file.
+        Command::Completions(args) => return completions::run(&args),
+        Command::Config(command) => return settings::run(&command, &overrides, &environment),
+        Command::Work(work) => work,
+    };
+    let stop = signal::listen(story.clone())?;
+    let at_once = stop.at_once.clone();
+    let settings = Settings::load(&overrides, &environment)?;
+    let shell = Shell { settings, form, clock, story: story.clone(), stop };
+    tokio::select! {
+        ended = dispatch(work, &shell) => ended,
+        // Dropping the command's future drops its guards: servers are stopped, connections closed.
+        () = at_once.cancelled() => Err(Error::failed("ending at once: what was begun may not be undone")
+            .hint("nothing unfinished counts; the next run needs no cleanup")),
+    }
+}
+
+#[expect(clippy::unused_async, reason = "the commands are wired one by one as their verbs land")]
+async fn dispatch(work: Work, shell: &Shell) -> Result<Ended> {
+    Err(Error::failed(format!("running {work:?} with {:?}: its verb is not part of this build", shell.form)))
+}
+
+fn check_log_format(environment: &Environment) -> Result<()> {
+    match environment.get("DAVIT_LOG_FORMAT")? {
+        None | Some("text" | "json") => Ok(()),
+        Some(other) => Err(Error::input(format!("reading the environment variable DAVIT_LOG_FORMAT: {other:?}"))
+            .hint("write text or json")),
+    }
+}
+
+fn failed(error: &Error, form: OutputForm, story: &Story) -> Exit {
+    story.failure(error);
+    if form == OutputForm::Json
+        && let Err(second) = output::failure(error).and_then(|document| output::print(&document))
+    {
+        story.failure(&second);
+    }
+    Exit::Not(error.kind())
+}
+
+/// Help and version are results; anything else is bad input.
+fn usage(error: &clap::Error, arguments: &[OsString]) -> Exit {
+    if !error.use_stderr() {
+        // The reader of a help page that goes away early has read enough.
+        drop(error.print());
+        return Exit::Done;
+    }
+    let rendered = error.render();
+    // A URL among the wrong arguments may carry a password.
+    drop(write!(anstream::stderr().lock(), "{}", redact(&rendered.ansi().to_string())));
+    let text = rendered.to_string();
+    let first = text.lines().next().unwrap_or_default().trim_start_matches("error: ");
+    let wants_json = arguments.windows(2).any(|pair| pair[0] == "--output" && pair[1] == "json")
+        || arguments.iter().any(|argument| argument == "--output=json");
+    if wants_json && let Ok(document) = output::failure(&Error::input(first).hint("davit --help")) {
+        drop(output::print(&document));
+    }
+    Exit::Not(crate::error::Kind::Input)
+}

@@ -1,0 +1,180 @@
+//! `davit.yaml` as it is written: everything optional, nothing checked but its shape.
+
+use crate::config::secret::SecretRef;
+use crate::config::units::{Bytes, Span};
+use crate::retention::policy::Rules;
+use crate::store::LockMode;
+use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
+use serde_saphyr::Spanned;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+
+/// The whole file.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Raw {
+    /// `s3://bucket/prefix`, or a directory.
+    pub repository: Option<Spanned<String>>,
+    /// Where `writer.key` and `reader.key` are.
+    pub keys: Option<Spanned<PathBuf>>,
+    /// Where this machine remembers the newest sequence numbers it saw.
+    pub state: Option<Spanned<PathBuf>>,
+    /// How many things are done at once.
+    pub jobs: Option<Spanned<u32>>,
+    /// Most bytes per second to and from the store.
+    pub limit_rate: Option<Spanned<Bytes>>,
+    /// How long an application may wait behind our locks.
+    pub lock_budget: Option<Spanned<Span>>,
+    /// How long a snapshot may be held.
+    pub snapshot_budget: Option<Spanned<Span>>,
+    /// Directories with PostgreSQL client programs, looked at before `PATH`.
+    pub client_tools: Option<Spanned<Vec<PathBuf>>>,
+    /// Whether and how `init` has objects locked.
+    pub object_lock: Option<Spanned<ObjectLock>>,
+    /// How long points are kept, for sources that do not say.
+    pub retention: Option<Spanned<Rules>>,
+    /// What is backed up, by name.
+    #[serde(default)]
+    pub sources: BTreeMap<String, Spanned<RawSource>>,
+}
+
+/// Whether and how objects are locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ObjectLock {
+    /// Not at all.
+    Off,
+    /// As [`LockMode::Governance`].
+    Governance,
+    /// As [`LockMode::Compliance`].
+    Compliance,
+}
+
+impl ObjectLock {
+    /// The mode to lock with, if any.
+    pub const fn mode(self) -> Option<LockMode> {
+        match self {
+            Self::Off => None,
+            Self::Governance => Some(LockMode::Governance),
+            Self::Compliance => Some(LockMode::Compliance),
+        }
+    }
+}
+
+/// One source.
+#[derive(Debug, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawSource {
+    /// Where the server is.
+    pub url: SecretRef,
+    /// Which databases: the one of the URL, a list, or `all`.
+    #[serde(default)]
+    pub databases: Databases,
+    /// What is left out.
+    #[serde(default)]
+    pub exclude: Exclude,
+    /// How rows are read.
+    #[serde(default)]
+    pub engine: EngineChoice,
+    /// Whether rows of unlogged tables are backed up.
+    #[serde(default)]
+    pub unlogged: bool,
+    /// Overrides of the values above the sources.
+    pub jobs: Option<Spanned<u32>>,
+    /// Most bytes per second.
+    pub limit_rate: Option<Spanned<Bytes>>,
+    /// How long an application may wait behind our locks.
+    pub lock_budget: Option<Spanned<Span>>,
+    /// How long a snapshot may be held.
+    pub snapshot_budget: Option<Spanned<Span>>,
+    /// How long its points are kept.
+    pub retention: Option<Spanned<Rules>>,
+    /// SQL files that `verify --depth restored` runs.
+    #[serde(default)]
+    pub checks: Vec<PathBuf>,
+}
+
+/// What is left out of a source.
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exclude {
+    /// Tables (`schema.table`, `*` stands for anything) whose definition and rows are left out.
+    #[serde(default)]
+    pub tables: Vec<String>,
+    /// Tables of which only the rows are left out.
+    #[serde(default)]
+    pub rows: Vec<String>,
+}
+
+/// How rows are read.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum EngineChoice {
+    /// Many streams of one snapshot.
+    #[default]
+    Parallel,
+    /// One `pg_dump`.
+    Stream,
+}
+
+/// Which databases of a server are one source.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Databases {
+    /// The one that the URL names.
+    #[default]
+    OfUrl,
+    /// These.
+    List(Vec<String>),
+    /// All that allow connections, with roles and tablespaces.
+    All,
+}
+
+impl<'de> Deserialize<'de> for Databases {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(DatabasesVisitor)
+    }
+}
+
+struct DatabasesVisitor;
+
+impl<'de> Visitor<'de> for DatabasesVisitor {
+    type Value = Databases;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("`all` or a list of databases such as [shop, billing]")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Databases, E> {
+        match text {
+            "all" => Ok(Databases::All),
+            _ => Err(E::custom(format!("`all` or a list of databases belongs here; for one database write [{text}]"))),
+        }
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Databases, A::Error> {
+        let mut names = Vec::new();
+        while let Some(name) = list.next_element::<String>()? {
+            names.push(name);
+        }
+        if names.is_empty() {
+            return Err(de::Error::custom("the list of databases is empty, so there is nothing to back up"));
+        }
+        Ok(Databases::List(names))
+    }
+}
+
+/// Reads a type that has a textual form.
+macro_rules! from_text {
+    ($name:ty) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+from_text!(Bytes);
+from_text!(Span);

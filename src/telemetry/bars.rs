@@ -1,0 +1,192 @@
+//! Progress on a terminal: a bar per stage, and one for all of them.
+
+use crate::humane;
+use crate::journal::{Amount, Event, Stage};
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use std::time::Duration;
+
+/// Bars are redrawn this often even when nothing happens, so that a stall looks like one.
+const TICK: Duration = Duration::from_millis(250);
+const IN_BYTES: &str = "{prefix:>16} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  eta {eta}  {msg}";
+const IN_ITEMS: &str = "{prefix:>16} {bar:24} {percent:>3}%  {pos}/{len}  eta {eta}  {msg}";
+const UNKNOWN: &str = "{prefix:>16} {spinner}  {elapsed}  {msg}";
+
+/// All bars of one run.
+pub(super) struct Bars {
+    multi: MultiProgress,
+    stages: Vec<Shown>,
+    total: Option<ProgressBar>,
+}
+
+struct Shown {
+    stage: Stage,
+    unit: Unit,
+    total: Amount,
+    done: Amount,
+    bar: ProgressBar,
+}
+
+/// What the length of a bar is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Bytes,
+    Rows,
+    Items,
+    Unknown,
+}
+
+impl Unit {
+    const fn of(total: Amount) -> Self {
+        match total {
+            Amount { bytes: 1.., .. } => Self::Bytes,
+            Amount { rows: 1.., .. } => Self::Rows,
+            Amount { items: 1.., .. } => Self::Items,
+            _ => Self::Unknown,
+        }
+    }
+
+    const fn measure(self, amount: Amount) -> u64 {
+        match self {
+            Self::Bytes => amount.bytes,
+            Self::Rows => amount.rows,
+            Self::Items => amount.items,
+            Self::Unknown => 0,
+        }
+    }
+
+    const fn template(self) -> &'static str {
+        match self {
+            Self::Bytes => IN_BYTES,
+            Self::Rows | Self::Items => IN_ITEMS,
+            Self::Unknown => UNKNOWN,
+        }
+    }
+}
+
+impl Bars {
+    pub(super) fn new(multi: MultiProgress) -> Self {
+        Self { multi, stages: Vec::new(), total: None }
+    }
+
+    pub(super) fn event(&mut self, event: &Event) {
+        match event {
+            Event::StageBegan { stage, total } => self.began(stage, *total),
+            Event::Advanced { stage, by } => self.advanced(stage, *by),
+            Event::StageEnded { stage, done } => self.ended(stage, *done),
+            Event::Note { .. } | Event::Warning { .. } => {}
+        }
+        self.update_total();
+    }
+
+    pub(super) fn end(&mut self) {
+        for stage in &self.stages {
+            stage.bar.abandon();
+        }
+        if let Some(total) = self.total.take() {
+            total.finish_and_clear();
+        }
+    }
+
+    fn began(&mut self, stage: Stage, total: Amount) {
+        let unit = Unit::of(total);
+        let bar = self.multi.insert(self.stages.len(), ProgressBar::new(unit.measure(total)));
+        bar.set_style(style(unit.template()));
+        bar.set_prefix(stage);
+        bar.enable_steady_tick(TICK);
+        self.stages.push(Shown { stage, unit, total, done: Amount::default(), bar });
+    }
+
+    fn advanced(&mut self, stage: Stage, by: Amount) {
+        let Some(bar) = self.stages.iter_mut().rev().find(|bar| bar.stage == stage) else { return };
+        bar.done += by;
+        bar.show();
+    }
+
+    fn ended(&mut self, stage: Stage, done: Amount) {
+        let Some(bar) = self.stages.iter_mut().rev().find(|bar| bar.stage == stage) else { return };
+        bar.done = done;
+        // Estimates were only estimates: what was done is all there was.
+        bar.total = done;
+        bar.show();
+        bar.bar.finish();
+    }
+
+    /// One more bar for everything, as soon as there is more than one to add up.
+    fn update_total(&mut self) {
+        let in_bytes = || self.stages.iter().filter(|bar| bar.unit == Unit::Bytes);
+        if in_bytes().count() < 2 {
+            return;
+        }
+        let (done, all) = in_bytes().fold((0, 0), |(done, all), bar| (done + bar.done.bytes, all + bar.total.bytes));
+        let total = self.total.get_or_insert_with(|| {
+            let total = self.multi.add(ProgressBar::new(all));
+            total.set_style(style(IN_BYTES));
+            total.set_prefix("total");
+            total.enable_steady_tick(TICK);
+            total
+        });
+        total.set_length(all.max(done));
+        total.set_position(done);
+    }
+}
+
+impl Shown {
+    fn show(&self) {
+        let position = self.unit.measure(self.done);
+        self.bar.set_length(self.unit.measure(self.total).max(position));
+        self.bar.set_position(position);
+        let rows = (self.done.rows > 0 && self.unit != Unit::Rows).then(|| humane::counted(self.done.rows, "row"));
+        let items = (self.done.items > 0 && self.unit == Unit::Unknown).then(|| humane::count(self.done.items));
+        self.bar.set_message(items.or(rows).unwrap_or_default());
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    // The templates are constants, and a test draws every one of them.
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use indicatif::ProgressDrawTarget;
+
+    fn after(events: &[Event]) -> Bars {
+        let mut bars = Bars::new(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
+        for event in events {
+            bars.event(event);
+        }
+        bars
+    }
+
+    #[test]
+    fn every_template_is_well_formed() {
+        for template in [IN_BYTES, IN_ITEMS, UNKNOWN] {
+            assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_stage_that_ended_shows_what_was_done_even_if_more_was_expected() {
+        let bars = after(&[
+            Event::StageBegan { stage: "rows", total: Amount::rows(10, 4096) },
+            Event::Advanced { stage: "rows", by: Amount::rows(5, 1024) },
+            Event::StageEnded { stage: "rows", done: Amount::rows(1500, 2048) },
+        ]);
+        let bar = &bars.stages[0].bar;
+        assert_eq!((bar.position(), bar.length(), bar.message().as_str()), (2048, Some(2048), "1,500 rows"));
+        assert!(bar.is_finished() && bars.total.is_none());
+    }
+
+    #[test]
+    fn two_stages_in_bytes_are_added_up_and_an_estimate_that_was_too_low_grows() {
+        let bars = after(&[
+            Event::StageBegan { stage: "rows", total: Amount::rows(0, 3072) },
+            Event::StageBegan { stage: "objects", total: Amount::rows(0, 1024) },
+            Event::Advanced { stage: "rows", by: Amount::rows(0, 5000) },
+        ]);
+        assert_eq!(bars.stages[0].bar.length(), Some(5000));
+        let total = bars.total.unwrap();
+        assert_eq!((total.position(), total.length()), (5000, Some(5000)));
+    }
+}
