@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the ground up. A module names modules of lower layers only, and those of `SAME_LAYER`.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal"]),
+    ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane"]),
     ("edges", &["store", "repository", "postgres"]),
     ("verbs", &["backup", "retention"]),
     ("shell", &["cli", "config", "telemetry"]),
