@@ -1,7 +1,6 @@
 //! The edge to PostgreSQL against real servers of every supported major.
 
-#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
-#![expect(clippy::disallowed_methods, clippy::print_stdout, reason = "what was measured is shown")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod support;
 

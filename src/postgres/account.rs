@@ -1,5 +1,7 @@
 //! Accounts of the operating system, read from `/etc/passwd`: who we are, and as whom a throw-away server may run.
 
+use std::path::PathBuf;
+
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Account {
@@ -9,16 +11,8 @@ pub(super) struct Account {
     pub(super) uid: u32,
     /// Its group id.
     pub(super) gid: u32,
-}
-
-/// Whether this process is root.
-pub(super) fn is_root() -> bool {
-    rustix::process::geteuid().is_root()
-}
-
-/// The account of this name.
-pub(super) fn named(name: &str) -> Option<Account> {
-    all().into_iter().find(|account| account.name == name)
+    /// Its home directory.
+    pub(super) home: PathBuf,
 }
 
 /// The account this process runs as.
@@ -36,7 +30,8 @@ fn parse(line: &str) -> Option<Account> {
     let name = fields.next()?.to_owned();
     let uid = fields.nth(1)?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    Some(Account { name, uid, gid })
+    let home = PathBuf::from(fields.nth(1)?);
+    Some(Account { name, uid, gid, home })
 }
 
 #[cfg(test)]
@@ -47,6 +42,7 @@ mod tests {
     fn a_line_of_passwd_is_read() {
         let account = parse("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash").unwrap();
         assert_eq!((account.uid, account.gid), (101, 104));
+        assert_eq!(account.home, PathBuf::from("/var/lib/postgresql"));
         assert_eq!(parse("# nothing"), None);
     }
 }

@@ -13,7 +13,6 @@ pub mod script;
 pub mod session;
 mod socket;
 pub mod tap;
-pub mod throwaway;
 mod tls;
 pub mod tools;
 

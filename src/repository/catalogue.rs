@@ -16,7 +16,7 @@ use crate::store::{ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After how many batches a full one is written.
 const BATCHES_TO_A_FULL_ONE: u64 = 24;
@@ -86,8 +86,6 @@ pub(super) enum Entry {
         verified: Verified,
     },
     Removed(Removed),
-    Held(Hold),
-    Released(PointId),
     /// Until when a point and its chunks are locked now.
     Locked {
         point: PointId,
@@ -109,11 +107,8 @@ pub(super) struct Catalogue {
     pub(super) removed: BTreeMap<PointId, Removed>,
     /// Numbers of the batches in the store, and whether each is full.
     batches: Vec<(u64, bool)>,
-    pub(super) holds: BTreeMap<PointId, Hold>,
     /// Batches that could not be believed; what they said is taken from the points again.
     pub(super) damaged: Vec<(ObjectKey, String)>,
-    /// Batches that no key at hand opens: a reader who was replaced sees no more than before.
-    unreadable: bool,
 }
 
 impl PointSummary {
@@ -166,6 +161,14 @@ impl Catalogue {
         kept.into_iter().chain(removed).max_by_key(|link| link.sequence)
     }
 
+    /// Whether a point or a tombstone is known for every number up to the newest; a run that died right after its
+    /// commit leaves a gap.
+    fn has_every_number(&self) -> bool {
+        let points = self.points.values().map(|summary| summary.link.sequence);
+        let numbers: BTreeSet<u64> = points.chain(self.removed.values().map(|gone| gone.sequence)).collect();
+        numbers.last().copied().unwrap_or(0) == numbers.len() as u64
+    }
+
     fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Point(summary) => {
@@ -174,14 +177,7 @@ impl Catalogue {
             Entry::Verified { point, verified } => self.note_verified(&point, verified),
             Entry::Removed(removed) => {
                 self.points.remove(&removed.point);
-                self.holds.remove(&removed.point);
                 self.removed.insert(removed.point.clone(), removed);
-            }
-            Entry::Held(hold) => {
-                self.holds.insert(hold.point.clone(), hold);
-            }
-            Entry::Released(point) => {
-                self.holds.remove(&point);
             }
             Entry::Locked { point, until } => {
                 if let Some(summary) = self.points.get_mut(&point) {
@@ -215,8 +211,7 @@ impl Catalogue {
 
     fn to_entries(&self) -> Vec<Entry> {
         let points = self.points.values().cloned().map(|summary| Entry::Point(Box::new(summary)));
-        let removed = self.removed.values().cloned().map(Entry::Removed);
-        points.chain(removed).chain(self.holds.values().cloned().map(Entry::Held)).collect()
+        points.chain(self.removed.values().cloned().map(Entry::Removed)).collect()
     }
 }
 
@@ -254,12 +249,16 @@ impl Repository {
                 }
                 Ok(_) => catalogue.damaged.push((key, "it is missing or of another source".to_owned())),
                 Err(RecordError::Damaged { what, .. }) => catalogue.damaged.push((key, what)),
-                Err(RecordError::Key(_)) => catalogue.unreadable = true,
                 Err(error) => return Err(Error::from(error).during(format!("reading the catalogue of {source}"))),
             }
         }
         drop(batches);
         Ok(catalogue)
+    }
+
+    /// Writes down until when a point and everything it names is locked now.
+    pub async fn note_locked(&self, source: &SourceName, point: &PointId, until: Timestamp) -> Result<()> {
+        self.append_to_catalogue(source, vec![Entry::Locked { point: point.clone(), until }]).await
     }
 
     /// Adds to a source's catalogue; another writer who is quicker is waited for.
@@ -345,24 +344,6 @@ impl Repository {
         Ok(added)
     }
 
-    /// Puts points into the catalogue whose runs died between their signature and the catalogue. What fails here is
-    /// tried again by the next run, and `points` reads the points themselves meanwhile.
-    pub(super) async fn catalogue_strays(&self, source: &SourceName, survey: &super::chain::Survey) {
-        let mut entries = Vec::new();
-        for link in &survey.uncatalogued {
-            match self.summarise(source, &link.point).await {
-                Ok(summary) => entries.extend(summary.map(|summary| Entry::Point(Box::new(summary)))),
-                Err(error) => tracing::warn!(%source, point = %link.point, %error, "a point cannot be listed"),
-            }
-        }
-        if entries.is_empty() && survey.catalogue.damaged.is_empty() {
-            return;
-        }
-        if let Err(error) = self.append_to_catalogue(source, entries).await {
-            tracing::warn!(%source, %error, "the catalogue was not mended");
-        }
-    }
-
     /// Reads one point for the catalogue; `None` if it is not committed.
     async fn summarise(&self, source: &SourceName, point: &PointId) -> Result<Option<PointSummary>> {
         let super::chain::Commit::Signed(_) = self.commit_of(source, point).await? else { return Ok(None) };
@@ -387,45 +368,53 @@ impl Repository {
             Some(source) => vec![source.clone()],
             None => self.sources().await?,
         };
+        self.points_of_all(sources, false).await
+    }
+
+    /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every
+    /// folder is looked at. For who decides what goes.
+    pub async fn points_in_full(&self) -> Result<Vec<PointSummary>> {
+        let sources = self.sources().await?;
+        self.points_of_all(sources, true).await
+    }
+
+    async fn points_of_all(&self, sources: Vec<SourceName>, in_full: bool) -> Result<Vec<PointSummary>> {
         let holds = self.holds().await?;
         let per_source: Vec<Vec<PointSummary>> = futures_util::stream::iter(sources)
-            .map(|source| async move { self.points_of(&source).await })
+            .map(|source| async move { self.points_of(&source, in_full).await })
             .buffered(SIDE_BY_SIDE)
             .try_collect()
             .await?;
         let mut points: Vec<PointSummary> = per_source.into_iter().flatten().collect();
         for point in &mut points {
-            let put = holds.iter().find(|hold| hold.point == point.link.point);
-            // A pin that the catalogue knows of holds although its object is gone: only `release` takes it off.
-            point.hold = put.cloned().or(point.hold.take());
+            point.hold = holds.iter().find(|hold| hold.point == point.link.point).cloned();
         }
         points.sort_by_key(|point| std::cmp::Reverse((point.snapshot_time, point.link.sequence)));
         Ok(points)
     }
 
     /// The points of one source from its catalogue; what that lacks is read from the points.
-    async fn points_of(&self, source: &SourceName) -> Result<Vec<PointSummary>> {
+    async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<Vec<PointSummary>> {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
         let known = catalogue.newest_link().map_or(0, |link| link.sequence);
-        let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
-        if known < head || !catalogue.damaged.is_empty() || catalogue.unreadable {
+        let wanted = if let HeadState::Signed(head, _) = &head { head.sequence } else { 0 };
+        let whole = known >= wanted && known > 0 && catalogue.has_every_number() && catalogue.damaged.is_empty();
+        if in_full || !whole || !matches!(head, HeadState::Signed(..)) {
             let added = self.complete(source, &mut catalogue).await?;
-            let summaries = added.iter().filter_map(|point| catalogue.points.get(point)).cloned();
-            let entries: Vec<Entry> = summaries.map(|summary| Entry::Point(Box::new(summary))).collect();
-            if !entries.is_empty() && !catalogue.unreadable && self.can_sign() {
-                // Listing must work with credentials that cannot write.
+            let entries: Vec<Entry> = added
+                .iter()
+                .filter_map(|point| catalogue.points.get(point))
+                .map(|p| Entry::Point(Box::new(p.clone())))
+                .collect();
+            if !entries.is_empty() && self.can_sign() {
+                // Reading must work with credentials that cannot write.
                 if let Err(error) = self.append_to_catalogue(source, entries).await {
                     tracing::debug!(%source, %error, "the catalogue stays as it is");
                 }
             }
         }
-        let newest = catalogue.newest_link().map_or(0, |link| link.sequence);
-        self.meet_newest(source, if head == u64::MAX { newest } else { newest.max(head) })?;
-        let holds = std::mem::take(&mut catalogue.holds);
-        let mut points: Vec<PointSummary> = catalogue.points.into_values().collect();
-        for point in &mut points {
-            point.hold = holds.get(&point.link.point).cloned();
-        }
-        Ok(points)
+        let newest = catalogue.newest_link().map_or(0, |link| link.sequence).max(wanted);
+        self.meet_newest(source, newest)?;
+        Ok(catalogue.points.into_values().collect())
     }
 }
