@@ -1,7 +1,5 @@
 //! Accounts of the operating system, read from `/etc/passwd`: who we are, and as whom a throw-away server may run.
 
-use std::path::PathBuf;
-
 /// One account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Account {
@@ -11,8 +9,16 @@ pub(super) struct Account {
     pub(super) uid: u32,
     /// Its group id.
     pub(super) gid: u32,
-    /// Its home directory.
-    pub(super) home: PathBuf,
+}
+
+/// Whether this process is root.
+pub(super) fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+/// The account of this name.
+pub(super) fn named(name: &str) -> Option<Account> {
+    all().into_iter().find(|account| account.name == name)
 }
 
 /// The account this process runs as.
@@ -30,8 +36,7 @@ fn parse(line: &str) -> Option<Account> {
     let name = fields.next()?.to_owned();
     let uid = fields.nth(1)?.parse().ok()?;
     let gid = fields.next()?.parse().ok()?;
-    let home = PathBuf::from(fields.nth(1)?);
-    Some(Account { name, uid, gid, home })
+    Some(Account { name, uid, gid })
 }
 
 #[cfg(test)]
@@ -42,7 +47,6 @@ mod tests {
     fn a_line_of_passwd_is_read() {
         let account = parse("postgres:x:101:104:PostgreSQL administrator,,,:/var/lib/postgresql:/bin/bash").unwrap();
         assert_eq!((account.uid, account.gid), (101, 104));
-        assert_eq!(account.home, PathBuf::from("/var/lib/postgresql"));
         assert_eq!(parse("# nothing"), None);
     }
 }

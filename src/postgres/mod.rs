@@ -13,6 +13,7 @@ pub mod script;
 pub mod session;
 mod socket;
 pub mod tap;
+pub mod throwaway;
 mod tls;
 pub mod tools;
 

@@ -86,6 +86,8 @@ pub(super) enum Entry {
         verified: Verified,
     },
     Removed(Removed),
+    Held(Hold),
+    Released(PointId),
     /// Until when a point and its chunks are locked now.
     Locked {
         point: PointId,
@@ -107,8 +109,11 @@ pub(super) struct Catalogue {
     pub(super) removed: BTreeMap<PointId, Removed>,
     /// Numbers of the batches in the store, and whether each is full.
     batches: Vec<(u64, bool)>,
+    pub(super) holds: BTreeMap<PointId, Hold>,
     /// Batches that could not be believed; what they said is taken from the points again.
     pub(super) damaged: Vec<(ObjectKey, String)>,
+    /// Batches that no key at hand opens: a reader who was replaced sees no more than before.
+    unreadable: bool,
 }
 
 impl PointSummary {
@@ -177,7 +182,14 @@ impl Catalogue {
             Entry::Verified { point, verified } => self.note_verified(&point, verified),
             Entry::Removed(removed) => {
                 self.points.remove(&removed.point);
+                self.holds.remove(&removed.point);
                 self.removed.insert(removed.point.clone(), removed);
+            }
+            Entry::Held(hold) => {
+                self.holds.insert(hold.point.clone(), hold);
+            }
+            Entry::Released(point) => {
+                self.holds.remove(&point);
             }
             Entry::Locked { point, until } => {
                 if let Some(summary) = self.points.get_mut(&point) {
@@ -211,7 +223,8 @@ impl Catalogue {
 
     fn to_entries(&self) -> Vec<Entry> {
         let points = self.points.values().cloned().map(|summary| Entry::Point(Box::new(summary)));
-        points.chain(self.removed.values().cloned().map(Entry::Removed)).collect()
+        let removed = self.removed.values().cloned().map(Entry::Removed);
+        points.chain(removed).chain(self.holds.values().cloned().map(Entry::Held)).collect()
     }
 }
 
@@ -249,6 +262,7 @@ impl Repository {
                 }
                 Ok(_) => catalogue.damaged.push((key, "it is missing or of another source".to_owned())),
                 Err(RecordError::Damaged { what, .. }) => catalogue.damaged.push((key, what)),
+                Err(RecordError::Key(_)) => catalogue.unreadable = true,
                 Err(error) => return Err(Error::from(error).during(format!("reading the catalogue of {source}"))),
             }
         }
@@ -344,6 +358,24 @@ impl Repository {
         Ok(added)
     }
 
+    /// Puts points into the catalogue whose runs died between their signature and the catalogue. What fails here is
+    /// tried again by the next run, and `points` reads the points themselves meanwhile.
+    pub(super) async fn catalogue_strays(&self, source: &SourceName, survey: &super::chain::Survey) {
+        let mut entries = Vec::new();
+        for link in &survey.uncatalogued {
+            match self.summarise(source, &link.point).await {
+                Ok(summary) => entries.extend(summary.map(|summary| Entry::Point(Box::new(summary)))),
+                Err(error) => tracing::warn!(%source, point = %link.point, %error, "a point cannot be listed"),
+            }
+        }
+        if entries.is_empty() && survey.catalogue.damaged.is_empty() {
+            return;
+        }
+        if let Err(error) = self.append_to_catalogue(source, entries).await {
+            tracing::warn!(%source, %error, "the catalogue was not mended");
+        }
+    }
+
     /// Reads one point for the catalogue; `None` if it is not committed.
     async fn summarise(&self, source: &SourceName, point: &PointId) -> Result<Option<PointSummary>> {
         let super::chain::Commit::Signed(_) = self.commit_of(source, point).await? else { return Ok(None) };
@@ -387,7 +419,9 @@ impl Repository {
             .await?;
         let mut points: Vec<PointSummary> = per_source.into_iter().flatten().collect();
         for point in &mut points {
-            point.hold = holds.iter().find(|hold| hold.point == point.link.point).cloned();
+            let put = holds.iter().find(|hold| hold.point == point.link.point);
+            // A pin that the catalogue knows of holds although its object is gone: only `release` takes it off.
+            point.hold = put.cloned().or(point.hold.take());
         }
         points.sort_by_key(|point| std::cmp::Reverse((point.snapshot_time, point.link.sequence)));
         Ok(points)
@@ -397,24 +431,26 @@ impl Repository {
     async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<Vec<PointSummary>> {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
         let known = catalogue.newest_link().map_or(0, |link| link.sequence);
-        let wanted = if let HeadState::Signed(head, _) = &head { head.sequence } else { 0 };
-        let whole = known >= wanted && known > 0 && catalogue.has_every_number() && catalogue.damaged.is_empty();
-        if in_full || !whole || !matches!(head, HeadState::Signed(..)) {
+        let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
+        let whole = known >= head && catalogue.has_every_number() && catalogue.damaged.is_empty();
+        if in_full || !whole || catalogue.unreadable {
             let added = self.complete(source, &mut catalogue).await?;
-            let entries: Vec<Entry> = added
-                .iter()
-                .filter_map(|point| catalogue.points.get(point))
-                .map(|p| Entry::Point(Box::new(p.clone())))
-                .collect();
-            if !entries.is_empty() && self.can_sign() {
-                // Reading must work with credentials that cannot write.
+            let summaries = added.iter().filter_map(|point| catalogue.points.get(point)).cloned();
+            let entries: Vec<Entry> = summaries.map(|summary| Entry::Point(Box::new(summary))).collect();
+            if !entries.is_empty() && !catalogue.unreadable && self.can_sign() {
+                // Listing must work with credentials that cannot write.
                 if let Err(error) = self.append_to_catalogue(source, entries).await {
                     tracing::debug!(%source, %error, "the catalogue stays as it is");
                 }
             }
         }
-        let newest = catalogue.newest_link().map_or(0, |link| link.sequence).max(wanted);
-        self.meet_newest(source, newest)?;
-        Ok(catalogue.points.into_values().collect())
+        let newest = catalogue.newest_link().map_or(0, |link| link.sequence);
+        self.meet_newest(source, if head == u64::MAX { newest } else { newest.max(head) })?;
+        let holds = std::mem::take(&mut catalogue.holds);
+        let mut points: Vec<PointSummary> = catalogue.points.into_values().collect();
+        for point in &mut points {
+            point.hold = holds.get(&point.link.point).cloned();
+        }
+        Ok(points)
     }
 }

@@ -183,16 +183,32 @@ impl Repository {
         point: &PointId,
     ) -> Result<std::result::Result<(Link, Signature), Commit>> {
         let key = layout::signature(source, point);
-        let body = match self.store().get(&key, None).await {
-            Ok(object) => object.body,
-            Err(StoreError::NotFound(_)) => return Ok(Err(Commit::Absent)),
+        let current = match self.store().get(&key, None).await {
+            Ok(object) => self.judge_signature(source, point, &object.body),
+            Err(StoreError::NotFound(_)) => Err(Commit::Absent),
             Err(error) => return Err(failed(format!("reading {key}"))(error)),
         };
-        if body[..] == *ABORTED {
-            return Ok(Err(Commit::Aborted));
+        if current.is_ok() || !self.features().versioning {
+            return Ok(current);
         }
-        let damaged = |what: &str| Ok(Err(Commit::Damaged(what.to_owned())));
-        let Some(signature) = std::str::from_utf8(&body).ok().and_then(Signature::parse) else {
+        let older = self.older_version(&key, |body| self.judge_signature(source, point, body).is_ok()).await?;
+        let Some(older) = older else { return Ok(current) };
+        tracing::warn!(%key, "the current version is not the signature; an older one is used");
+        Ok(self.judge_signature(source, point, &older))
+    }
+
+    /// What the bytes under a point's signature key are.
+    fn judge_signature(
+        &self,
+        source: &SourceName,
+        point: &PointId,
+        body: &[u8],
+    ) -> std::result::Result<(Link, Signature), Commit> {
+        if body == ABORTED {
+            return Err(Commit::Aborted);
+        }
+        let damaged = |what: &str| Err(Commit::Damaged(what.to_owned()));
+        let Some(signature) = std::str::from_utf8(body).ok().and_then(Signature::parse) else {
             return damaged("it is not a signature");
         };
         let Some(link) = Link::parse(signature.trusted()) else {
@@ -204,7 +220,7 @@ impl Repository {
         if !self.signed_for(source, link.sequence, |key| signature.comment_is_by(key)) {
             return damaged("nobody who may sign for this repository signed it");
         }
-        Ok(Ok((link, signature)))
+        Ok((link, signature))
     }
 
     /// Whether a point's signature covers a manifest with this prehash.

@@ -8,6 +8,7 @@ use super::fetch::ChunkDamage;
 use super::index::ChunkListing;
 use super::manifest::{Chunk, Line, ObjectLine, Range};
 use super::record::RecordError;
+use super::tombstone::Removed;
 use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, Sha256, SourceName};
@@ -57,15 +58,7 @@ impl Repository {
         all.extend(removed.values().filter(|gone| !links.contains_key(&gone.point)).map(Link::of_removed));
         check_links(source, &all, survey.newest.as_ref(), &mut found);
         check_head(source, &survey.head, &all, &mut found);
-        for summary in survey.catalogue.points.values() {
-            let point = &summary.link.point;
-            if !links.contains_key(point) && !removed.contains_key(point) {
-                let key = layout::signature(source, point);
-                if !found.iter().any(|known| known.chunk == key.as_str()) {
-                    found.push(damage("signature", key, "it is missing, but the catalogue knows the point"));
-                }
-            }
-        }
+        check_catalogue(source, &survey, &links, &removed, &mut found);
         self.check_records(source, &survey, &links, &mut found).await?;
         Ok(ChainReport { source: source.clone(), newest: survey.newest, points: links.len(), damage: found })
     }
@@ -104,7 +97,7 @@ impl Repository {
         Ok(links)
     }
 
-    /// Evidence and intents of committed points, and holds.
+    /// The evidence and the holds of committed points, against what the catalogue knows of them.
     async fn check_records(
         &self,
         source: &SourceName,
@@ -113,18 +106,37 @@ impl Repository {
         found: &mut Vec<Damage>,
     ) -> Result<()> {
         for (point, folder) in survey.folders.iter().filter(|(point, _)| links.contains_key(*point)) {
+            let known = survey.catalogue.points.get(point).map_or(&[][..], |summary| &summary.verified);
             for run in &folder.evidence {
                 match self.evidence(source, point, run).await {
-                    Ok(_) => {}
+                    Ok(Some(seen)) => {
+                        let is_known = known.iter().any(|known| known.depth == seen.depth && known.when >= seen.when);
+                        if !is_known {
+                            let key = layout::catalogue(source);
+                            found.push(damage("catalogue", key, format!("it lacks verification {run} of {point}")));
+                        }
+                    }
+                    Ok(None) => {}
                     Err(RecordError::Damaged { key, what }) => found.push(damage("evidence", key, what)),
                     Err(error) => return Err(error.into()),
                 }
             }
-            let known = survey.catalogue.points.get(point).map_or(&[][..], |summary| &summary.verified);
             for verified in known.iter().filter(|verified| !folder.evidence.contains(&verified.run)) {
                 let key = layout::evidence(source, point, &verified.run);
                 found.push(damage("evidence", key, "it is missing, but the catalogue knows of it"));
             }
+        }
+        for (key, what) in self.damaged_holds().await? {
+            found.push(damage("hold", key, what));
+        }
+        let put = self.holds().await?;
+        for hold in survey.catalogue.holds.values().filter(|hold| !put.iter().any(|put| put.point == hold.point)) {
+            found.push(damage("hold", layout::hold(&hold.point), "it is missing, but the catalogue knows of it"));
+        }
+        let here = put.iter().filter(|hold| hold.source == *source);
+        for hold in here.filter(|hold| !survey.catalogue.holds.contains_key(&hold.point)) {
+            let key = layout::catalogue(source);
+            found.push(damage("catalogue", key, format!("it lacks the hold on {}", hold.point)));
         }
         Ok(())
     }
@@ -246,6 +258,38 @@ fn check_links(source: &SourceName, links: &[Link], newest: Option<&Link>, found
     }
 }
 
+/// The catalogue must know what the points and tombstones say, and nothing else.
+fn check_catalogue(
+    source: &SourceName,
+    survey: &Survey,
+    links: &BTreeMap<PointId, Link>,
+    removed: &BTreeMap<PointId, Removed>,
+    found: &mut Vec<Damage>,
+) {
+    let catalogue = &survey.catalogue;
+    for point in catalogue.points.keys().filter(|point| !links.contains_key(*point) && !removed.contains_key(*point)) {
+        let key = layout::signature(source, point);
+        if !found.iter().any(|known| known.chunk == key.as_str()) {
+            found.push(damage("signature", key, "it is missing, but the catalogue knows the point"));
+        }
+    }
+    let folder = layout::catalogue(source);
+    for point in links.keys().filter(|point| !catalogue.knows(point) && !removed.contains_key(*point)) {
+        found.push(damage("catalogue", &folder, format!("it lacks point {point}")));
+    }
+    for point in removed.keys().filter(|point| !catalogue.removed.contains_key(*point)) {
+        found.push(damage("catalogue", &folder, format!("it lacks the removal of {point}")));
+    }
+    for point in catalogue.removed.keys().filter(|point| !removed.contains_key(*point)) {
+        let folder = format!("tombstones/{source}/");
+        found.push(damage(
+            "tombstones",
+            folder,
+            format!("the one of {point} is missing, but the catalogue knows of it"),
+        ));
+    }
+}
+
 fn check_head(source: &SourceName, head: &HeadState, links: &[Link], found: &mut Vec<Damage>) {
     let key = layout::head(source);
     match head {
@@ -330,8 +374,6 @@ pub struct Audit {
     pub chains: Vec<ChainReport>,
     /// Each point's objects.
     pub points: Vec<(PointSummary, PointReport)>,
-    /// What else is wrong.
-    pub other: Vec<Damage>,
 }
 
 impl Audit {
@@ -339,12 +381,12 @@ impl Audit {
     pub fn damage(&self) -> impl Iterator<Item = &Damage> {
         let chains = self.chains.iter().flat_map(|chain| &chain.damage);
         let points = self.points.iter().flat_map(|(_, report)| &report.damage);
-        chains.chain(points).chain(&self.other)
+        chains.chain(points)
     }
 }
 
 impl Repository {
-    /// Checks every chain, every point and every hold.
+    /// Checks every chain and every point.
     pub async fn audit(&self, depth: Depth) -> Result<Audit> {
         let mut audit = Audit::default();
         let listing = self.listing_of_chunks().await?;
@@ -355,7 +397,6 @@ impl Repository {
             let report = self.check_point(&point.source, &point.link.point, depth, &listing).await?;
             audit.points.push((point, report));
         }
-        audit.other.extend(self.damaged_holds().await?.iter().map(|(key, what)| damage("hold", key, what)));
         Ok(audit)
     }
 }

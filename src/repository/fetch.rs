@@ -89,7 +89,7 @@ impl Repository {
             Err(damage) => damage,
         };
         let key = layout::chunk(chunk);
-        if let Some(body) = self.older_version(&key, chunk.sha256).await? {
+        if let Some(body) = self.older_version(&key, |body| Sha256::of(body) == chunk.sha256).await? {
             tracing::warn!(%key, %damage, "the current version is damaged; an older one is used");
             return Ok(Ok(body));
         }

@@ -1,5 +1,6 @@
 //! Holds: pins that keep a point regardless of tiers.
 
+use super::catalogue::Entry;
 use super::record::{Privacy, RecordError};
 use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Result};
@@ -35,23 +36,26 @@ impl Repository {
         let lock = self.settings().lock.zip(lock_until).map(|(mode, until)| Lock { mode, until });
         let doing = format!("holding {}", hold.point);
         match self.put_record(&layout::hold(&hold.point), Privacy::Sealed, &hold, lock).await {
-            Ok(_) => Ok(hold),
+            Ok(_) => {}
             Err(RecordError::Store(StoreError::AlreadyExists(_))) => {
-                Err(Error::refused(format!("{doing}: it is held already")).hint("davit points shows why"))
+                return Err(Error::refused(format!("{doing}: it is held already")).hint("davit points shows why"));
             }
-            Err(error) => Err(Error::from(error).during(doing)),
+            Err(error) => return Err(Error::from(error).during(doing)),
         }
+        // The catalogue knows it, too, so that losing the object is seen and frees nothing.
+        self.append_to_catalogue(&point.source, vec![Entry::Held(hold.clone())]).await?;
+        Ok(hold)
     }
 
     /// Takes the pin off a point.
-    pub async fn release(&self, point: &PointId) -> Result<()> {
-        let key = layout::hold(point);
-        let doing = format!("releasing {point}");
-        match self.store().head(&key, None).await {
-            Ok(_) => self.store().delete(&key).await.map_err(failed(doing)),
-            Err(StoreError::NotFound(_)) => Err(Error::refused(format!("{doing}: it is not held"))),
-            Err(error) => Err(failed(doing)(error)),
+    pub async fn release(&self, point: &PointSummary) -> Result<()> {
+        let id = &point.link.point;
+        if point.hold.is_none() {
+            return Err(Error::refused(format!("releasing {id}: it is not held")));
         }
+        self.append_to_catalogue(&point.source, vec![Entry::Released(id.clone())]).await?;
+        let key = layout::hold(id);
+        self.store().delete(&key).await.map_err(failed(format!("releasing {id}")))
     }
 
     /// All pins. One that cannot be believed still pins, for nobody may free a point by damaging its pin.

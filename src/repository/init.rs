@@ -95,7 +95,7 @@ async fn refuse_taken(store: &SharedStore) -> Result<()> {
     }
 }
 
-fn check_features(store: &SharedStore, options: &InitOptions, features: &Features) -> Result<()> {
+pub(super) fn check_features(store: &SharedStore, options: &InitOptions, features: &Features) -> Result<()> {
     let conditional = features.put_if_absent && features.put_if_match;
     if !conditional && !options.accept_unconditional_store {
         let ignored = if features.put_if_absent { "If-Match" } else { "If-None-Match" };
@@ -262,10 +262,32 @@ pub(super) fn seal_secrets(id_key: &[u8; 32], identities: &[Identity], readers: 
 /// Reads the charter and checks it against what the keys pin.
 pub(super) async fn read_charter(store: &SharedStore, pinned: &[RepositoryId], root: &PublicKey) -> Result<Charter> {
     let doing = format!("opening the repository at {}", store.describe());
-    match store.get(&layout::charter(), None).await {
+    let key = layout::charter();
+    match store.get(&key, None).await {
         Ok(object) => Charter::read(&object.body, pinned, root),
-        Err(StoreError::NotFound(_)) => Err(Error::input(format!("{doing}: there is none"))
-            .hint("davit init makes one; --repository names another place")),
+        Err(StoreError::NotFound(_)) => match deleted_charter(store, pinned, root).await {
+            Some(charter) => {
+                tracing::warn!(%key, "somebody deleted it; an older version is used");
+                Ok(charter)
+            }
+            None => Err(Error::input(format!("{doing}: there is none"))
+                .hint("davit init makes one; --repository names another place")),
+        },
         Err(error) => Err(refused(doing)(error)),
     }
+}
+
+/// The charter that a delete marker hides, in a store that keeps versions.
+async fn deleted_charter(store: &SharedStore, pinned: &[RepositoryId], root: &PublicKey) -> Option<Charter> {
+    let key = layout::charter();
+    let mut newest: Option<Charter> = None;
+    for entry in store.versions(key.as_str()).await.ok()?.iter().filter(|entry| entry.key == key) {
+        let Ok(object) = store.get(&key, Some(&entry.version)).await else { continue };
+        if let Ok(charter) = Charter::read(&object.body, pinned, root)
+            && newest.as_ref().is_none_or(|newest| newest.counter < charter.counter)
+        {
+            newest = Some(charter);
+        }
+    }
+    newest
 }

@@ -36,7 +36,7 @@ pub mod writer;
 mod tests;
 
 pub use catalogue::{PointSummary, Verified};
-pub use chain::{Head, Link};
+pub use chain::{Commit, Head, HeadState, Link};
 pub use charter::{Charter, Settings};
 pub use check::{Audit, ChainReport, PointReport};
 pub use evidence::{Check, Damage, Depth, Evidence};

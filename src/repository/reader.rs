@@ -143,15 +143,20 @@ impl Repository {
             Err(StoreError::NotFound(_)) => "it is not there",
             Err(error) => return Err(failed(format!("reading {key}"))(error)),
         };
-        if let Some(body) = self.older_version(key, sha256).await? {
+        if let Some(body) = self.older_version(key, |body| Sha256::of(body) == sha256).await? {
             tracing::warn!(%key, "the current version is not what was signed; an older one is used");
             return Ok(body);
         }
         Err(Error::check(format!("reading {key}: {current}")).hint("davit verify tells what else is damaged"))
     }
 
-    /// An older version of `key` with this hash, in a store that keeps versions.
-    pub(super) async fn older_version(&self, key: &ObjectKey, sha256: Sha256) -> Result<Option<Bytes>> {
+    /// The newest version of `key` that is `wanted`, in a store that keeps versions: neither a delete marker nor a
+    /// newer version hides what is locked.
+    pub(super) async fn older_version(
+        &self,
+        key: &ObjectKey,
+        wanted: impl Fn(&Bytes) -> bool + Send + Sync,
+    ) -> Result<Option<Bytes>> {
         let versions = match self.store().versions(key.as_str()).await {
             Ok(versions) => versions,
             // Credentials for reading often cannot list versions; then there is nothing more to look at.
@@ -160,8 +165,7 @@ impl Repository {
         };
         for entry in versions.iter().filter(|entry| entry.key == *key && !entry.delete_marker) {
             let Ok(object) = self.store().get(key, Some(&entry.version)).await else { continue };
-            let body = object.body.clone();
-            if self.off_async(move || Sha256::of(&body)).await? == sha256 {
+            if wanted(&object.body) {
                 return Ok(Some(object.body));
             }
         }

@@ -21,13 +21,13 @@ impl PgBouncer {
     }
 
     /// Starts a pooler with further lines in its settings.
-    pub fn start_with(server: &PgServer, mode: &str, more: &str) -> Self {
+    pub fn start_with(server: &PgServer, mode: &str, extra: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("davit-test-pool").tempdir_in("/tmp").unwrap();
         let port = free_port();
         let settings = format!(
             "[databases]\n* = host=127.0.0.1 port={}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
              unix_socket_dir =\nauth_type = any\npool_mode = {mode}\nmax_client_conn = 100\ndefault_pool_size = 20\n\
-             ignore_startup_parameters = extra_float_digits,options\nadmin_users = postgres\n{more}",
+             ignore_startup_parameters = extra_float_digits,options\nadmin_users = postgres\n{extra}",
             server.port
         );
         // `auth_type = any` takes the name of the only user that each database entry may log in as.

@@ -2,6 +2,7 @@
 //! it. That it exited with 0 is never proof of anything; callers look at what it made.
 
 use crate::error::{Error, Result};
+use crate::postgres::account::Account;
 use crate::postgres::conninfo::ConnInfo;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::Path;
@@ -78,6 +79,14 @@ impl Tool {
     #[must_use]
     pub fn fed(mut self) -> Self {
         self.command.stdin(Stdio::piped());
+        self
+    }
+
+    /// Runs it as another account of this machine, with that account's group only.
+    #[must_use]
+    pub(in crate::postgres) fn account(mut self, account: &Account) -> Self {
+        // The standard library drops all other groups when root changes the user.
+        self.command.uid(account.uid).gid(account.gid);
         self
     }
 
@@ -158,7 +167,11 @@ impl Running {
     /// `Kind::Failed` with what it said, if it exited with anything but 0 or was cancelled.
     pub async fn finish(mut self, cancel: &CancellationToken) -> Result<String> {
         drop(self.stdin.take());
-        drop(self.stdout.take());
+        // What nobody wanted to read is thrown away: a closed pipe would kill the program.
+        let drain = self
+            .stdout
+            .take()
+            .map(|mut stdout| tokio::spawn(async move { tokio::io::copy(&mut stdout, &mut tokio::io::sink()).await }));
         let status = tokio::select! {
             status = self.child.wait() => status,
             () = cancel.cancelled() => {
@@ -169,6 +182,9 @@ impl Running {
         let status = status
             .map_err(|error| Error::failed(format!("{}: waiting for {}", self.doing, self.name)).because(error))?;
         self.group = None;
+        if let Some(drain) = drain {
+            drain.abort();
+        }
         if let Some(reader) = self.reader.take() {
             // A grandchild that keeps the pipe open must not keep us.
             if tokio::time::timeout(GRACE, reader).await.is_err() {

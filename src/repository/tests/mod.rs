@@ -1,5 +1,7 @@
 //! What the repository promises, tried on a store in memory.
 
+mod attacks;
+mod changes;
 mod points;
 
 use super::manifest::{ObjectLine, PointKind, Range};
@@ -7,8 +9,8 @@ use super::*;
 use crate::clock::{Clock, SimClock};
 use crate::id::{PointId, RunId, SourceName};
 use crate::rowsum::RowSum;
-use crate::store::ObjectKey;
 use crate::store::memory::MemoryStore;
+use crate::store::{ObjectKey, Store};
 use bytes::Bytes;
 use jiff::Timestamp;
 use std::time::Duration;

@@ -11,11 +11,11 @@ use crate::id::{PointId, RunId, Sha256, SourceName};
 use crate::repository::chain::{Commit, HeadState, Survey};
 use crate::repository::index::DedupIndex;
 use crate::repository::intent::{self, Intent};
-use crate::repository::lock::{LockStep, lock_step};
+use crate::repository::lock::lock_step;
 use crate::repository::manifest::{End, FORMAT, Header, Line, ObjectLine, PointKind};
 use crate::repository::mark::{self, Marks};
 use crate::repository::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
-use crate::store::{Lock, Put, StoreError};
+use crate::store::{Put, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -86,6 +86,7 @@ impl Repository {
         let foreseen = mark::load(self.store().as_ref()).await?;
         let (intent, intent_sha256) = self.put_intent(&begin, &foreseen).await?;
         let marks = mark::load(self.store().as_ref()).await?;
+        self.catalogue_strays(&begin.source, &survey).await;
         let (index, previous_objects) = self.load_index(&begin.source, &survey, &marks).await?;
         let lock = self.lock_for(begin.lock_until);
         let lock_step = lock.as_ref().map_or(0, |(_, step)| *step);
@@ -138,13 +139,6 @@ impl Repository {
             intent: None,
             details: begin.details.clone(),
         }
-    }
-
-    /// The lock that `until` asks for, in this repository's mode and in coarse steps.
-    fn lock_for(&self, until: Option<Timestamp>) -> Option<(Lock, LockStep)> {
-        let (mode, until) = self.settings().lock.zip(until)?;
-        let (step, until) = lock_step(until);
-        Some((Lock { mode, until }, step))
     }
 
     /// Puts the intent; what is given back are the intent and the SHA-256 of its object.

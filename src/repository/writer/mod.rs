@@ -234,12 +234,7 @@ impl PointWriter {
         if known.lock_step >= *step {
             return Ok(true);
         }
-        let key = layout::sealed_chunk(id, &known.nonce);
-        match self.repository.store().extend_lock(&key, None, *lock).await {
-            Ok(()) => Ok(true),
-            Err(StoreError::NotFound(_)) => Ok(false),
-            Err(error) => Err(failed(format!("locking {key}"))(error)),
-        }
+        self.repository.lock_object(&layout::sealed_chunk(id, &known.nonce), *lock).await
     }
 
     /// Adds a range whose chunks were put.
