@@ -21,7 +21,7 @@ pub(super) async fn hold(args: &HoldArgs, shell: &Shell) -> Result<Ended> {
 /// Takes the pin off a point.
 pub(super) async fn release(args: &ReleaseArgs, shell: &Shell) -> Result<Ended> {
     let (repository, point) = shell.point(&args.point).await?;
-    repository.release(point.point()).await?;
+    repository.release(&point).await?;
     Ended::with(&Held { point: point.point().to_string(), source: point.source.to_string(), hold: None })
 }
 

@@ -74,7 +74,7 @@ impl Made {
         } else {
             (
                 "move it away",
-                "Move reader.key to another place now (a password manager, and paper in a safe), then delete it here.",
+                "Move it to another place now\n(a password manager, and paper in a safe), then delete it here.",
             )
         };
         format!(

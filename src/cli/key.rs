@@ -2,7 +2,7 @@
 
 use crate::cli::args::{KeyCommand, KeyNewArgs, KeyRotateArgs};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Document, Ended};
+use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::{Context, Error, Kind, Result};
@@ -130,32 +130,26 @@ impl KeysChanged {
 
 impl Document for KeysChanged {
     fn text(&self) -> String {
-        let mut text = format!("{}\n", self.headline);
+        let mut page = Page::default();
+        page.line(&self.headline);
         for path in &self.written {
-            text.extend(["  written   ", &path.display().to_string(), "\n"]);
+            page.line(format!("  written   {}", path.display()));
         }
         if let Some(path) = &self.moved {
-            text.extend(["  kept as   ", &path.display().to_string(), " (older points need it)\n"]);
+            page.line(format!("  kept as   {} (older points need it)", path.display()));
         }
         for reader in &self.readers {
-            text.extend(["  reader    ", reader, "\n"]);
+            page.line(format!("  reader    {reader}"));
         }
         if self.bytes_to_store_anew > 0 {
-            text.push_str(
-                &format_args!("the next backups store about {} anew\n", bytes(self.bytes_to_store_anew)).to_string(),
-            );
+            page.line(format!("the next backups store about {} anew", bytes(self.bytes_to_store_anew)));
         }
         let needing = self.points_that_need_an_older_key.len() as u64;
         if needing > 0 {
-            text.push_str(
-                &format_args!(
-                    "{} opened only by an older reader key: keep it, or davit key rotate --rewrap\n",
-                    counted(needing, "point")
-                )
-                .to_string(),
-            );
+            let points = counted(needing, "point");
+            page.line(format!("{points} opened only by an older reader key: keep it, or davit key rotate --rewrap"));
         }
-        text
+        page.text()
     }
 }
 

@@ -11,8 +11,10 @@ mod hold;
 mod init;
 mod key;
 mod points;
+mod retain;
 mod settings;
 mod signal;
+mod sweep;
 
 use crate::clock::SystemClock;
 use crate::config::{Environment, Settings};
@@ -96,6 +98,8 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
     match work {
         Work::Init(args) => Box::pin(init::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
+        Work::Retain(args) => Box::pin(retain::run(args, shell)),
+        Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),

@@ -5,11 +5,10 @@ use crate::cli::signal::Stop;
 use crate::clock::SharedClock;
 use crate::config::{Settings, Source};
 use crate::error::{Error, Result};
-use crate::id::SourceName;
 use crate::journal::SharedProgress;
 use crate::postgres::ConnInfo;
 use crate::repository::{Keys, OpenContext, PointSummary, Repository};
-use crate::retention::policy::Rules;
+use crate::retention::RulesBySource;
 use crate::secret::Secret;
 use crate::store::{self, OpenOptions, SharedStore};
 use crate::telemetry::Story;
@@ -86,10 +85,10 @@ impl Shell {
         }
     }
 
-    /// The retention rules of a source, whether the settings name it or not.
-    pub fn rules(&self, source: &SourceName) -> &Rules {
-        let own = self.settings.sources.get(source).map(|source| &source.retention.value);
-        own.unwrap_or(&self.settings.retention.value)
+    /// The retention rules of every source.
+    pub fn rules(&self) -> RulesBySource {
+        let own = self.settings.sources.values().map(|source| (source.name.clone(), source.retention.value.clone()));
+        RulesBySource { others: Some(self.settings.retention.value.clone()), sources: own.collect() }
     }
 
     /// A source of the settings, by what the user wrote.
