@@ -81,6 +81,12 @@ pub struct DatabaseFacts {
     pub locale_provider: String,
     /// The provider's own locale (ICU or builtin).
     pub provider_locale: Option<String>,
+    /// Further ICU rules.
+    #[serde(default)]
+    pub icu_rules: Option<String>,
+    /// The version of its collation.
+    #[serde(default)]
+    pub collation_version: Option<String>,
     /// Its tablespace.
     pub tablespace: String,
     /// `-1` for none.
@@ -97,6 +103,9 @@ pub struct DatabaseFacts {
     pub roles: Vec<String>,
     /// WAL position of the snapshot (replayed position on a standby).
     pub lsn: Option<String>,
+    /// The instant its rows are of, by the server's clock; several databases of a point have one each.
+    #[serde(default)]
+    pub snapshot_time: Option<jiff::Timestamp>,
     /// Every setting of the sessions that read the rows, as they were read back.
     pub session_settings: BTreeMap<String, String>,
     /// Tables (or only their rows) that were left out on request.

@@ -2,4 +2,5 @@
 
 pub mod facts;
 pub mod foreign;
+pub mod take;
 pub mod target;

@@ -6,6 +6,7 @@
 //! never gathered: its length stands in front of it, so the sink knows what comes and takes it piece by piece.
 //! The sink's back-pressure is the socket's.
 
+use std::any::Any;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,7 +21,7 @@ const READ: usize = 256 * 1024;
 const HEADER: usize = 5;
 
 /// Where the rows of one COPY go.
-pub trait RowSink: Send {
+pub trait RowSink: Any + Send {
     /// How many bytes can be taken now. `left` bytes of the row are still to come (at least one); `fresh` says that
     /// none of it was given yet. `Pending` holds the connection back until the waker is called.
     fn poll_room(&mut self, left: usize, fresh: bool, cx: &mut Context<'_>) -> Poll<usize>;
@@ -55,11 +56,10 @@ impl TapControl {
         state.copied = None;
     }
 
-    /// Ends the diversion; gives the row count of the last command tag, if the COPY came to its end.
-    pub fn remove(&self) -> Option<u64> {
+    /// Ends the diversion; gives the sink back, and the row count of the last command tag if the COPY came to its end.
+    pub fn remove(&self) -> (Option<Box<dyn RowSink>>, Option<u64>) {
         let mut state = self.lock();
-        state.sink = None;
-        state.copied.take()
+        (state.sink.take(), state.copied.take())
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -337,7 +337,7 @@ mod tests {
             let passed = through(&sent, step, &control).await;
             assert_eq!(passed, [&around[..], &end].concat(), "step {step}");
             assert_eq!(*sink.rows.lock().unwrap(), rows, "step {step}");
-            assert_eq!(control.remove(), Some(3));
+            assert_eq!(control.remove().1, Some(3));
         }
     }
 
@@ -346,7 +346,7 @@ mod tests {
         let sent = [message(b'd', b"1\ta\n"), message(b'C', b"COPY 1\0")].concat();
         let control = Arc::new(TapControl::default());
         assert_eq!(through(&sent, 3, &control).await, sent);
-        assert_eq!(control.remove(), None);
+        assert_eq!(control.remove().1, None);
         control.lock().idle = true;
         assert_eq!(through(b"\x16\x03\x01\0\0\0\0", 3, &control).await, b"\x16\x03\x01\0\0\0\0");
     }

@@ -11,6 +11,7 @@ use super::tap::{RowSink, TapControl};
 use crate::error::{Error, Result};
 use futures_util::StreamExt;
 use futures_util::future::poll_fn;
+use std::any::Any;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -247,11 +248,11 @@ impl Session {
         Ok(())
     }
 
-    /// Runs `COPY … TO STDOUT` and lets its rows go to `sink`; gives the count that the server says it sent. A call
-    /// that is dropped before its end leaves the session unusable.
-    pub async fn copy_out(&self, doing: &str, sql: &str, sink: Box<dyn RowSink>) -> Result<u64> {
+    /// Runs `COPY … TO STDOUT` and lets its rows go to `sink`; gives it back with the count that the server says it
+    /// sent. A call that is dropped before its end leaves the session unusable.
+    pub async fn copy_out<S: RowSink>(&self, doing: &str, sql: &str, sink: S) -> Result<(S, u64)> {
         let explain = |error: &tokio_postgres::Error| self.explain(error, doing);
-        self.tap.install(sink);
+        self.tap.install(Box::new(sink));
         let stream = self.client.copy_out(sql).await.map_err(|error| explain(&error))?;
         // No row comes this way; what comes is the end, or an error.
         let mut stream = std::pin::pin!(stream);
@@ -261,7 +262,12 @@ impl Session {
         }
         // The command tag follows the end of the data.
         self.texts(doing, "").await?;
-        self.tap.remove().ok_or_else(|| Error::failed(format!("{doing}: the server did not say how many rows it sent")))
+        let (sink, copied) = self.tap.remove();
+        let sink = sink.and_then(|sink| (sink as Box<dyn Any>).downcast::<S>().ok());
+        match sink.zip(copied) {
+            Some((sink, copied)) => Ok((*sink, copied)),
+            None => Err(Error::failed(format!("{doing}: the server did not say how many rows it sent"))),
+        }
     }
 
     /// Runs statements that return nothing.

@@ -1,0 +1,127 @@
+//! A server, a repository in memory, and what a backup put into it.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use crate::support::postgres::PgServer;
+use davit::backup::facts::{DatabaseFacts, SequenceFacts, TableFacts, kind};
+use davit::backup::take::{self, BackupReport, Request};
+use davit::clock::SystemClock;
+use davit::error::Result;
+use davit::journal::NoProgress;
+use davit::postgres::{ConnInfo, PgEnvironment};
+use davit::repository::manifest::{ObjectLine, Range};
+use davit::repository::{InitOptions, Point, Repository};
+use davit::rowsum::{RowSum, Rows};
+use davit::store::MemoryStore;
+use serde::Deserialize;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A repository in memory, opened with all keys.
+pub async fn repository() -> (Repository, Arc<MemoryStore>) {
+    let clock = SystemClock::shared();
+    let store = MemoryStore::new(Arc::clone(&clock));
+    let made = Repository::init(store.clone(), &InitOptions::default(), clock).await.unwrap();
+    (made.repository, store)
+}
+
+pub fn conn(url: &str) -> ConnInfo {
+    ConnInfo::parse(url, &PgEnvironment::default()).unwrap()
+}
+
+/// A request for a database as the superuser; two jobs, so that tests do not depend on the machine.
+pub fn request(server: &PgServer, database: &str) -> Request {
+    let mut request = Request::new("shop".parse().unwrap(), conn(&server.url(database)));
+    request.jobs = Some(2);
+    request
+}
+
+pub async fn backup(request: Request, repository: &Repository) -> Result<BackupReport> {
+    let plan = take::plan(request, repository).await?;
+    take::run(plan, repository, NoProgress::shared(), &CancellationToken::new()).await
+}
+
+/// A point with everything it holds.
+pub struct Content {
+    pub point: Point,
+    repository: Repository,
+}
+
+impl Content {
+    pub async fn of(repository: &Repository, report: &BackupReport) -> Self {
+        let point = repository.load_point(&report.source, &report.point).await.unwrap();
+        Self { point, repository: repository.clone() }
+    }
+
+    pub fn of_kind(&self, kind: &str) -> Vec<&ObjectLine> {
+        self.point.objects.iter().filter(|object| object.kind == kind).collect()
+    }
+
+    pub fn only(&self, kind: &str) -> &ObjectLine {
+        let found = self.of_kind(kind);
+        assert_eq!(found.len(), 1, "objects of kind {kind}");
+        found[0]
+    }
+
+    pub fn tables(&self) -> Vec<(TableFacts, &ObjectLine)> {
+        let tables = self.of_kind(kind::TABLE).into_iter();
+        tables.map(|object| (TableFacts::deserialize(&object.details).unwrap(), object)).collect()
+    }
+
+    pub fn table(&self, name: &str) -> (TableFacts, &ObjectLine) {
+        self.tables().into_iter().find(|(facts, _)| facts.table == name).unwrap_or_else(|| panic!("no table {name}"))
+    }
+
+    pub fn database(&self) -> DatabaseFacts {
+        DatabaseFacts::deserialize(&self.only(kind::DATABASE).details).unwrap()
+    }
+
+    pub fn sequences(&self) -> Vec<(String, i64, bool)> {
+        let facts = SequenceFacts::deserialize(&self.only(kind::SEQUENCES).details).unwrap();
+        facts.sequences.into_iter().map(|s| (s.name, s.last_value, s.is_called)).collect()
+    }
+
+    pub fn ranges(&self, object: &ObjectLine) -> Vec<&Range> {
+        let mut ranges: Vec<&Range> = self.point.ranges.iter().filter(|range| range.object == object.object).collect();
+        ranges.sort_by_key(|range| (range.pages, range.range));
+        ranges
+    }
+
+    /// The plaintext of an object, its ranges in the order of their pages; every sum is held against the manifest.
+    pub async fn text(&self, object: &ObjectLine) -> String {
+        let mut text = Vec::new();
+        let mut total = RowSum::default();
+        for range in self.ranges(object) {
+            let mut rows = Rows::new();
+            for chunk in &range.chunks {
+                let plain = self.repository.fetch_chunk(chunk).await.unwrap();
+                assert_eq!(plain.len() as u64, chunk.bytes);
+                if matches!(object.kind.as_str(), kind::TABLE | kind::LARGE_OBJECTS) {
+                    assert_eq!(rows.sum(&plain), chunk.rows, "{}", object.name);
+                }
+                total += chunk.rows;
+                text.extend_from_slice(&plain);
+            }
+            assert!(object.kind != kind::TABLE || rows.is_between_rows(), "a range of {} ends in a row", object.name);
+        }
+        assert_eq!(total, object.rows, "{}", object.name);
+        assert_eq!(text.len() as u64, object.bytes, "{}", object.name);
+        String::from_utf8(text).unwrap()
+    }
+
+    pub async fn rows_of(&self, table: &str) -> String {
+        let (_, object) = self.table(table);
+        self.text(object).await
+    }
+}
+
+/// What `psql` copies of a query, under the settings that a backup uses.
+pub fn copied(server: &PgServer, database: &str, query: &str) -> String {
+    let sql = format!(
+        "SET search_path = ''; SET timezone = 'UTC'; SET intervalstyle = postgres; SET extra_float_digits = 3; \
+         SET bytea_output = hex; COPY ({query}) TO STDOUT"
+    );
+    let text = server.psql(database, &sql);
+    if text.is_empty() { text } else { format!("{text}\n") }
+}
