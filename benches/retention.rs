@@ -2,19 +2,19 @@
 //!
 //! Each decision reads two or three dates and writes a sentence; at about a microsecond for a calendar operation the
 //! sketch says 0.3 seconds.
-#![expect(missing_docs, reason = "the macros of criterion write functions without documentation")]
 #![expect(clippy::unwrap_used, reason = "a benchmark stops where it cannot go on")]
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use davit::id::PointId;
-use davit::retention::policy::{PointFacts, Proof, Rules, decide};
+use davit::repository::Depth;
+use davit::retention::policy::{PointFacts, Rules, decide};
 use jiff::{Timestamp, ToSpan};
 
 fn points(count: i64) -> Vec<PointFacts> {
     let first: Timestamp = "2015-01-01T00:00:00Z".parse().unwrap();
     let point = |number: i64| {
         let time = first + number.hours();
-        let verified = (number % 24 == 0).then_some(Proof::Restored);
+        let verified = (number % 24 == 0).then_some(Depth::Restored);
         PointFacts { point: PointId::at(time), time, tier: None, hold: None, verified, damaged: false }
     };
     (0..count).map(point).collect()

@@ -32,7 +32,7 @@ fn dump(server: &PgServer, database: &str, options: &[&str]) -> Vec<u8> {
 
 fn without_keys(dump: &[u8]) -> String {
     let text = String::from_utf8_lossy(dump).into_owned();
-    text.lines().filter(|line| !line.contains("restrict ")).map(|line| format!("{line}\n")).collect()
+    text.lines().filter(|line| !line.contains("restrict ")).collect::<Vec<_>>().join("\n")
 }
 
 async fn play_into(server: &PgServer, database: &str, script: Vec<u8>) -> Result<PlayReport> {

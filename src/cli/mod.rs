@@ -7,8 +7,14 @@ pub mod shell;
 pub mod table;
 
 mod completions;
+mod hold;
+mod init;
+mod key;
+mod points;
+mod retain;
 mod settings;
 mod signal;
+mod sweep;
 
 use crate::clock::SystemClock;
 use crate::config::{Environment, Settings};
@@ -22,6 +28,7 @@ use output::Ended;
 use shell::Shell;
 use std::ffi::OsString;
 use std::io::Write;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 /// Runs the command that `arguments` (the program's name first) ask for.
@@ -77,16 +84,29 @@ async fn begin(
     let settings = Settings::load(&overrides, &environment)?;
     let shell = Shell { settings, form, clock, story: story.clone(), stop };
     tokio::select! {
-        ended = dispatch(work, &shell) => ended,
+        ended = dispatch(&work, &shell) => ended,
         // Dropping the command's future drops its guards: servers are stopped, connections closed.
         () = at_once.cancelled() => Err(Error::failed("ending at once: what was begun may not be undone")
             .hint("nothing unfinished counts; the next run needs no cleanup")),
     }
 }
 
-#[expect(clippy::unused_async, reason = "the commands are wired one by one as their verbs land")]
-async fn dispatch(work: Work, shell: &Shell) -> Result<Ended> {
-    Err(Error::failed(format!("running {work:?} with {:?}: its verb is not part of this build", shell.form)))
+/// A command under way. Boxed, because the futures of the store's SDK are deep.
+type Running<'a> = Pin<Box<dyn Future<Output = Result<Ended>> + 'a>>;
+
+fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
+    match work {
+        Work::Init(args) => Box::pin(init::run(args, shell)),
+        Work::Points(args) => Box::pin(points::run(args, shell)),
+        Work::Retain(args) => Box::pin(retain::run(args, shell)),
+        Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
+        Work::Hold(args) => Box::pin(hold::hold(args, shell)),
+        Work::Release(args) => Box::pin(hold::release(args, shell)),
+        Work::Key(command) => Box::pin(key::run(command, shell)),
+        work => Box::pin(async move {
+            Err(Error::failed(format!("running {work:?} with {:?}: its verb is not part of this build", shell.form)))
+        }),
+    }
 }
 
 fn check_log_format(environment: &Environment) -> Result<()> {

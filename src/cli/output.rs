@@ -104,6 +104,30 @@ const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// A text that grows line by line.
+#[derive(Debug, Default)]
+pub struct Page(String);
+
+impl Page {
+    /// Adds a line.
+    pub fn line(&mut self, line: impl AsRef<str>) -> &mut Self {
+        self.0.push_str(line.as_ref());
+        self.0.push('\n');
+        self
+    }
+
+    /// Adds lines that end in a line end already.
+    pub fn block(&mut self, block: impl AsRef<str>) -> &mut Self {
+        self.0.push_str(block.as_ref());
+        self
+    }
+
+    /// The text.
+    pub fn text(self) -> String {
+        self.0
+    }
+}
+
 /// Writes to stdout. A reader that went away (`davit points | head`) has what it wanted.
 pub fn print(text: &str) -> Result<()> {
     let mut stdout = anstream::stdout().lock();

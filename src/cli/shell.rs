@@ -3,8 +3,14 @@
 use crate::cli::args::OutputForm;
 use crate::cli::signal::Stop;
 use crate::clock::SharedClock;
-use crate::config::Settings;
+use crate::config::{Settings, Source};
+use crate::error::{Error, Result};
 use crate::journal::SharedProgress;
+use crate::postgres::ConnInfo;
+use crate::repository::{Keys, OpenContext, PointSummary, Repository};
+use crate::retention::RulesBySource;
+use crate::secret::Secret;
+use crate::store::{self, OpenOptions, SharedStore};
 use crate::telemetry::Story;
 use std::sync::Arc;
 
@@ -26,5 +32,67 @@ impl Shell {
     /// The listener that verbs send their events to.
     pub fn progress(&self) -> SharedProgress {
         self.story.clone()
+    }
+
+    /// Opens the store of the repository; `create` makes a directory that is not there.
+    pub async fn store(&self, create: bool) -> Result<SharedStore> {
+        self.store_at(&self.settings.repository.value, create).await
+    }
+
+    /// Opens any store.
+    pub async fn store_at(&self, url: &str, create: bool) -> Result<SharedStore> {
+        let options = OpenOptions {
+            limit_bytes_per_second: self.settings.limit_rate.value.map(|rate| rate.0),
+            create,
+            cancel: self.stop.gently.clone(),
+            ..OpenOptions::default()
+        };
+        store::open(url, &options, self.clock.clone()).await
+    }
+
+    /// Opens the repository with the keys that are here.
+    pub async fn repository(&self, expect_seq: Option<u64>) -> Result<Repository> {
+        let keys = Keys::load(&self.settings.keys.value)?;
+        let store = self.store(false).await?;
+        let context = OpenContext {
+            clock: self.clock.clone(),
+            cancel: self.stop.gently.clone(),
+            state_dir: self.settings.state.value.clone(),
+            expect_seq,
+        };
+        Repository::open(store, keys, context).await
+    }
+
+    /// Opens the repository and finds a point in it by what the user wrote.
+    pub async fn point(&self, spec: &str) -> Result<(Repository, PointSummary)> {
+        let spec = spec.parse()?;
+        let repository = self.repository(None).await?;
+        let point = repository.resolve(&spec).await?;
+        Ok((repository, point))
+    }
+
+    /// What the user wrote as a server.
+    pub fn connection(&self, text: &Secret) -> Result<ConnInfo> {
+        let text = text.reveal();
+        let scheme = text.split_once("://").map(|(scheme, _)| scheme);
+        match scheme {
+            Some("postgres" | "postgresql") => ConnInfo::parse(text, &self.settings.environment.postgres()),
+            None if text.contains('=') => ConnInfo::parse(text, &self.settings.environment.postgres()),
+            Some(other) => Err(Error::input(format!("reading a database URL: unknown scheme {other:?}"))
+                .hint("a database is postgres://user@host/database")),
+            None => Err(Error::input(format!("reading {text:?} as a database"))
+                .hint("a database is postgres://user@host/database")),
+        }
+    }
+
+    /// The retention rules of every source.
+    pub fn rules(&self) -> RulesBySource {
+        let own = self.settings.sources.values().map(|source| (source.name.clone(), source.retention.value.clone()));
+        RulesBySource { others: Some(self.settings.retention.value.clone()), sources: own.collect() }
+    }
+
+    /// A source of the settings, by what the user wrote.
+    pub fn source(&self, name: &str) -> Result<&Source> {
+        self.settings.source(&name.parse()?)
     }
 }

@@ -16,7 +16,7 @@ use crate::store::{ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// After how many batches a full one is written.
 const BATCHES_TO_A_FULL_ONE: u64 = 24;
@@ -166,6 +166,14 @@ impl Catalogue {
         kept.into_iter().chain(removed).max_by_key(|link| link.sequence)
     }
 
+    /// Whether a point or a tombstone is known for every number up to the newest; a run that died right after its
+    /// commit leaves a gap.
+    fn has_every_number(&self) -> bool {
+        let points = self.points.values().map(|summary| summary.link.sequence);
+        let numbers: BTreeSet<u64> = points.chain(self.removed.values().map(|gone| gone.sequence)).collect();
+        numbers.last().copied().unwrap_or(0) == numbers.len() as u64
+    }
+
     fn apply(&mut self, entry: Entry) {
         match entry {
             Entry::Point(summary) => {
@@ -260,6 +268,11 @@ impl Repository {
         }
         drop(batches);
         Ok(catalogue)
+    }
+
+    /// Writes down until when a point and everything it names is locked now.
+    pub async fn note_locked(&self, source: &SourceName, point: &PointId, until: Timestamp) -> Result<()> {
+        self.append_to_catalogue(source, vec![Entry::Locked { point: point.clone(), until }]).await
     }
 
     /// Adds to a source's catalogue; another writer who is quicker is waited for.
@@ -387,9 +400,20 @@ impl Repository {
             Some(source) => vec![source.clone()],
             None => self.sources().await?,
         };
+        self.points_of_all(sources, false).await
+    }
+
+    /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every
+    /// folder is looked at. For who decides what goes.
+    pub async fn points_in_full(&self) -> Result<Vec<PointSummary>> {
+        let sources = self.sources().await?;
+        self.points_of_all(sources, true).await
+    }
+
+    async fn points_of_all(&self, sources: Vec<SourceName>, in_full: bool) -> Result<Vec<PointSummary>> {
         let holds = self.holds().await?;
         let per_source: Vec<Vec<PointSummary>> = futures_util::stream::iter(sources)
-            .map(|source| async move { self.points_of(&source).await })
+            .map(|source| async move { self.points_of(&source, in_full).await })
             .buffered(SIDE_BY_SIDE)
             .try_collect()
             .await?;
@@ -404,11 +428,12 @@ impl Repository {
     }
 
     /// The points of one source from its catalogue; what that lacks is read from the points.
-    async fn points_of(&self, source: &SourceName) -> Result<Vec<PointSummary>> {
+    async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<Vec<PointSummary>> {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
         let known = catalogue.newest_link().map_or(0, |link| link.sequence);
         let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
-        if known < head || !catalogue.damaged.is_empty() || catalogue.unreadable {
+        let whole = known >= head && catalogue.has_every_number() && catalogue.damaged.is_empty();
+        if in_full || !whole || catalogue.unreadable {
             let added = self.complete(source, &mut catalogue).await?;
             let summaries = added.iter().filter_map(|point| catalogue.points.get(point)).cloned();
             let entries: Vec<Entry> = summaries.map(|summary| Entry::Point(Box::new(summary))).collect();

@@ -251,7 +251,7 @@ impl Repository {
     }
 
     /// Refuses a source whose newest point is older than one that was seen before or that a witness names.
-    pub(super) fn meet_newest(&self, source: &SourceName, sequence: u64) -> Result<()> {
+    pub fn meet_newest(&self, source: &SourceName, sequence: u64) -> Result<()> {
         if let Some(expected) = self.0.expect_seq
             && sequence < expected
         {

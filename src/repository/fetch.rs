@@ -197,7 +197,7 @@ impl Repository {
 
     /// Tells every chunk object to `see`; sixteen listings side by side, because one page after another takes minutes
     /// for a million objects.
-    pub(super) async fn list_chunks(&self, see: impl FnMut(ChunkId, Nonce, u64) + Send) -> Result<()> {
+    pub async fn list_chunks(&self, see: impl FnMut(ChunkId, Nonce, u64) + Send) -> Result<()> {
         let see = Mutex::new(see);
         let see = &see;
         let list = |digit: u32| async move {

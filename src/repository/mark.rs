@@ -6,7 +6,7 @@
 
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::{ChunkId, Nonce, RepositoryId, RunId};
-use crate::store::{ObjectKey, Store};
+use crate::store::{ObjectKey, Store, StoreError};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
@@ -151,23 +151,22 @@ pub struct Marks {
     pub ids: BTreeSet<RunId>,
     /// Every chunk that one of them names.
     pub chunks: HashSet<ChunkName>,
+    /// Objects that cannot be read as marks, and why. Only a run that uses no chunk again honours these.
+    pub unreadable: Vec<String>,
 }
 
 impl Marks {
     /// Whether a mark names the chunk.
     pub fn name(&self, chunk: &ChunkName) -> bool {
-        self.chunks.contains(chunk)
+        !self.unreadable.is_empty() || self.chunks.contains(chunk)
     }
 }
 
-/// The names of all marks.
+/// The names of all marks; an object that cannot be a mark is an error.
 pub async fn list(store: &dyn Store) -> Result<BTreeSet<RunId>> {
-    let doing = || "listing the marks".to_owned();
     let mut ids = BTreeSet::new();
-    let mut listing = store.list(MARKS);
-    while let Some(entry) = listing.try_next().await.context(Kind::Failed, doing)? {
-        let name = entry.key.as_str().strip_prefix(MARKS).unwrap_or_default();
-        ids.insert(name.parse::<RunId>().map_err(|error| error.as_kind(Kind::Failed).during(doing()))?);
+    for key in keys(store).await? {
+        ids.insert(id_of(&key)?);
     }
     Ok(ids)
 }
@@ -176,21 +175,41 @@ pub async fn list(store: &dyn Store) -> Result<BTreeSet<RunId>> {
 pub async fn read(store: &dyn Store, id: &RunId) -> Result<Option<Mark>> {
     match store.get(&Mark::key(id)?, None).await {
         Ok(object) => Mark::parse(id, &object.body).map(Some),
-        Err(crate::store::StoreError::NotFound(_)) => Ok(None),
-        Err(error) => Err(error).context(Kind::Failed, || format!("reading mark {id}")),
+        Err(StoreError::NotFound(_)) => Ok(None),
+        Err(error) => Err(error.explain(format!("reading mark {id}"))),
     }
 }
 
 /// Reads all marks. One that is taken away meanwhile has no chunk left that could be named.
 pub async fn load(store: &dyn Store) -> Result<Marks> {
     let mut marks = Marks::default();
-    for id in list(store).await? {
-        if let Some(mark) = read(store, &id).await? {
-            marks.chunks.extend(mark.chunks);
-            marks.ids.insert(id);
+    for key in keys(store).await? {
+        let body = match store.get(&key, None).await {
+            Ok(object) => object.body,
+            Err(StoreError::NotFound(_)) => continue,
+            Err(error) => return Err(error.explain(format!("reading {key}"))),
+        };
+        match id_of(&key).and_then(|id| Mark::parse(&id, &body)) {
+            Ok(mark) => {
+                marks.chunks.extend(mark.chunks);
+                marks.ids.insert(mark.id);
+            }
+            Err(error) => marks.unreadable.push(error.to_string()),
         }
     }
     Ok(marks)
+}
+
+async fn keys(store: &dyn Store) -> Result<Vec<ObjectKey>> {
+    let listing = store.list(MARKS).map_ok(|entry| entry.key);
+    listing.try_collect().await.map_err(|error| error.explain("listing the marks"))
+}
+
+fn id_of(key: &ObjectKey) -> Result<RunId> {
+    let name = key.as_str().strip_prefix(MARKS).unwrap_or_default();
+    name.parse().map_err(|_| {
+        Error::failed(format!("{key} is not a mark")).hint("look at it, and delete it while no sweep is running")
+    })
 }
 
 #[cfg(test)]
@@ -221,6 +240,24 @@ mod tests {
         assert!(error.to_string().ends_with("it has 2 of 3 chunks"), "{error}");
         assert!(Mark::parse(&RunId::at(mark.made), &mark.bytes().unwrap()).is_err());
         assert!(Mark::parse(&mark.id, b"scrambled").is_err());
+    }
+
+    #[tokio::test]
+    async fn a_mark_that_cannot_be_read_speaks_against_every_chunk() {
+        let clock = crate::clock::SystemClock::shared();
+        let store = crate::store::MemoryStore::new(clock);
+        let mark = mark();
+        let unmarked = ChunkName { id: ChunkId([9; 32]), nonce: Nonce([9; 8]) };
+        store.tamper(&Mark::key(&mark.id).unwrap(), mark.bytes().unwrap());
+        let marks = load(&*store).await.unwrap();
+        assert!(marks.name(&mark.chunks[0]) && !marks.name(&unmarked));
+        for stray in ["marks/stray", "marks/20270115T080000Z-aaaaaa"] {
+            let key = ObjectKey::new(stray).unwrap();
+            store.tamper(&key, "scrambled");
+            let marks = load(&*store).await.unwrap();
+            assert!(marks.name(&unmarked) && marks.ids.contains(&mark.id), "{stray}");
+            store.lose(&key);
+        }
     }
 
     #[test]

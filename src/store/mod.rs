@@ -38,7 +38,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use tokio::io::AsyncRead;
 
-/// A name inside a store: parts of letters, digits and `. _ - = + %`, joined by `/`; never empty, never `..`.
+/// A name inside a store: parts joined by `/`; never empty, never `..`. Davit's own names are made of letters, digits
+/// and `. _ - = + %`; those of dumps that others made may hold spaces and signs too (a time such as `01:00:00`).
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectKey(String);
 
@@ -50,7 +51,7 @@ impl ObjectKey {
             !part.is_empty()
                 && part != "."
                 && part != ".."
-                && part.bytes().all(|c| c.is_ascii_alphanumeric() || b"._-=+%".contains(&c))
+                && part.chars().all(|c| c.is_alphanumeric() || "._-=+% :,@()[]!'&;#$".contains(c))
         };
         if name.len() <= 900 && name.split('/').all(good_part) {
             return Ok(Self(name));

@@ -18,8 +18,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader, ReadBuf};
 const HEAD_BYTES: usize = 512;
 
 /// How an object is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub enum Codec {
     /// Not at all.
     Plain,
@@ -41,12 +40,30 @@ impl fmt::Display for Codec {
 
 /// What is inside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
+#[serde(into = "&'static str")]
 pub enum Content {
     /// SQL, as `pg_dump` and `pg_dumpall` print it.
     Sql,
     /// A custom-format archive (`pg_dump -Fc`).
-    Archive,
+    Archive {
+        /// The number behind the dot of its format, `14` of 1.14.
+        format: u8,
+    },
+}
+
+impl From<Content> for &'static str {
+    fn from(content: Content) -> Self {
+        match content {
+            Content::Sql => "sql",
+            Content::Archive { .. } => "archive",
+        }
+    }
+}
+
+impl fmt::Display for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str((*self).into())
+    }
 }
 
 /// A dump that is open.
@@ -155,8 +172,9 @@ fn content_of(head: &[u8]) -> Result<Content, NotADump> {
     if head.is_empty() {
         return Err(NotADump::Nothing);
     }
-    if head.starts_with(b"PGDMP") {
-        return Ok(Content::Archive);
+    if let Some(version) = head.strip_prefix(b"PGDMP") {
+        // Major and minor number of the format follow; a head that ends here is pg_restore's to refuse.
+        return Ok(Content::Archive { format: version.get(1).copied().unwrap_or(0) });
     }
     if head.get(257..262) == Some(b"ustar") || head.starts_with(b"toc.dat\0") {
         return Err(NotADump::Tar);
@@ -310,7 +328,7 @@ mod tests {
         let frames = [zstd(SQL).await, zstd(SQL).await].concat();
         assert_eq!(read(frames).await.unwrap(), (Codec::Zstd, Content::Sql, twice));
         let archive = gzip(b"PGDMP\x01\x0e\0").await;
-        assert_eq!(read(archive).await.unwrap().1, Content::Archive);
+        assert_eq!(read(archive).await.unwrap().1, Content::Archive { format: 14 });
     }
 
     #[tokio::test]

@@ -4,5 +4,14 @@
 //! without a temporary file and without `psql`. The player of SQL scripts also
 //! restores points of the `stream` engine.
 
+pub mod archive;
 pub mod codec;
+pub mod globals;
+pub mod list;
+pub mod name;
 pub mod player;
+pub mod restore;
+pub mod source;
+
+pub use list::{ForeignDump, Listing, list};
+pub use source::Source;

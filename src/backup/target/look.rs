@@ -1,8 +1,9 @@
 //! Looking at the target: does it exist, is it empty, may we.
 
+use super::shape::finishing_of_standing;
 use super::{Mode, NAME_BYTES_MAX, Shape, Standing};
 use crate::error::{Error, Result};
-use crate::postgres::{ConnInfo, Session, connect};
+use crate::postgres::{ConnInfo, Session, catalog, connect};
 
 /// Objects a user made, a few of them by name. What belongs to an extension is not counted.
 const OBJECTS: &str = "
@@ -71,24 +72,27 @@ pub(super) async fn standing(admin: &Session, name: &str) -> Result<Option<Stand
                CASE WHEN pg_catalog.has_database_privilege($1::text, 'CONNECT') \
                THEN pg_catalog.pg_database_size($1::text::name) ELSE 0 END";
     let row = admin.row(&format!("looking at database {name}"), sql, &[&name]).await?;
-    Ok(Some(Standing { shape, sessions: row.get(0), bytes: row.get(1), extensions: Vec::new() }))
+    Ok(Some(Standing { shape, sessions: row.get(0), bytes: row.get(1), extensions: Vec::new(), finishing: Vec::new() }))
 }
 
-/// Extensions beside the one every database has.
-pub(super) async fn extensions(session: &Session) -> Result<Vec<String>> {
-    let sql = "SELECT extname::text FROM pg_catalog.pg_extension WHERE extname <> 'plpgsql' ORDER BY 1";
-    let rows = session.rows("listing extensions of the target", sql, &[]).await?;
-    Ok(rows.iter().map(|row| row.get(0)).collect())
+/// What only a session in the database itself can see.
+pub(super) async fn inside(conn: &ConnInfo, standing: &mut Standing) -> Result<()> {
+    let session = Box::pin(connect(conn, "restore")).await?;
+    let facts = catalog::database_facts(&session).await?;
+    let extensions = catalog::extensions(&session).await?;
+    session.close().await;
+    standing.finishing = finishing_of_standing(&facts);
+    standing.extensions = extensions.into_iter().map(|found| found.name).filter(|name| name != "plpgsql").collect();
+    Ok(())
 }
 
 /// Refuses a database in which somebody made anything.
-pub(super) async fn must_be_empty(conn: &ConnInfo) -> Result<Vec<String>> {
+pub(super) async fn must_be_empty(conn: &ConnInfo) -> Result<()> {
     let session = Box::pin(connect(conn, "restore")).await?;
     let name = conn.database();
     let rows = session.rows(&format!("looking what is in database {name}"), OBJECTS, &[]).await?;
-    let extensions = extensions(&session).await?;
     session.close().await;
-    let Some(first) = rows.first() else { return Ok(extensions) };
+    let Some(first) = rows.first() else { return Ok(()) };
     let count: i64 = first.get(1);
     let named: Vec<String> = rows.iter().map(|row| row.get(0)).collect();
     let more = if count > 3 { format!(" and {} more", count - 3) } else { String::new() };

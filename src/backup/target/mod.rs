@@ -46,6 +46,9 @@ pub struct Standing {
     pub bytes: i64,
     /// Extensions in it beside `plpgsql`: they count as nothing, but go with it.
     pub extensions: Vec<String>,
+    /// Its privileges, settings, comment and connection limit, for a new database that should be alike: statements for
+    /// [`Beside::swap_in`].
+    pub finishing: Vec<String>,
 }
 
 /// A target that may be used as asked.
@@ -83,8 +86,12 @@ impl Target {
             (Mode::Empty, None) => {
                 return Err(Error::input(format!("there is no database {name}")).hint("--create makes it"));
             }
-            (Mode::Empty, Some(found)) => found.extensions = look::must_be_empty(&conn).await?,
-            (Mode::Create, None) | (Mode::Replace { .. }, _) => {}
+            (Mode::Empty, Some(found)) => {
+                look::must_be_empty(&conn).await?;
+                look::inside(&conn, found).await?;
+            }
+            (Mode::Replace { .. }, Some(found)) => look::inside(&conn, found).await?,
+            (Mode::Create | Mode::Replace { .. }, None) => {}
         }
         Ok(Self { conn, mode, standing, admin })
     }
@@ -208,6 +215,11 @@ impl Beside {
             Err(error) => Err(self.abandon_after(error).await),
         }
     }
+}
+
+/// A session on the target's server outside of the target: for roles and other globals.
+pub async fn server_session(conn: &ConnInfo) -> Result<Session> {
+    administration(conn, conn.database()).await
 }
 
 /// A session in a database of the same server that is not the target, because that one will be renamed.

@@ -2,6 +2,7 @@
 
 use crate::backup::facts::DatabaseFacts;
 use crate::error::Result;
+use crate::postgres::catalog::Database;
 use crate::postgres::{Session, quote};
 use std::fmt::Write as _;
 
@@ -102,18 +103,19 @@ impl Shape {
 
 /// What makes a new database like the recorded one, for the moment of the swap: `%DATABASE%` stands for its name.
 pub fn finishing(facts: &DatabaseFacts, with_privileges: bool) -> Vec<String> {
-    let mut statements = Vec::new();
-    if facts.connection_limit >= 0 {
-        statements.push(format!("ALTER DATABASE %DATABASE% CONNECTION LIMIT {}", facts.connection_limit));
-    }
-    if let Some(comment) = &facts.comment {
-        statements.push(format!("COMMENT ON DATABASE %DATABASE% IS {}", quote::literal(comment)));
-    }
-    if with_privileges {
-        statements.extend(facts.privileges.iter().cloned());
-    }
-    statements.extend(facts.settings.iter().cloned());
-    statements
+    let privileges = if with_privileges { &facts.privileges[..] } else { &[] };
+    statements(facts.connection_limit, facts.comment.as_deref(), privileges, &facts.settings)
+}
+
+/// The same of a database that is there.
+pub(super) fn finishing_of_standing(facts: &Database) -> Vec<String> {
+    statements(facts.connection_limit, facts.comment.as_deref(), &facts.privileges, &facts.settings)
+}
+
+fn statements(limit: i32, comment: Option<&str>, privileges: &[String], settings: &[String]) -> Vec<String> {
+    let limit = (limit >= 0).then(|| format!("ALTER DATABASE %DATABASE% CONNECTION LIMIT {limit}"));
+    let comment = comment.map(|text| format!("COMMENT ON DATABASE %DATABASE% IS {}", quote::literal(text)));
+    limit.into_iter().chain(comment).chain(privileges.iter().cloned()).chain(settings.iter().cloned()).collect()
 }
 
 #[cfg(test)]

@@ -16,15 +16,21 @@ Examples:
   davit init --reader-key /media/usb/reader.key     write the reader key somewhere else at once
   davit init --object-lock governance               the store refuses to delete a backup early")]
 pub struct InitArgs {
-    /// Use this age public key for reading, and make no reader key here (the root key goes into reader.key all the same)
-    #[arg(long, value_name = "age1…", conflicts_with = "reader_key")]
+    /// Seal to this age public key (may be repeated); reader.key then holds only the root key
+    #[arg(long, value_name = "age1…")]
     pub reader: Vec<String>,
-    /// Write the reader key to this file instead of the keys directory
+    /// Write the reader key to this file instead of the keys directory; one that is there serves this repository too
     #[arg(long, value_name = "FILE")]
     pub reader_key: Option<PathBuf>,
     /// Have every object locked by the store until its recovery point may go
     #[arg(long, value_name = "MODE")]
     pub object_lock: Option<ObjectLockArg>,
+    /// Do not encrypt: whoever reads the store reads every row
+    #[arg(long, conflicts_with_all = ["reader", "reader_key"])]
+    pub plain: bool,
+    /// Accept a store without conditional writes; never let two runs meet there
+    #[arg(long)]
+    pub accept_unconditional_store: bool,
 }
 
 /// How strongly objects are locked.
@@ -54,38 +60,43 @@ pub enum KeyCommand {
 #[command(after_help = "\
 Examples:
   davit key new --writer                            needs reader.key; writes writer.key into the keys directory
-  davit key new --reader /media/usb/second.key      makes a key pair; add it with davit key rotate --add-reader")]
+  davit key new --writer --retire-others            the old backup host was stolen
+  davit key new --reader-key /media/usb/reader.key  a second reader, who opens what is stored from now on")]
 pub struct KeyNewArgs {
-    /// Make a new writer key, authorised by the root key in reader.key
-    #[arg(long, required_unless_present = "reader")]
+    /// Make a new writer.key in the keys directory, authorised by the root key in reader.key
+    #[arg(long, required_unless_present = "reader_key")]
     pub writer: bool,
-    /// Make another reader's age key in this file and print its public half
+    /// No other writer key may sign anything new
+    #[arg(long, requires = "writer")]
+    pub retire_others: bool,
+    /// Make a reader key in this file and add it to the readers
     #[arg(long, value_name = "FILE", conflicts_with = "writer")]
-    pub reader: Option<PathBuf>,
+    pub reader_key: Option<PathBuf>,
 }
 
 /// `davit key rotate`
 #[derive(Debug, Args)]
 #[command(after_help = "\
 A new set of readers is a new epoch: the next backup stores every chunk once more, sealed to the new set, and says how \
-many bytes that took. Points made before stay as they are unless --rewrap seals them again.
+many bytes that took. Points made before stay as they are unless --rewrap seals them again. Needs reader.key. Without \
+--add-reader, --remove-reader and --rewrap a new reader takes the place of all present ones: its key is written as \
+reader.key, and the old one stays beside it under another name, because older points need it.
 
 Examples:
-  davit key rotate --add-reader age1… --rewrap
-  davit key rotate --remove-reader age1…")]
+  davit key rotate --rewrap                         only seal kept points again, to the present readers
+  davit key rotate --add-reader age1…
+  davit key rotate --remove-reader age1…
+  davit key rotate                                  a new reader for all present ones")]
 pub struct KeyRotateArgs {
-    /// Seal new points to this age public key too (may be repeated)
+    /// Seal new points to this age public key too
     #[arg(long, value_name = "age1…")]
-    pub add_reader: Vec<String>,
-    /// Seal new points to this one no longer; refused while a kept point needs it (may be repeated)
-    #[arg(long, value_name = "age1…")]
-    pub remove_reader: Vec<String>,
-    /// Also seal the points that are kept again, to the new set
-    #[arg(long)]
+    pub add_reader: Option<String>,
+    /// Seal new points to this one no longer; refused while a kept point opens for no other reader
+    #[arg(long, value_name = "age1…", conflicts_with = "add_reader")]
+    pub remove_reader: Option<String>,
+    /// Seal the points that are kept again, to the present readers
+    #[arg(long, conflicts_with_all = ["add_reader", "remove_reader"])]
     pub rewrap: bool,
-    /// Print what would be done, and do nothing
-    #[arg(long)]
-    pub dry_run: bool,
 }
 
 /// `davit config …`

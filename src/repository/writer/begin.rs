@@ -8,7 +8,7 @@ use super::stream::ManifestStream;
 use super::{Draft, JournalPace, PointWriter, Totals};
 use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, Sha256, SourceName};
-use crate::repository::chain::{HeadState, Survey};
+use crate::repository::chain::{Commit, HeadState, Survey};
 use crate::repository::index::DedupIndex;
 use crate::repository::intent::{self, Intent};
 use crate::repository::lock::lock_step;
@@ -194,6 +194,11 @@ impl Repository {
         self.list_chunks(|id, nonce, size| index.saw(&id, nonce, size)).await?;
         let damaged =
             survey.catalogue.points.values().chain(&others).flat_map(|p| &p.verified).flat_map(|v| &v.damaged);
+        if !marks.unreadable.is_empty() {
+            // What they name cannot be known, so everything is sealed anew until a person has looked at them.
+            tracing::warn!(marks = ?marks.unreadable, "marks cannot be read; no chunk is used again");
+            return Ok((DedupIndex::default(), objects));
+        }
         marks.chunks.iter().for_each(|marked| index.strike(&marked.id, marked.nonce));
         damaged.filter_map(|key| layout::parse_chunk(key)).for_each(|(id, nonce)| index.strike(&id, nonce));
         index.keep_listed();
@@ -255,14 +260,16 @@ impl Repository {
         Ok(others)
     }
 
-    /// The intents of a source's latest runs that did not commit.
+    /// The intents of a source's latest runs that did not commit. They are asked now, after our own intent was put,
+    /// whether they may still commit: what a closed run stored is garbage that a sweep may be taking away.
     async fn unfinished(&self, source: &SourceName, survey: &Survey) -> Result<Vec<Intent>> {
         let known: BTreeSet<&PointId> = survey.uncatalogued.iter().map(|link| &link.point).collect();
         let open = survey
             .folders
             .iter()
             .rev()
-            .filter(|(point, folder)| folder.intent && !survey.catalogue.knows(point) && !known.contains(point));
+            .filter(|(_, folder)| folder.intent && !folder.signature)
+            .filter(|(point, _)| !survey.catalogue.knows(point) && !known.contains(point));
         let mut intents = Vec::new();
         for (point, _) in open.take(UNFINISHED_RUNS) {
             let key = layout::intent(source, point);
@@ -272,6 +279,7 @@ impl Repository {
                 Err(error) => return Err(failed(format!("reading {key}"))(error)),
             };
             match Intent::parse(source, point, &body) {
+                Ok(_) if self.commit_of(source, point).await? != Commit::Absent => {}
                 Ok(intent) => intents.push(intent),
                 Err(error) => tracing::warn!(%key, %error, "an intent is damaged"),
             }

@@ -11,6 +11,7 @@ mod tests;
 pub use rules::{Keep, Rules, Term, Tier};
 
 use crate::id::PointId;
+use crate::repository::Depth;
 use jiff::civil::{Date, ISOWeekDate};
 use jiff::{Timestamp, Zoned};
 
@@ -26,31 +27,18 @@ pub struct PointFacts {
     /// Why somebody holds it.
     pub hold: Option<String>,
     /// The deepest verification it passed.
-    pub verified: Option<Proof>,
+    pub verified: Option<Depth>,
     /// Whether a verification found damage in it.
     pub damaged: bool,
 }
 
-/// How deep a verification went.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Proof {
-    /// Every object is there with its size.
-    Listed,
-    /// Every object's SHA-256 is right.
-    Stored,
-    /// It was restored and compared.
-    Restored,
-}
+const DEEPEST_FIRST: [Depth; 3] = [Depth::Restored, Depth::Stored, Depth::Listed];
 
-impl Proof {
-    const DEEPEST_FIRST: [Self; 3] = [Self::Restored, Self::Stored, Self::Listed];
-
-    const fn name(self) -> &'static str {
-        match self {
-            Self::Listed => "listed",
-            Self::Stored => "stored",
-            Self::Restored => "restored",
-        }
+const fn name_of(depth: Depth) -> &'static str {
+    match depth {
+        Depth::Listed => "listed",
+        Depth::Stored => "stored",
+        Depth::Restored => "restored",
     }
 }
 
@@ -229,11 +217,11 @@ impl<'a> Bench<'a> {
     fn protect(&mut self) {
         let whole = |case: &Case<'_>| !case.facts.damaged;
         let mut newest_verified = Vec::new();
-        for depth in Proof::DEEPEST_FIRST {
+        for depth in DEEPEST_FIRST {
             let newest = self.cases.iter().position(|case| whole(case) && case.facts.verified >= Some(depth));
             let Some(newest) = newest.filter(|newest| !newest_verified.contains(newest)) else { continue };
             newest_verified.push(newest);
-            self.cases[newest].kept.push(format!("the newest verified point ({})", depth.name()));
+            self.cases[newest].kept.push(format!("the newest verified point ({})", name_of(depth)));
         }
         let newest = self.cases.iter().position(whole).or((!self.cases.is_empty()).then_some(0));
         for (index, case) in self.cases.iter_mut().enumerate() {

@@ -99,9 +99,9 @@ fn last_and_within_keep_any_point() {
 fn holds_and_the_newest_verified_points_stay_and_so_does_the_very_newest() {
     let mut points: Vec<PointFacts> = (1..=6).map(|day| facts(at(&format!("2026-01-{day:02}T01:00:00Z")))).collect();
     points[0].hold = Some("audit of 2025".to_owned());
-    points[1].verified = Some(Proof::Restored);
-    points[2].verified = Some(Proof::Restored);
-    points[3].verified = Some(Proof::Stored);
+    points[1].verified = Some(Depth::Restored);
+    points[2].verified = Some(Depth::Restored);
+    points[3].verified = Some(Depth::Stored);
     assert_eq!(
         words_of(&points, "daily: 7 days", "2026-11-20T02:00:00Z"),
         [
@@ -221,7 +221,7 @@ prop_compose! {
         minutes in 0i64..60 * 24 * 900,
         tier in prop::option::weighted(0.2, prop::sample::select(vec!["daily", "monthly", "yearly"])),
         hold in prop::option::weighted(0.05, Just("held".to_owned())),
-        verified in prop::option::weighted(0.2, prop::sample::select(vec![Proof::Listed, Proof::Stored, Proof::Restored])),
+        verified in prop::option::weighted(0.2, prop::sample::select(vec![Depth::Listed, Depth::Stored, Depth::Restored])),
         damaged in prop::bool::weighted(0.1),
     ) -> PointFacts {
         let time = at("2024-01-01T00:00:00Z") + minutes.minutes();
@@ -259,7 +259,7 @@ proptest! {
         for point in points.iter().filter(|point| point.hold.is_some()) {
             prop_assert!(!out.contains(&point.point));
         }
-        for depth in [Proof::Listed, Proof::Stored, Proof::Restored] {
+        for depth in [Depth::Listed, Depth::Stored, Depth::Restored] {
             let newest = whole().filter(|point| point.verified >= Some(depth)).max_by_key(|p| (p.time, &p.point));
             prop_assert!(newest.is_none_or(|newest| !out.contains(&newest.point)));
         }

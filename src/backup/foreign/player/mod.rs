@@ -137,13 +137,16 @@ impl Player<'_> {
                 Token::Statement(statement) => self.statement(&statement).await?,
                 Token::CopyBegin(head) => self.table(script, head).await?,
                 Token::EndMarker(DumpKind::Database) => self.complete = true,
+                // With settings of the database pg_dump connects once more, so that they are in force; ours wait for
+                // the swap.
+                Token::Directive(Directive::Connect(name)) if self.prelude.database.as_ref() == Some(&name) => {}
                 Token::Section(_) | Token::EndMarker(DumpKind::Cluster) | Token::Directive(Directive::Connect(_))
                     if of_cluster =>
                 {
                     break;
                 }
                 Token::Directive(Directive::Connect(name)) => {
-                    return Err(Error::input(format!("a second \\connect, to {name}, in a dump of one database"))
+                    return Err(Error::input(format!("a \\connect to {name} in a dump of another database"))
                         .hint("a dump of several databases begins with the comment of pg_dumpall"));
                 }
                 // Rows are read by `table`; the rest says nothing here.

@@ -70,10 +70,7 @@ impl Prelude {
 
     /// Finds the part of one database in a dump of a whole server.
     async fn of_cluster(script: &mut Script, wanted: Option<&str>) -> Result<Self> {
-        let Some(wanted) = wanted else {
-            return Err(Error::input(format!("{} is a dump of a whole server (pg_dumpall)", script.name()))
-                .hint("say which database with --database NAME; --with-globals adds its roles"));
-        };
+        let Some(wanted) = wanted else { return Err(script.is_of_cluster()) };
         let mut prelude = Self { kind: Some(DumpKind::Cluster), ..Self::default() };
         let mut connected = Vec::new();
         while let Some(token) = script.next().await? {

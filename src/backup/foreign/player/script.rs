@@ -2,7 +2,7 @@
 
 use crate::backup::foreign::codec;
 use crate::error::{Error, Result};
-use crate::postgres::script::{Lexer, Limits, Token};
+use crate::postgres::script::{DumpKind, Lexer, Limits, Token};
 use bytes::{Bytes, BytesMut};
 use std::io;
 use tokio::io::{AsyncRead, AsyncReadExt};
@@ -66,6 +66,33 @@ impl Script {
                 None => self.lexer.finish(),
             }
         }
+    }
+
+    /// What wrote the script, from its first words; reads no further than needed.
+    ///
+    /// # Errors
+    ///
+    /// Input if there is nothing in it, or if it is a cluster dump and no database was named.
+    pub async fn kind(&mut self, database_named: bool) -> Result<Option<DumpKind>> {
+        while let Some(token) = self.next().await? {
+            match token {
+                Token::Begin(DumpKind::Cluster) if !database_named => return Err(self.is_of_cluster()),
+                Token::Begin(kind) => return Ok(Some(kind)),
+                Token::Statement(_) | Token::CopyBegin(_) => return Ok(None),
+                _ => {}
+            }
+        }
+        Err(Error::input(format!("{} holds no SQL at all", self.name)).hint("look what wrote it; take an older one"))
+    }
+
+    pub(super) fn is_of_cluster(&self) -> Error {
+        Error::input(format!("{} is a dump of a whole server (pg_dumpall)", self.name))
+            .hint("say which database with --database NAME; --with-globals adds its roles")
+    }
+
+    /// Whether all bytes have been read.
+    pub fn is_at_end(&self) -> bool {
+        self.ended
     }
 
     /// Gives a token back; the next call of `next` returns it again.

@@ -1,0 +1,313 @@
+//! `davit key show|new|rotate|check`
+
+use crate::cli::args::{KeyCommand, KeyNewArgs, KeyRotateArgs};
+use crate::cli::exit::Exit;
+use crate::cli::output::{Document, Ended, Page};
+use crate::cli::shell::Shell;
+use crate::cli::table::table;
+use crate::error::{Context, Error, Kind, Result};
+use crate::humane::{bytes, counted};
+use crate::id::RunId;
+use crate::journal::{Amount, Progress};
+use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Repository};
+use age::x25519::Identity;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Shows, makes, rotates or checks keys.
+pub(super) async fn run(command: &KeyCommand, shell: &Shell) -> Result<Ended> {
+    match command {
+        KeyCommand::Show => Ended::with(&Shown::of(&shell.settings.keys.value)?),
+        KeyCommand::New(args) => new(args, shell).await,
+        KeyCommand::Rotate(args) => rotate(args, shell).await,
+        KeyCommand::Check => check(shell).await,
+    }
+}
+
+/// The directory of the keys, also where `--keys` names one file in it.
+fn directory_of(keys: &Path) -> PathBuf {
+    if keys.is_file() { keys.parent().map(Path::to_path_buf).unwrap_or_default() } else { keys.to_path_buf() }
+}
+
+#[derive(Debug, Serialize)]
+struct Shown {
+    keys: PathBuf,
+    writer: Option<ShownWriter>,
+    reader: Option<ShownReader>,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownWriter {
+    repository: String,
+    epoch: u32,
+    public_key: String,
+    root_public_key: String,
+}
+
+#[derive(Debug, Serialize)]
+struct ShownReader {
+    repositories: Vec<String>,
+    readers: Vec<String>,
+    root_public_key: String,
+    holds_root_key: bool,
+}
+
+impl Shown {
+    fn of(path: &Path) -> Result<Self> {
+        let keys = Keys::load(path)?;
+        let writer = keys.writer.map(|key| ShownWriter {
+            repository: key.repository().to_string(),
+            epoch: key.epoch(),
+            public_key: key.public().to_string(),
+            root_public_key: key.root().to_string(),
+        });
+        let reader = keys.reader.map(|key| ShownReader {
+            repositories: key.repositories().iter().map(ToString::to_string).collect(),
+            readers: key.recipients(),
+            root_public_key: key.root().to_string(),
+            holds_root_key: key.holds_root(),
+        });
+        Ok(Self { keys: path.to_path_buf(), writer, reader })
+    }
+}
+
+impl Document for Shown {
+    fn text(&self) -> String {
+        let mut text = format!("keys in {}\n", self.keys.display());
+        if let Some(key) = &self.writer {
+            text.extend(["\nwriter key: makes, lists, checks and removes points; opens no row\n"]);
+            text.extend(["  repository  ", &key.repository, "\n  signs as    ", &key.public_key, "\n"]);
+        } else {
+            text.push_str("\nno writer key: no backups from here; davit key new --writer makes one from reader.key\n");
+        }
+        if let Some(key) = &self.reader {
+            text.push_str("\nreader key: opens every row\n");
+            text.extend(["  repository  ", &key.repositories.join(", "), "\n"]);
+            for reader in &key.readers {
+                text.extend(["  reads as    ", reader, "\n"]);
+            }
+            let root = if key.holds_root_key { "held" } else { "not held: may not change readers or writers" };
+            text.extend(["  root key    ", root, "\n"]);
+            if self.writer.is_some() {
+                text.push_str("\nBoth keys are in one place: whoever takes this machine over reads every backup.\n");
+            }
+        } else {
+            text.push_str("\nno reader key: no restores from here\n");
+        }
+        text
+    }
+}
+
+/// What a change of keys did.
+#[derive(Debug, Serialize)]
+struct KeysChanged {
+    readers: Vec<String>,
+    written: Vec<PathBuf>,
+    moved: Option<PathBuf>,
+    bytes_to_store_anew: u64,
+    points_that_need_an_older_key: Vec<String>,
+    points_sealed_again: Vec<String>,
+    bytes_new: u64,
+    #[serde(skip)]
+    headline: String,
+}
+
+impl KeysChanged {
+    fn of(changed: &Changed, headline: &str) -> Self {
+        let needing = changed.need_older_key.iter().map(|point| point.point().to_string());
+        Self {
+            readers: changed.repository.readers().to_vec(),
+            written: Vec::new(),
+            moved: None,
+            bytes_to_store_anew: changed.stored_anew_bytes,
+            points_that_need_an_older_key: needing.collect(),
+            points_sealed_again: Vec::new(),
+            bytes_new: 0,
+            headline: headline.to_owned(),
+        }
+    }
+}
+
+impl Document for KeysChanged {
+    fn text(&self) -> String {
+        let mut page = Page::default();
+        page.line(&self.headline);
+        for path in &self.written {
+            page.line(format!("  written   {}", path.display()));
+        }
+        if let Some(path) = &self.moved {
+            page.line(format!("  kept as   {} (older points need it)", path.display()));
+        }
+        for reader in &self.readers {
+            page.line(format!("  reader    {reader}"));
+        }
+        if self.bytes_to_store_anew > 0 {
+            page.line(format!("the next backups store about {} anew", bytes(self.bytes_to_store_anew)));
+        }
+        let needing = self.points_that_need_an_older_key.len() as u64;
+        if needing > 0 {
+            let points = counted(needing, "point");
+            page.line(format!("{points} opened only by an older reader key: keep it, or davit key rotate --rewrap"));
+        }
+        page.text()
+    }
+}
+
+async fn new(args: &KeyNewArgs, shell: &Shell) -> Result<Ended> {
+    let repository = shell.repository(None).await?;
+    let Some(path) = &args.reader_key else { return new_writer(args, shell, &repository).await };
+    let identity = Identity::generate();
+    // The file first: if we die after it, it is a key nobody is sealed to; the other way round, points nobody opens.
+    repository.reader_key_for(&identity, false).write(path)?;
+    let added = repository.add_reader(&identity.to_public().to_string()).await;
+    let changed = added.inspect_err(|error| forget_unused(path, error, shell))?;
+    let mut document = KeysChanged::of(&changed, "made another reader");
+    document.written.push(path.clone());
+    Ended::with(&document)
+}
+
+async fn new_writer(args: &KeyNewArgs, shell: &Shell, repository: &Repository) -> Result<Ended> {
+    let path = directory_of(&shell.settings.keys.value).join(Keys::WRITER_FILE);
+    if path.exists() {
+        return Err(Error::refused(format!("writing key file {}: there is one already", path.display()))
+            .hint("move it away, or name another directory with --keys that holds only reader.key"));
+    }
+    let changed = repository.new_writer(args.retire_others).await?;
+    let writer = changed.writer.as_ref().ok_or_else(|| Error::failed("making a writer key: none came back"))?;
+    writer.write(&path)?;
+    let retired = if args.retire_others { "; every other one may sign nothing new" } else { "" };
+    let headline = format!("made a writer key{retired}");
+    let mut document = KeysChanged::of(&changed, &headline);
+    document.written.push(path);
+    Ended::with(&document)
+}
+
+async fn rotate(args: &KeyRotateArgs, shell: &Shell) -> Result<Ended> {
+    let repository = shell.repository(None).await?;
+    if args.rewrap {
+        return rewrap(shell, &repository).await;
+    }
+    if let Some(reader) = &args.add_reader {
+        let changed = repository.add_reader(reader).await?;
+        return Ended::with(&KeysChanged::of(&changed, "added a reader"));
+    }
+    if let Some(reader) = &args.remove_reader {
+        let changed = repository.remove_reader(reader).await?;
+        return Ended::with(&KeysChanged::of(&changed, "removed a reader"));
+    }
+    replace_readers(shell, &repository).await
+}
+
+/// A new reader in the place of all present ones.
+async fn replace_readers(shell: &Shell, repository: &Repository) -> Result<Ended> {
+    let directory = directory_of(&shell.settings.keys.value);
+    let stamp = shell.clock.now().strftime("%Y%m%dT%H%M%SZ").to_string();
+    let (current, new) = (directory.join(Keys::READER_FILE), directory.join(format!("reader-new-{stamp}.key")));
+    let old = directory.join(format!("reader-until-{stamp}.key"));
+    let identity = Identity::generate();
+    // The file first, under a name that is read, too: at no instant is something sealed to a key that is nowhere.
+    let key: ReaderKey = repository.reader_key_for(&identity, true);
+    key.write(&new)?;
+    let rotated = repository.rotate_readers(&[], Some(&identity.to_public().to_string())).await;
+    let changed = rotated.inspect_err(|error| forget_unused(&new, error, shell))?;
+    let mut document = KeysChanged::of(&changed, "a new reader has taken the place of all others");
+    if current.exists() {
+        rename(&current, &old)?;
+        document.moved = Some(old);
+    }
+    rename(&new, &current)?;
+    document.written.push(current);
+    Ended::with(&document)
+}
+
+/// Removes a key file that was made for a change that did not happen. Where it may have happened, the file stays.
+fn forget_unused(path: &Path, error: &Error, shell: &Shell) {
+    let nothing_changed = matches!(error.kind(), Kind::Input | Kind::Refused);
+    if !nothing_changed || std::fs::remove_file(path).is_err() {
+        let text = format!("the new key stays in {}: the repository may be sealed to it already", path.display());
+        shell.story.warn(text, Some("davit key show and davit points tell whether it is".to_owned()));
+    }
+}
+
+fn rename(from: &Path, to: &Path) -> Result<()> {
+    std::fs::rename(from, to).context(Kind::Failed, || format!("renaming {} to {}", from.display(), to.display()))
+}
+
+/// Seals kept points again, to the present readers.
+async fn rewrap(shell: &Shell, repository: &Repository) -> Result<Ended> {
+    const STAGE: &str = "sealing again";
+    let points = repository.points(None).await?;
+    let needing: Vec<_> = points.iter().filter(|point| repository.needs_resealing(point)).collect();
+    let run = RunId::at(shell.clock.now());
+    let mut document = KeysChanged {
+        readers: repository.readers().to_vec(),
+        written: Vec::new(),
+        moved: None,
+        bytes_to_store_anew: 0,
+        points_that_need_an_older_key: Vec::new(),
+        points_sealed_again: Vec::new(),
+        bytes_new: 0,
+        headline: String::new(),
+    };
+    shell.story.began(STAGE, Amount::items(needing.len() as u64));
+    for point in needing {
+        let committed = repository.reseal(point, &run).await?;
+        shell.story.advanced(STAGE, Amount::items(1));
+        document.points_sealed_again.push(point.point().to_string());
+        document.bytes_new += committed.end.stored_new;
+    }
+    let sealed = document.points_sealed_again.len() as u64;
+    shell.story.ended(STAGE, Amount { items: sealed, rows: 0, bytes: document.bytes_new });
+    document.headline = format!("sealed {} again to the present readers", counted(sealed, "point"));
+    Ended::with(&document)
+}
+
+/// Who can open what.
+#[derive(Debug, Serialize)]
+struct Checked {
+    ok: bool,
+    readers: Vec<String>,
+    points: Vec<CheckedPoint>,
+}
+
+#[derive(Debug, Serialize)]
+struct CheckedPoint {
+    point: String,
+    source: String,
+    readers: Vec<String>,
+    opened_by_keys_here: bool,
+}
+
+async fn check(shell: &Shell) -> Result<Ended> {
+    let repository = shell.repository(None).await?;
+    let check = repository.key_check().await?;
+    let encrypted = repository.encrypted();
+    let point = |keys: &PointKeys| CheckedPoint {
+        point: keys.point.point().to_string(),
+        source: keys.point.source.to_string(),
+        readers: keys.readers.clone(),
+        opened_by_keys_here: keys.at_hand,
+    };
+    let points: Vec<CheckedPoint> = check.points.iter().map(point).collect();
+    let ok = !encrypted || points.iter().all(|point| !point.readers.is_empty());
+    Ended::with(&Checked { ok, readers: check.readers, points })
+}
+
+impl Document for Checked {
+    fn text(&self) -> String {
+        if self.points.is_empty() {
+            return "no recovery points yet\n".to_owned();
+        }
+        let row = |point: &CheckedPoint| {
+            let readers =
+                if point.readers.is_empty() { "NONE OF THE PRESENT ONES".to_owned() } else { point.readers.join(" ") };
+            let here = if point.opened_by_keys_here { "yes" } else { "no" };
+            [point.source.clone(), point.point.clone(), here.to_owned(), readers]
+        };
+        table(["source", "point", "opens here", "readers that open all of it"], self.points.iter().map(row))
+    }
+
+    fn exit(&self) -> Exit {
+        if self.ok { Exit::Done } else { Exit::Not(Kind::CheckFailed) }
+    }
+}

@@ -1,0 +1,126 @@
+//! `davit points`: what there is to restore.
+
+use crate::cli::args::PointsArgs;
+use crate::cli::output::{Document, Ended};
+use crate::cli::shell::Shell;
+use crate::cli::table::table;
+use crate::error::Result;
+use crate::humane::{age, bytes, count};
+use crate::repository::{Depth, PointSummary, Verified};
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Lists recovery points.
+pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
+    let source = args.source.as_deref().map(str::parse).transpose()?;
+    let repository = shell.repository(None).await?;
+    let points = repository.points(source.as_ref()).await?;
+    let now = shell.clock.now();
+    let points = points.iter().map(|point| PointRow::of(point, now)).collect();
+    Ended::with(&Listed { repository: repository.store().describe(), points, now })
+}
+
+#[derive(Debug, Serialize)]
+struct Listed {
+    repository: String,
+    points: Vec<PointRow>,
+    #[serde(skip)]
+    now: Timestamp,
+}
+
+/// One recovery point in lists.
+#[derive(Debug, Serialize)]
+pub(super) struct PointRow {
+    point: String,
+    source: String,
+    sequence: u64,
+    time: Timestamp,
+    age_seconds: i64,
+    objects: u32,
+    rows: u64,
+    bytes_read: u64,
+    bytes_stored: u64,
+    bytes_new: u64,
+    chunks: u64,
+    chunks_new: u64,
+    seconds: f64,
+    tier: Option<String>,
+    hold: Option<String>,
+    locked_until: Option<Timestamp>,
+    verified: Option<Proof>,
+}
+
+/// What a verification found.
+#[derive(Debug, Serialize)]
+pub(super) struct Proof {
+    depth: Depth,
+    ok: bool,
+    time: Timestamp,
+}
+
+impl PointRow {
+    /// The row of a point, as of `now`.
+    pub(super) fn of(point: &PointSummary, now: Timestamp) -> Self {
+        let end = &point.end;
+        Self {
+            point: point.point().to_string(),
+            source: point.source.to_string(),
+            sequence: point.link.sequence,
+            time: point.snapshot_time,
+            age_seconds: now.duration_since(point.snapshot_time).as_secs(),
+            objects: end.objects,
+            rows: end.rows,
+            bytes_read: end.bytes,
+            bytes_stored: end.stored,
+            bytes_new: end.stored_new,
+            chunks: end.chunks,
+            chunks_new: end.chunks_new,
+            seconds: end.seconds,
+            tier: point.tier.clone(),
+            hold: point.hold.as_ref().map(|hold| hold.reason.clone()),
+            locked_until: point.lock_until,
+            verified: proof_of(point),
+        }
+    }
+
+    fn cells(&self, now: Timestamp) -> [String; 9] {
+        let verified = match &self.verified {
+            None => "never".to_owned(),
+            Some(proof) => {
+                let ago = age(proof.time, now);
+                let depth = format!("{:?}", proof.depth).to_lowercase();
+                if proof.ok { format!("{depth} {ago} ago") } else { format!("DAMAGED ({depth} {ago} ago)") }
+            }
+        };
+        [
+            self.source.clone(),
+            self.point.clone(),
+            age(self.time, now),
+            count(self.rows),
+            bytes(self.bytes_read),
+            bytes(self.bytes_new),
+            self.tier.clone().unwrap_or_else(|| "any".to_owned()),
+            verified,
+            self.hold.as_ref().map(|reason| format!("held: {reason}")).unwrap_or_default(),
+        ]
+    }
+}
+
+/// What counts of the verifications of a point: damage that was found last, else the deepest good look.
+fn proof_of(point: &PointSummary) -> Option<Proof> {
+    let newest = point.verified.iter().max_by_key(|verified| verified.when);
+    let bad = newest.filter(|verified| !verified.ok);
+    let good = || point.verified.iter().filter(|verified| verified.ok).max_by_key(|verified| verified.depth);
+    let proof = |verified: &Verified| Proof { depth: verified.depth, ok: verified.ok, time: verified.when };
+    bad.or_else(good).map(proof)
+}
+
+impl Document for Listed {
+    fn text(&self) -> String {
+        if self.points.is_empty() {
+            return format!("no recovery points in {}; davit backup makes one\n", self.repository);
+        }
+        let titles = ["source", "point", ">age", ">rows", ">size", ">new", "tier", "verified", "hold"];
+        table(titles, self.points.iter().map(|point| point.cells(self.now)))
+    }
+}
