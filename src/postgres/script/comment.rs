@@ -5,7 +5,11 @@ use super::{DumpKind, Toc};
 /// What a line that begins with `--` says.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Comment {
-    /// What the next statements are about.
+    /// The number of the entry that the next header is of.
+    Id(u32),
+    /// Numbers of the entries it rests on.
+    Needs(Vec<u32>),
+    /// What the next statements are about; without what [`Id`](Self::Id) and [`Needs`](Self::Needs) told before it.
     Toc(Toc),
     /// A dump begins.
     Begin(DumpKind),
@@ -26,8 +30,17 @@ pub(super) fn read(line: &[u8]) -> Comment {
         "PostgreSQL database cluster dump" => Comment::Begin(DumpKind::Cluster),
         "PostgreSQL database dump complete" => Comment::End(DumpKind::Database),
         "PostgreSQL database cluster dump complete" => Comment::End(DumpKind::Cluster),
-        _ => section(text).or_else(|| toc(text)).unwrap_or(Comment::Other),
+        _ => section(text).or_else(|| toc(text)).or_else(|| numbers(text)).unwrap_or(Comment::Other),
     }
+}
+
+/// `TOC entry 12 (class 1259 OID 16385)` and `Dependencies: 10 11`.
+fn numbers(text: &str) -> Option<Comment> {
+    if let Some(rest) = text.strip_prefix("TOC entry ") {
+        return rest.split_once(" (class ")?.0.parse().ok().map(Comment::Id);
+    }
+    let numbers = text.strip_prefix("Dependencies: ")?;
+    numbers.split(' ').map(str::parse).collect::<Result<_, _>>().ok().map(Comment::Needs)
 }
 
 fn section(text: &str) -> Option<Comment> {
@@ -51,7 +64,8 @@ fn toc(text: &str) -> Option<Comment> {
         let owner = rest.rsplit_once("; Tablespace: ").map_or(rest, |(owner, _)| owner);
         let given = |name: &str| (name != "-" && !name.is_empty()).then(|| name.to_owned());
         let name = text[..place].to_owned();
-        Some(Comment::Toc(Toc { name, kind: kind.to_owned(), schema: given(schema), owner: given(owner) }))
+        let (schema, owner) = (given(schema), given(owner));
+        Some(Comment::Toc(Toc { name, kind: kind.to_owned(), schema, owner, id: None, needs: Vec::new() }))
     })
 }
 
@@ -86,8 +100,14 @@ mod tests {
     }
 
     #[test]
+    fn numbers_that_only_a_verbose_rendering_has_are_read() {
+        assert_eq!(read(b"-- TOC entry 3518 (class 2606 OID 17448)"), Comment::Id(3518));
+        assert_eq!(read(b"-- Dependencies: 219 3518 219"), Comment::Needs(vec![219, 3518, 219]));
+    }
+
+    #[test]
     fn other_comments_say_nothing() {
-        for line in ["--", "-- ", "-- Name: without the rest", "-- Database \"x", "--PostgreSQL database dump"] {
+        for line in ["--", "-- ", "-- TOC entry", "-- Dependencies: a b", "-- Name: without the rest", "-- Database \"x", "--PostgreSQL database dump"] {
             assert_eq!(read(line.as_bytes()), Comment::Other, "{line}");
         }
         assert_eq!(read(b"-- Database \"we \"ird\" dump"), Comment::Section("we \"ird".to_owned()));

@@ -19,6 +19,8 @@ pub struct Lexer {
     state: State,
     finished: bool,
     toc: Option<Arc<Toc>>,
+    /// What was told of the entry whose header comes next: its number and those of what it rests on.
+    numbers: (Option<u32>, Vec<u32>),
     /// Whether plain quotes know backslashes (`standard_conforming_strings` is off).
     escapes: bool,
     restricted: Option<String>,
@@ -57,6 +59,7 @@ impl Lexer {
             state: State::Start,
             finished: false,
             toc: None,
+            numbers: (None, Vec::new()),
             escapes: false,
             restricted: None,
         }
@@ -172,7 +175,16 @@ impl Lexer {
     fn comment(&mut self, line: &[u8]) -> Step {
         let token = match comment::read(line) {
             Comment::Other => return Step::Again,
-            Comment::Toc(toc) => {
+            Comment::Id(id) => {
+                self.numbers = (Some(id), Vec::new());
+                return Step::Again;
+            }
+            Comment::Needs(needs) => {
+                self.numbers.1 = needs;
+                return Step::Again;
+            }
+            Comment::Toc(mut toc) => {
+                (toc.id, toc.needs) = std::mem::take(&mut self.numbers);
                 self.toc = Some(Arc::new(toc));
                 return Step::Again;
             }

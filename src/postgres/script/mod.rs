@@ -117,6 +117,10 @@ pub struct Toc {
     pub schema: Option<String>,
     /// Its owner, where it has one.
     pub owner: Option<String>,
+    /// Its number in the archive, which `pg_restore --verbose` tells.
+    pub id: Option<u32>,
+    /// Numbers of the entries it rests on, which `pg_restore --verbose` tells.
+    pub needs: Vec<u32>,
 }
 
 /// How much of a script may have to be held in memory.
