@@ -32,6 +32,17 @@ pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     Some(bytes)
 }
 
+/// Reads any number of bytes of hexadecimal; `None` if it is anything else.
+pub fn from_hex_bytes(text: &str) -> Option<Vec<u8>> {
+    let text = text.as_bytes();
+    let digit = |c: u8| char::from(c).to_digit(16).and_then(|d| u8::try_from(d).ok());
+    let pairs = text.chunks_exact(2);
+    if !pairs.remainder().is_empty() {
+        return None;
+    }
+    pairs.map(|pair| Some(digit(pair[0])? << 4 | digit(pair[1])?)).collect()
+}
+
 /// Fixed-size bytes that are written as hexadecimal everywhere.
 macro_rules! hex_id {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {

@@ -2,5 +2,6 @@
 
 pub mod facts;
 pub mod foreign;
+pub mod restore;
 pub mod take;
 pub mod target;

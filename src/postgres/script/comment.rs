@@ -107,7 +107,15 @@ mod tests {
 
     #[test]
     fn other_comments_say_nothing() {
-        for line in ["--", "-- ", "-- TOC entry", "-- Dependencies: a b", "-- Name: without the rest", "-- Database \"x", "--PostgreSQL database dump"] {
+        for line in [
+            "--",
+            "-- ",
+            "-- TOC entry",
+            "-- Dependencies: a b",
+            "-- Name: without the rest",
+            "-- Database \"x",
+            "--PostgreSQL database dump",
+        ] {
             assert_eq!(read(line.as_bytes()), Comment::Other, "{line}");
         }
         assert_eq!(read(b"-- Database \"we \"ird\" dump"), Comment::Section("we \"ird".to_owned()));

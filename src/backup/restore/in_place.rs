@@ -1,0 +1,164 @@
+//! Bringing single tables, or only rows, into a database that is there and stays.
+//!
+//! What is brought must not be there before, so that undoing is exact: tables that were made are dropped, tables that
+//! were filled are emptied.
+
+use super::names::TableKey;
+use super::selection::Selection;
+use super::site::failed;
+use super::table::Table;
+use crate::error::{Error, Kind, Result};
+use crate::postgres::{ConnInfo, Session, connect, quote};
+use std::collections::BTreeSet;
+
+/// How to undo what was done in place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Undo {
+    /// Drop these tables.
+    Drop(Vec<TableKey>),
+    /// Empty these tables, which were empty; of an extension's only the rows that satisfy its condition.
+    Empty(Vec<(TableKey, String)>),
+}
+
+/// Looks whether tables can be made here that are not there yet; changes nothing.
+pub(super) async fn look_for_room(session: &Session, selection: &Selection) -> Result<Undo> {
+    let database = session.conn().database().to_owned();
+    let made: Vec<TableKey> =
+        selection.definitions.relations().into_values().collect::<BTreeSet<_>>().into_iter().collect();
+    let there = present(session, &made).await?;
+    if let Some(first) = there.first() {
+        return Err(Error::refused(format!("{first} is in database {database} already"))
+            .hint("rename it or drop it first, or restore into a new database with --create"));
+    }
+    let needed: Vec<TableKey> = selection.needed.iter().cloned().collect();
+    let have: BTreeSet<TableKey> = present(session, &needed).await?.into_iter().collect();
+    if let Some(lacking) = needed.iter().find(|key| !have.contains(*key)) {
+        return Err(Error::refused(format!(
+            "{lacking}, which a table to be restored needs, is not in database {database}"
+        ))
+        .hint(format!("restore it as well: --table {lacking}")));
+    }
+    let tables = selection.definitions.entries.iter().filter(|entry| entry.kind == "TABLE");
+    Ok(Undo::Drop(tables.filter_map(super::definitions::Definition::relation).collect()))
+}
+
+/// Looks whether tables that are here can take the rows; changes nothing.
+pub(super) async fn look_for_tables(session: &Session, tables: &[Table]) -> Result<Undo> {
+    let database = session.conn().database().to_owned();
+    silence(session).await?;
+    let keys: Vec<TableKey> = tables.iter().map(|table| table.key.clone()).collect();
+    let have: BTreeSet<TableKey> = present(session, &keys).await?.into_iter().collect();
+    if let Some(lacking) = keys.iter().find(|key| !have.contains(*key)) {
+        return Err(Error::refused(format!("table {lacking} is not in database {database}"))
+            .hint("--data-only fills tables that are there; leave it out to restore definitions, too"));
+    }
+    for table in tables {
+        let sql =
+            format!("SELECT EXISTS (SELECT{} FROM ONLY {} {})", plain_columns(table), table.sql(), condition(table));
+        let asked = session.client.query_one(&sql, &[]).await;
+        let full: bool =
+            asked.map_err(|error| failed(session, &error, &format!("looking at {}", table.key), &sql))?.get(0);
+        if full {
+            return Err(Error::refused(format!("table {} is not empty", table.key))
+                .hint("--data-only fills empty tables only: empty it first if its rows can go"));
+        }
+    }
+    loud_triggers(session, &keys).await?;
+    Ok(Undo::Empty(tables.iter().map(|table| (table.key.clone(), condition(table).to_owned())).collect()))
+}
+
+/// Triggers that fire whatever the session says.
+async fn loud_triggers(session: &Session, keys: &[TableKey]) -> Result<()> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        keys.iter().map(|key| (key.schema.as_str(), key.table.as_str())).unzip();
+    let sql = "SELECT t.tgname::text, n.nspname::text, c.relname::text FROM pg_catalog.pg_trigger t \
+               JOIN pg_catalog.pg_class c ON c.oid = t.tgrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               JOIN ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS k(schema, name) ON n.nspname = k.schema AND c.relname = k.name \
+               WHERE t.tgenabled IN ('A', 'R') AND NOT t.tgisinternal LIMIT 1";
+    let rows = session.rows("looking for triggers", sql, &[&schemas, &names]).await?;
+    let Some(row) = rows.first() else { return Ok(()) };
+    let (trigger, schema, table): (String, String, String) = (row.get(0), row.get(1), row.get(2));
+    Err(Error::refused(format!("trigger {trigger} of {schema}.{table} would fire for every row that is brought back"))
+        .hint(format!("ALTER TABLE {} DISABLE TRIGGER {}", quote::qualified(&schema, &table), quote::ident(&trigger))))
+}
+
+async fn silence(session: &Session) -> Result<()> {
+    session.execute("keeping triggers silent", "SET session_replication_role = replica").await.map_err(|error| {
+        error
+            .as_kind(Kind::Refused)
+            .hint("--data-only needs a superuser, or GRANT SET ON PARAMETER session_replication_role")
+    })
+}
+
+/// Those of the relations that are there.
+async fn present(session: &Session, keys: &[TableKey]) -> Result<Vec<TableKey>> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        keys.iter().map(|key| (key.schema.as_str(), key.table.as_str())).unzip();
+    let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+               JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+               JOIN ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS k(schema, name) ON n.nspname = k.schema AND c.relname = k.name \
+               ORDER BY 1, 2";
+    let rows = session.rows("looking for tables at the target", sql, &[&schemas, &names]).await?;
+    Ok(rows.iter().map(|row| TableKey { schema: row.get(0), table: row.get(1) }).collect())
+}
+
+fn plain_columns(table: &Table) -> String {
+    table.columns.first().map_or(String::new(), |name| format!(" {}", quote::ident(name)))
+}
+
+fn condition(table: &Table) -> &str {
+    table.condition.as_deref().unwrap_or_default()
+}
+
+impl Undo {
+    /// Undoes what was done, because of `error`; if that fails, that is worse.
+    pub(super) async fn after(self, conn: &ConnInfo, error: Error) -> Error {
+        let sql = self.statement();
+        if sql.is_empty() {
+            return error;
+        }
+        let undone = async {
+            let session = Box::pin(connect(conn, "restore")).await?;
+            session.execute("undoing what was restored", &sql).await?;
+            session.close().await;
+            Ok::<_, Error>(())
+        };
+        match undone.await {
+            Ok(()) => error,
+            Err(left) => {
+                Error::new(Kind::Stuck, error.to_string()).because(left).hint(format!("when that is cleared: {sql}"))
+            }
+        }
+    }
+
+    /// Several statements in one message are one transaction: it happens as a whole or not at all.
+    fn statement(&self) -> String {
+        match self {
+            Self::Drop(keys) if keys.is_empty() => String::new(),
+            // No CASCADE: what was not made here must not go.
+            Self::Drop(keys) => {
+                format!("DROP TABLE IF EXISTS {}", keys.iter().map(TableKey::sql).collect::<Vec<_>>().join(", "))
+            }
+            // No TRUNCATE: it refuses a table that others refer to, and takes an extension's own rows along.
+            Self::Empty(keys) => {
+                let delete =
+                    |(key, condition): &(TableKey, String)| format!("; DELETE FROM ONLY {} {condition}", key.sql());
+                format!("SET session_replication_role = replica{}", keys.iter().map(delete).collect::<String>())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn undoing_names_exactly_what_was_made_and_never_cascades() {
+        let keys = vec![TableKey::new("public", "a"), TableKey::new("Odd", "b")];
+        assert_eq!(Undo::Drop(keys).statement(), "DROP TABLE IF EXISTS \"public\".\"a\", \"Odd\".\"b\"");
+        let emptied = Undo::Empty(vec![(TableKey::new("public", "a"), "WHERE x".to_owned())]).statement();
+        assert_eq!(emptied, "SET session_replication_role = replica; DELETE FROM ONLY \"public\".\"a\" WHERE x");
+        assert_eq!(Undo::Drop(vec![]).statement(), "");
+    }
+}

@@ -1,0 +1,193 @@
+//! Doing what the plan says: everything into a database that nobody knows yet, and its name at the very end.
+
+use super::content::Chunks;
+use super::definitions::with_roles;
+use super::feed::Feed;
+use super::fill::{Filled, Filling, Hands};
+use super::globals::Made;
+use super::in_place;
+use super::means::Means;
+use super::plan::{Goal, RestorePlan, bare};
+use super::report::RestoreReport;
+use super::request::{Existing, Part, Wanted};
+use super::selection::Selection;
+use super::site::Site;
+use crate::backup::facts::{DatabaseFacts, StreamFacts};
+use crate::backup::target::{self, Beside, Shape, Swapped, Target};
+use crate::error::{Error, Result};
+use crate::journal::{Recorder, SharedProgress};
+use crate::postgres::{ConnInfo, connect};
+use std::sync::Arc;
+
+/// Restores as planned. On any failure the target is what it was.
+pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
+    let clock = means.repository.clock().clone();
+    let start = clock.monotonic();
+    let recorder = Recorder::new(clock.clone(), means.progress.clone());
+    let means = Means { progress: recorder.clone(), ..means.clone() };
+    let mut report = RestoreReport::new(&plan);
+    let feed = Feed::new(means.repository.clone(), plan.wanted.allow_damage);
+    let RestorePlan { wanted, facts, selection, dump, globals, goal, .. } = plan;
+    report.tables = match &dump {
+        Some((facts, _)) => facts.tables.len() as u64,
+        None => selection.tables.len() as u64,
+    };
+    let job = Job { means: &means, feed: feed.clone(), wanted, facts };
+    let done = match goal {
+        Goal::Beside(target) => Box::pin(job.beside(*target, globals, selection, dump)).await,
+        Goal::InPlace(conn, undo) => job.in_place(&conn, undo, selection).await,
+    };
+    let Done { filled, swapped, notes } = done?;
+    report.rows = filled.rows;
+    report.lost = feed.lost();
+    report.weakened = filled.weakened;
+    report.not_frozen = filled.not_frozen;
+    report.notes = notes;
+    if let Some(swapped) = swapped {
+        report.note_swap(&swapped);
+    }
+    report.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
+    report.phases = recorder.phases();
+    Ok(report)
+}
+
+/// How the database of a point is made.
+pub(super) fn shape(facts: &DatabaseFacts, wanted: &Wanted) -> Shape {
+    bare(Shape::from(facts), wanted)
+}
+
+/// What a database gets at the moment of the swap.
+pub(super) fn finishing(facts: &DatabaseFacts, wanted: &Wanted) -> Vec<String> {
+    let statements = target::finishing(facts, !wanted.adjust.no_privileges);
+    statements.iter().map(|statement| with_roles(statement, &wanted.adjust.role_map)).collect()
+}
+
+struct Job<'a> {
+    means: &'a Means,
+    feed: Arc<Feed>,
+    wanted: Wanted,
+    facts: DatabaseFacts,
+}
+
+struct Done {
+    filled: Filled,
+    swapped: Option<Swapped>,
+    notes: Vec<String>,
+}
+
+impl Job<'_> {
+    /// Into a new database, which takes the target's name at the end.
+    async fn beside(
+        &self,
+        target: Target,
+        globals: Option<super::globals::Globals>,
+        selection: Selection,
+        dump: Option<(StreamFacts, Chunks)>,
+    ) -> Result<Done> {
+        let progress = &self.means.progress;
+        let made = match &globals {
+            Some(globals) => globals.bring(target.server(), progress).await?,
+            None => Made::default(),
+        };
+        let server = target.server().conn().clone();
+        let outcome = match target.begin(&shape(&self.facts, &self.wanted)).await {
+            Ok(beside) => self.fill_and_swap(beside, selection, dump).await,
+            Err(error) => Err(error),
+        };
+        match outcome {
+            Ok(done) => Ok(done),
+            Err(error) if made == Made::default() => Err(error),
+            Err(error) => Err(self.take_back(&server, made, error).await),
+        }
+    }
+
+    async fn take_back(&self, server: &ConnInfo, made: Made, error: Error) -> Error {
+        match Box::pin(connect(server, "restore")).await {
+            Ok(session) => made.undo_after(&session, error).await,
+            Err(lost) => error.during(format!("roles stay that were made, because the server is gone: {lost}")),
+        }
+    }
+
+    async fn fill_and_swap(
+        &self,
+        beside: Beside,
+        selection: Selection,
+        dump: Option<(StreamFacts, Chunks)>,
+    ) -> Result<Done> {
+        for left in beside.removed_leftovers() {
+            self.means.progress.note(format!("dropped {left}, which an earlier restore had left"));
+        }
+        let site = Arc::new(Site::new(beside.conn().clone()).reading_as(&self.facts.session_settings));
+        let filled = match dump {
+            Some((facts, chunks)) => self.hands(site).play(&facts, &chunks, self.wanted.proof).await,
+            None => self.hands(site).fill(self.filling(selection, false)).await,
+        };
+        let filled = match filled.and_then(|filled| filled.must_be_same().map(|()| filled)) {
+            Ok(filled) => filled,
+            Err(error) => return Err(beside.abandon_after(error).await),
+        };
+        let keep = matches!(self.wanted.existing, Existing::Replace(_));
+        let swapped = beside.swap_in(&finishing(&self.facts, &self.wanted), keep).await?;
+        Ok(Done { filled, swapped: Some(swapped), notes: Vec::new() })
+    }
+
+    /// Into a database that is there: only what was not in it before, so that it can be taken away again.
+    async fn in_place(&self, conn: &ConnInfo, undo: in_place::Undo, selection: Selection) -> Result<Done> {
+        let rows_only = self.wanted.part == Part::Rows;
+        let site = Site::new(conn.clone()).reading_as(&self.facts.session_settings);
+        let site = Arc::new(if rows_only { site.silent() } else { site });
+        let tables = selection.tables.clone();
+        let filling = self.filling(selection, rows_only);
+        let filled = self.hands(site.clone()).fill(filling).await;
+        let checked = match filled {
+            Ok(filled) => self.check_in_place(&site, filled, &tables, rows_only).await,
+            Err(error) => Err(error),
+        };
+        match checked {
+            Ok(filled) => Ok(Done { filled, swapped: None, notes: Vec::new() }),
+            Err(error) => Err(undo.after(conn, error).await),
+        }
+    }
+
+    async fn check_in_place(
+        &self,
+        site: &Site,
+        filled: Filled,
+        tables: &[super::table::Table],
+        rows_only: bool,
+    ) -> Result<Filled> {
+        filled.must_be_same()?;
+        let session = site.for_work().await?;
+        if rows_only && self.feed.lost().is_empty() {
+            // Foreign keys did not look while the rows came.
+            super::references::must_hold(&session, tables).await?;
+        }
+        // Until here nothing waited for the disk.
+        let sql = "SET synchronous_commit = on; SELECT pg_catalog.pg_logical_emit_message(true, 'davit', 'restored')";
+        session.execute("making the restore durable", sql).await?;
+        session.close().await;
+        Ok(filled)
+    }
+
+    fn hands(&self, site: Arc<Site>) -> Hands {
+        Hands {
+            site,
+            feed: self.feed.clone(),
+            progress: self.means.progress.clone() as SharedProgress,
+            cancel: self.means.cancel.clone(),
+        }
+    }
+
+    fn filling(&self, selection: Selection, into_existing: bool) -> Filling {
+        Filling {
+            definitions: selection.definitions,
+            tables: selection.tables,
+            rows: selection.rows,
+            large_objects: selection.large_objects,
+            sequences: selection.sequences,
+            proof: self.wanted.proof,
+            jobs: self.means.workers(),
+            into_existing,
+        }
+    }
+}

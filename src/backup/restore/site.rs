@@ -1,0 +1,118 @@
+//! The database that is being filled: sessions in it, set up for the work, and a way to end them all at once.
+
+use crate::error::{Error, Result};
+use crate::postgres::session::{Canceller, prepare_data_session};
+use crate::postgres::{ConnInfo, Session, connect};
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+/// Memory for building one index, in kB; a server that is set to more keeps that.
+const BUILD_MEMORY_KB: i64 = 256 << 10;
+
+/// Settings that decide how a value looks as text.
+const LOOKS: [&str; 8] = [
+    "client_encoding",
+    "DateStyle",
+    "IntervalStyle",
+    "TimeZone",
+    "extra_float_digits",
+    "bytea_output",
+    "lc_monetary",
+    "xmloption",
+];
+
+/// How to get sessions in the database that is being filled.
+pub(in crate::backup) struct Site {
+    /// Whoever makes the definitions.
+    definitions: ConnInfo,
+    /// Whoever writes rows and runs what users wrote: functions in checks, indexes and views.
+    work: ConnInfo,
+    /// Triggers of a table that is there must not fire.
+    silent: bool,
+    /// How rows look as text, as it was when they were backed up.
+    looks: BTreeMap<String, String>,
+    running: Mutex<Vec<Canceller>>,
+}
+
+impl Site {
+    /// A database where one role does everything.
+    pub(in crate::backup) fn new(conn: ConnInfo) -> Self {
+        Self { definitions: conn.clone(), work: conn, silent: false, looks: BTreeMap::new(), running: Mutex::default() }
+    }
+
+    /// The same, where no trigger fires for what is written.
+    pub(in crate::backup) fn silent(self) -> Self {
+        Self { silent: true, ..self }
+    }
+
+    /// The same, where rows are written and read under the settings of the backup's sessions.
+    pub(in crate::backup) fn reading_as(self, recorded: &BTreeMap<String, String>) -> Self {
+        let decides = |(name, _): &(&String, &String)| LOOKS.contains(&name.as_str());
+        let looks = recorded.iter().filter(decides).map(|(name, value)| (name.clone(), value.clone())).collect();
+        Self { looks, ..self }
+    }
+
+    /// A session for definitions.
+    pub(in crate::backup) async fn for_definitions(&self) -> Result<Session> {
+        self.session(&self.definitions).await
+    }
+
+    /// A session for rows, indexes and views.
+    pub(in crate::backup) async fn for_work(&self) -> Result<Session> {
+        self.session(&self.work).await
+    }
+
+    async fn session(&self, conn: &ConnInfo) -> Result<Session> {
+        let session = Box::pin(connect(conn, "restore")).await?;
+        prepare_data_session(&session).await?;
+        session.execute("preparing a session for restoring", &self.settings()).await?;
+        // A filled view may look at other views; what keeps a reader of rows safe would forbid it.
+        session
+            .rows(
+                "preparing a session for restoring",
+                "SELECT pg_catalog.set_config(name, '', false) FROM pg_catalog.pg_settings \
+                 WHERE name = 'restrict_nonsystem_relation_kind'",
+                &[],
+            )
+            .await?;
+        let (names, values): (Vec<&str>, Vec<&str>) =
+            self.looks.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
+        let sql = "SELECT pg_catalog.set_config(name, value, false) FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS s(name, value)";
+        session.rows("preparing a session for restoring", sql, &[&names, &values]).await?;
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
+        Ok(session)
+    }
+
+    fn settings(&self) -> String {
+        // Nothing is promised before the database gets its name, and that commit waits for the disk.
+        let mut sql = format!(
+            "SET synchronous_commit = off; SET check_function_bodies = off; SET client_min_messages = warning; \
+             SET default_transaction_read_only = off; SET default_tablespace = ''; \
+             SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, {BUILD_MEMORY_KB})::text, false) \
+             FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'"
+        );
+        if self.silent {
+            sql.push_str("; SET session_replication_role = replica");
+        }
+        sql
+    }
+
+    /// Asks the server to stop whatever our sessions run.
+    pub(in crate::backup) async fn cancel(&self) {
+        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        let asked = running.iter().map(Canceller::cancel);
+        for outcome in futures_util::future::join_all(asked).await {
+            if let Err(error) = outcome {
+                tracing::debug!(%error, "a query could not be cancelled; its session is closed instead");
+            }
+        }
+    }
+}
+
+/// A failure of the statement `sql` while `what` was done: with the beginning of the statement.
+pub(super) fn failed(session: &Session, error: &tokio_postgres::Error, what: &str, sql: &str) -> Error {
+    const SHOWN: usize = 400;
+    let text: String = sql.chars().take(SHOWN).map(|c| if c == '\n' { ' ' } else { c }).collect();
+    let more = if sql.chars().nth(SHOWN).is_some() { "…" } else { "" };
+    session.explain(error, format!("{what}: {text}{more}"))
+}
