@@ -105,9 +105,9 @@ fn of_server(db: &DbError) -> Fault {
     if *code == SqlState::PROTOCOL_VIOLATION && db.message().contains("startup parameter") {
         return Fault::PoolerParameter;
     }
-    // Conflicts come as 40001 (statement) or 40P01/57P04 (session), all from one routine.
+    // Nothing else raises these two codes from there.
     if matches!(db.routine(), Some("ProcessRecoveryConflictInterrupt" | "ProcessInterrupts"))
-        && db.message().contains("recovery")
+        && matches!(code.code(), "40001" | "40P01")
     {
         return Fault::StandbyConflict;
     }

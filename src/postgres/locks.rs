@@ -34,9 +34,12 @@ pub struct Waiter {
 
 /// Those who wait behind any of `pids` right now, the longest wait first. Our own processes are left out.
 pub async fn waiters(session: &Session, pids: &[i32]) -> Result<Vec<Waiter>> {
+    let doing = "looking who waits behind the backup";
+    // Inside a transaction pg_stat_activity would go on showing what it showed first.
+    session.execute(doing, "SELECT pg_catalog.pg_stat_clear_snapshot()").await?;
     let rows = session
         .rows(
-            "looking who waits behind the backup",
+            doing,
             "SELECT DISTINCT ON (l.pid) l.pid, COALESCE(a.usename::text, ''), COALESCE(a.application_name, ''), \
              COALESCE(a.query, ''), n.nspname, c.relname, l.mode, \
              (EXTRACT(epoch FROM pg_catalog.clock_timestamp() - l.waitstart) * 1000)::bigint \

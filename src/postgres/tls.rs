@@ -62,7 +62,11 @@ fn verifier(tls: &Tls, provider: Arc<CryptoProvider>) -> Result<Arc<dyn ServerCe
             .map_err(|error| unreadable(file, "the revocation list", error))?;
         chain = chain.with_crls(lists);
     }
-    let chain = chain.build().map_err(|error| Error::input("preparing TLS").because(error))?;
+    let chain = chain.build().map_err(|error| {
+        Error::input("preparing TLS: reading the revocation list").because(error).hint(
+            "sslcrl names a PEM file with lists of version 2 (with a number), one for each authority in the chain",
+        )
+    })?;
     Ok(Arc::new(Verifier { provider, chain: Some(chain), full: tls.mode == SslMode::VerifyFull, roots }))
 }
 

@@ -79,6 +79,22 @@ impl PgServer {
         server
     }
 
+    /// Starts a streaming standby of this server (version 15 only), with further settings.
+    pub fn standby(&self, settings: &[&str]) -> Self {
+        let directory = tempfile::Builder::new().prefix("davit-test-standby").tempdir_in("/tmp").unwrap();
+        give_to_account(directory.path());
+        let data = directory.path().join("data").to_str().unwrap().to_owned();
+        let program = bin_dir(15).join("pg_basebackup");
+        run_as_account(
+            &program,
+            &["-d", &self.url("postgres"), "-D", &data, "-R", "-X", "stream", "-c", "fast", "--no-sync"],
+        );
+        let mut standby =
+            Self { process: None, directory, bin: self.bin.clone(), port: free_port(), major: self.major };
+        standby.launch(settings);
+        standby
+    }
+
     /// Starts the stopped server again, with further settings.
     pub fn launch(&mut self, settings: &[&str]) {
         let directory = self.directory.path().to_str().unwrap().to_owned();
