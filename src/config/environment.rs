@@ -57,7 +57,10 @@ impl Environment {
 
     /// What the PostgreSQL edge may see of it.
     pub fn postgres(&self) -> PgEnvironment {
-        let seen = self.vars.iter().filter(|(name, _)| name.starts_with("PG") || *name == "USER");
+        let seen = self
+            .vars
+            .iter()
+            .filter(|(name, _)| name.starts_with("PG") || ["USER", "SSL_CERT_FILE"].contains(&name.as_str()));
         PgEnvironment { vars: seen.map(|(name, value)| (name.clone(), value.clone())).collect(), home: self.home() }
     }
 }

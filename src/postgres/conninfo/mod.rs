@@ -13,7 +13,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// The environment as the shell read it; only variables whose names begin with `PG`, and `USER`, are looked at.
+/// The environment as the shell read it; only variables whose names begin with `PG`, `USER` and `SSL_CERT_FILE` are
+/// looked at.
 #[derive(Debug, Clone, Default)]
 pub struct PgEnvironment {
     /// The variables.
