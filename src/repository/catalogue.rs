@@ -360,11 +360,15 @@ impl Repository {
 
     /// Puts points into the catalogue whose runs died between their signature and the catalogue. What fails here is
     /// tried again by the next run, and `points` reads the points themselves meanwhile.
-    pub(super) async fn catalogue_strays(&self, source: &SourceName, survey: &super::chain::Survey) {
+    pub(super) async fn catalogue_strays(&self, source: &SourceName, survey: &mut super::chain::Survey) {
         let mut entries = Vec::new();
         for link in &survey.uncatalogued {
             match self.summarise(source, &link.point).await {
-                Ok(summary) => entries.extend(summary.map(|summary| Entry::Point(Box::new(summary)))),
+                Ok(Some(summary)) => {
+                    survey.catalogue.points.insert(link.point.clone(), summary.clone());
+                    entries.push(Entry::Point(Box::new(summary)));
+                }
+                Ok(None) => {}
                 Err(error) => tracing::warn!(%source, point = %link.point, %error, "a point cannot be listed"),
             }
         }

@@ -3,6 +3,7 @@
 //! The signature is the commit. Its trusted comment carries repository, source, point, sequence number, the hash of the
 //! manifest before and its own, so that the chain can be walked without opening one manifest.
 
+use super::again::Judged;
 use super::catalogue::Catalogue;
 use super::intent::ABORTED;
 use super::minisign::{Prehash, Signature};
@@ -11,7 +12,7 @@ use super::tombstone::Removed;
 use super::{Repository, failed, layout};
 use crate::error::{Error, Result};
 use crate::id::{PointId, RepositoryId, RunId, Sha256, SourceName};
-use crate::store::{ETag, StoreError};
+use crate::store::{ETag, Object, ObjectKey};
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -183,10 +184,12 @@ impl Repository {
         point: &PointId,
     ) -> Result<std::result::Result<(Link, Signature), Commit>> {
         let key = layout::signature(source, point);
-        let current = match self.store().get(&key, None).await {
-            Ok(object) => self.judge_signature(source, point, &object.body),
-            Err(StoreError::NotFound(_)) => Err(Commit::Absent),
-            Err(error) => return Err(failed(format!("reading {key}"))(error)),
+        let (repository, place) = (self.clone(), (source.clone(), point.clone()));
+        let judge = move |object: Object| repository.judge_signature(&place.0, &place.1, &object.body);
+        let current = match self.get_judged(&key, judge).await? {
+            Judged::Good(signed) => Ok(signed),
+            Judged::Bad(commit) => Err(commit),
+            Judged::Missing => Err(Commit::Absent),
         };
         if current.is_ok() || !self.features().versioning {
             return Ok(current);
@@ -231,23 +234,31 @@ impl Repository {
     /// What the head key of a source holds.
     pub async fn head(&self, source: &SourceName) -> Result<HeadState> {
         let key = layout::head(source);
-        let object = match self.store().get(&key, None).await {
-            Ok(object) => object,
-            Err(StoreError::NotFound(_)) => return Ok(HeadState::Absent),
-            Err(error) => return Err(failed(format!("reading {key}"))(error)),
+        let (repository, judged_key) = (self.clone(), key.clone());
+        let judge = move |object: Object| match repository.judge_head(&judged_key, &object) {
+            Ok(head) => Ok((head, object.meta.etag)),
+            Err(RecordError::Damaged { what, .. }) => Err(Ok((what, object.meta.etag))),
+            Err(error) => Err(Err(Error::from(error))),
         };
-        let damaged = |what: String| Ok(HeadState::Damaged(what, object.meta.etag.clone()));
-        match self.open_envelope::<Head>(&key, &object.body) {
-            Ok((head, signature, signed)) => {
-                let prehash = super::minisign::prehash(&signed);
-                if self.signed_for(source, head.sequence, |signer| signature.is_by(signer, &prehash)) {
-                    return Ok(HeadState::Signed(head, object.meta.etag));
-                }
-                damaged("nobody who may sign for this repository signed it".to_owned())
-            }
-            Err(RecordError::Damaged { what, .. }) => damaged(what),
-            Err(error) => Err(error.into()),
+        Ok(match self.get_judged(&key, judge).await? {
+            Judged::Good((head, etag)) => HeadState::Signed(head, etag),
+            Judged::Bad(Ok((what, etag))) => HeadState::Damaged(what, etag),
+            Judged::Bad(Err(error)) => return Err(error),
+            Judged::Missing => HeadState::Absent,
+        })
+    }
+
+    fn judge_head(&self, key: &ObjectKey, object: &Object) -> std::result::Result<Head, RecordError> {
+        let damaged = |what: &str| RecordError::Damaged { key: key.to_string(), what: what.to_owned() };
+        let (head, signature, signed) = self.open_envelope::<Head>(key, &object.body)?;
+        let prehash = super::minisign::prehash(&signed);
+        if layout::head(&head.source) != *key {
+            return Err(damaged("it is of another source"));
         }
+        if self.signed_for(&head.source, head.sequence, |signer| signature.is_by(signer, &prehash)) {
+            return Ok(head);
+        }
+        Err(damaged("nobody who may sign for this repository signed it"))
     }
 
     /// Refuses a source whose newest point is older than one that was seen before or that a witness names.

@@ -16,6 +16,11 @@ use crate::store::{ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, HashMap};
 
+/// Chunks that are read and hashed side by side; each is in memory meanwhile.
+const CHUNKS_AT_ONCE: usize = 6;
+/// Ranges that are collected before their chunks are checked.
+const RANGES_AT_ONCE: usize = 64;
+
 /// What was seen of a source's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainReport {
@@ -160,25 +165,31 @@ impl Repository {
         };
         self.check_intent(source, point, reader.header().intent, &mut report.damage).await?;
         let mut places = Places::default();
+        let mut waiting: Vec<Range> = Vec::new();
         loop {
             let line = match reader.next().await {
-                Ok(Some(line)) => line,
-                Ok(None) => break,
+                Ok(line) => line,
                 Err(error) if error.kind() == Kind::CheckFailed => {
                     report.damage.push(damage("manifest", layout::manifest(source, point), error.to_string()));
-                    break;
+                    None
                 }
                 Err(error) => return Err(error),
             };
+            let last = line.is_none();
             match line {
-                Line::Range(range) => {
+                Some(Line::Range(range)) => {
                     report.chunks += range.chunks.len() as u64;
                     report.stored += range.chunks.iter().map(|chunk| chunk.stored).sum::<u64>();
-                    let bad = self.check_range(&range, depth, listing).await?;
-                    places.note(&range, bad);
+                    waiting.push(range);
                 }
-                Line::Object(object) => places.name(*object),
-                Line::Header(_) | Line::End(_) => {}
+                Some(Line::Object(object)) => places.name(*object),
+                Some(Line::Header(_) | Line::End(_)) | None => {}
+            }
+            if last || waiting.len() >= RANGES_AT_ONCE {
+                self.check_ranges(std::mem::take(&mut waiting), depth, listing, &mut places).await?;
+            }
+            if last {
+                break;
             }
         }
         report.damage.extend(places.damage());
@@ -203,31 +214,49 @@ impl Repository {
         Ok(())
     }
 
-    /// The chunks of a range that are damaged, by their place in it.
-    async fn check_range(
+    /// Checks the chunks of some ranges side by side and notes what is damaged.
+    async fn check_ranges(
         &self,
-        range: &Range,
+        ranges: Vec<Range>,
         depth: Depth,
         listing: &ChunkListing,
-    ) -> Result<Vec<(usize, ChunkDamage)>> {
-        let check = |(place, chunk): (usize, Chunk)| async move {
-            let listed = match listing.size_of(&chunk) {
-                None => Some(ChunkDamage::Missing),
-                Some(found) if found != chunk.stored => Some(ChunkDamage::WrongSize { expected: chunk.stored, found }),
-                Some(_) => None,
-            };
-            if listed.is_some() || depth == Depth::Listed {
-                return Ok::<_, Error>(listed.map(|damage| (place, damage)));
+        places: &mut Places,
+    ) -> Result<()> {
+        let check = |(range, place, chunk): (usize, usize, &Chunk)| {
+            let chunk = chunk.clone();
+            async move {
+                let listed = match listing.size_of(&chunk) {
+                    None => Some(ChunkDamage::Missing),
+                    Some(found) if found != chunk.stored => {
+                        Some(ChunkDamage::WrongSize { expected: chunk.stored, found })
+                    }
+                    Some(_) => None,
+                };
+                let damage = match listed {
+                    None if depth > Depth::Listed => self.check_chunk(&chunk, depth).await?,
+                    listed => listed,
+                };
+                Ok::<_, Error>(damage.map(|damage| (range, place, damage)))
             }
-            Ok(self.check_chunk(&chunk, depth).await?.map(|damage| (place, damage)))
         };
-        let results: Vec<Option<(usize, ChunkDamage)>> =
-            futures_util::stream::iter(range.chunks.iter().cloned().enumerate().collect::<Vec<_>>())
+        let chunks = |(number, range): (usize, &'_ Range)| -> Vec<(usize, usize, Chunk)> {
+            range.chunks.iter().enumerate().map(|(place, chunk)| (number, place, chunk.clone())).collect()
+        };
+        let all: Vec<(usize, usize, Chunk)> = ranges.iter().enumerate().flat_map(chunks).collect();
+        let found: Vec<Option<(usize, usize, ChunkDamage)>> =
+            futures_util::stream::iter(all.iter().map(|(range, place, chunk)| (*range, *place, chunk)))
                 .map(check)
-                .buffered(4)
+                .buffered(CHUNKS_AT_ONCE)
                 .try_collect()
                 .await?;
-        Ok(results.into_iter().flatten().collect())
+        let mut bad: BTreeMap<usize, Vec<(usize, ChunkDamage)>> = BTreeMap::new();
+        for (range, place, damage) in found.into_iter().flatten() {
+            bad.entry(range).or_default().push((place, damage));
+        }
+        for (number, range) in ranges.iter().enumerate() {
+            places.note(range, bad.remove(&number).unwrap_or_default());
+        }
+        Ok(())
     }
 }
 
@@ -311,7 +340,8 @@ pub(super) struct Places {
     /// Rows of every range, to know how many come before.
     rows: HashMap<u32, Vec<(u32, u64)>>,
     damaged: Vec<Damaged>,
-    objects: HashMap<u32, ObjectLine>,
+    /// Kind and name of every object.
+    objects: HashMap<u32, (String, String)>,
 }
 
 struct Damaged {
@@ -341,9 +371,7 @@ impl Places {
     }
 
     pub(super) fn name(&mut self, object: ObjectLine) {
-        if self.damaged.iter().any(|damaged| damaged.object == object.object) {
-            self.objects.insert(object.object, object);
-        }
+        self.objects.insert(object.object, (object.kind, object.name));
     }
 
     pub(super) fn damage(self) -> Vec<Damage> {
@@ -353,10 +381,10 @@ impl Places {
             let ranges = rows.get(&damaged.object).map_or(&[][..], Vec::as_slice);
             let before: u64 = ranges.iter().filter(|(range, _)| *range < damaged.range).map(|(_, rows)| rows).sum();
             let first = before + damaged.rows_before;
-            let is_table = object.is_some_and(|object| object.kind == "table");
+            let is_table = object.is_some_and(|(kind, _)| kind == "table");
             Damage {
-                object: object.map_or_else(|| format!("object {}", damaged.object), |object| object.name.clone()),
-                table: object.filter(|_| is_table).map(|object| object.name.clone()),
+                object: object.map_or_else(|| format!("object {}", damaged.object), |(_, name)| name.clone()),
+                table: object.filter(|_| is_table).map(|(_, name)| name.clone()),
                 chunk: damaged.key.to_string(),
                 range: damaged.range,
                 rows: is_table.then_some((first, first + damaged.rows)),

@@ -1,6 +1,7 @@
 //! Reading chunks back: the object a manifest names, an older version that something hides, or any other object whose
 //! plaintext has the id.
 
+use super::again::Judged;
 use super::evidence::Depth;
 use super::index::ChunkListing;
 use super::manifest::Chunk;
@@ -8,7 +9,7 @@ use super::seal::{self, OpenError};
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Result};
 use crate::id::{ChunkId, Nonce, Sha256};
-use crate::store::{ObjectKey, StoreError};
+use crate::store::{Object, ObjectKey, StoreError};
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use std::sync::{Mutex, PoisonError};
@@ -74,7 +75,7 @@ impl Repository {
         if depth == Depth::Listed {
             let key = layout::chunk(chunk);
             return match self.store().head(&key, None).await {
-                Ok(meta) => Ok(wrong_size(chunk, meta.size)),
+                Ok(meta) => Ok(wrong_size(chunk.stored, meta.size)),
                 Err(StoreError::NotFound(_)) => Ok(Some(ChunkDamage::Missing)),
                 Err(error) => Err(failed(format!("looking at {key}"))(error)),
             };
@@ -98,18 +99,17 @@ impl Repository {
 
     /// The current version of a chunk's object, if its bytes are those that were stored.
     async fn current_chunk(&self, chunk: &Chunk) -> Result<Result<Bytes, ChunkDamage>> {
-        let key = layout::chunk(chunk);
-        let body = match self.store().get(&key, None).await {
-            Ok(object) => object.body,
-            Err(StoreError::NotFound(_)) => return Ok(Err(ChunkDamage::Missing)),
-            Err(error) => return Err(failed(format!("reading {key}"))(error)),
+        let (stored, sha256) = (chunk.stored, chunk.sha256);
+        let judge = move |object: Object| match wrong_size(stored, object.body.len() as u64) {
+            Some(damage) => Err(damage),
+            None if Sha256::of(&object.body) == sha256 => Ok(object.body),
+            None => Err(ChunkDamage::WrongHash),
         };
-        if let Some(damage) = wrong_size(chunk, body.len() as u64) {
-            return Ok(Err(damage));
-        }
-        let hashed = body.clone();
-        let hash = self.off_async(move || Sha256::of(&hashed)).await?;
-        Ok(if hash == chunk.sha256 { Ok(body) } else { Err(ChunkDamage::WrongHash) })
+        Ok(match self.get_judged(&layout::chunk(chunk), judge).await? {
+            Judged::Good(body) => Ok(body),
+            Judged::Bad(damage) => Err(damage),
+            Judged::Missing => Err(ChunkDamage::Missing),
+        })
     }
 
     /// Opens a chunk's object; the plaintext must have the chunk's id where the id key is at hand.
@@ -165,9 +165,8 @@ impl Repository {
         if !self.encrypted() {
             return Ok(());
         }
-        let recipients = self.keys().reader.as_ref().map(super::ReaderKey::recipients).unwrap_or_default();
         let needed = self.charter().readers_of(epoch).unwrap_or_default();
-        if recipients.iter().any(|recipient| needed.contains(recipient)) {
+        if self.0.recipients.iter().any(|recipient| needed.contains(recipient)) {
             return Ok(());
         }
         Err(self.wrong_reader(epoch))
@@ -175,7 +174,7 @@ impl Repository {
 
     fn wrong_reader(&self, epoch: u32) -> Error {
         let needed = self.charter().readers_of(epoch).unwrap_or_default().join(" or ");
-        let recipients = self.keys().reader.as_ref().map(super::ReaderKey::recipients).unwrap_or_default();
+        let recipients = &self.0.recipients;
         if recipients.is_empty() {
             return Error::input("opening chunks: there is no reader key (the writer key opens no rows)")
                 .hint(format!("name the directory that holds reader.key with --keys; rows are sealed to {needed}"));
@@ -214,6 +213,6 @@ impl Repository {
     }
 }
 
-fn wrong_size(chunk: &Chunk, found: u64) -> Option<ChunkDamage> {
-    (found != chunk.stored).then_some(ChunkDamage::WrongSize { expected: chunk.stored, found })
+fn wrong_size(expected: u64, found: u64) -> Option<ChunkDamage> {
+    (found != expected).then_some(ChunkDamage::WrongSize { expected, found })
 }

@@ -104,6 +104,16 @@ pub fn journal_batch(run: &RunId, number: u64) -> ObjectKey {
     ObjectKey::of(format!("journals/{run}/{number:06}"))
 }
 
+/// One batch of what a run has stored.
+pub fn stored_batch(run: &RunId, number: u64) -> ObjectKey {
+    ObjectKey::of(format!("{}{number:06}", stored_batches(run)))
+}
+
+/// The text all batches of what a run has stored begin with.
+pub fn stored_batches(run: &RunId) -> String {
+    format!("journals/{run}/stored-")
+}
+
 /// A pin on a point.
 pub fn hold(point: &PointId) -> ObjectKey {
     ObjectKey::of(format!("holds/{point}"))

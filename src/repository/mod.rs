@@ -4,6 +4,7 @@
 //! the root key, which the key files pin. Data comes first and the signature of a manifest last; nothing but the
 //! heads is ever replaced, so a crash leaves garbage and never a lie. `docs/format.md` says it byte for byte.
 
+mod again;
 pub mod catalogue;
 pub mod chain;
 pub mod charter;
@@ -87,6 +88,8 @@ struct Inner {
     manifest_identities: Vec<Identity>,
     id_key: Option<[u8; 32]>,
     id_keys: BTreeMap<u32, IdKey>,
+    /// The recipients that the reader key at hand opens for.
+    recipients: Vec<String>,
     memory: state::Memory,
     expect_seq: Option<u64>,
     /// Sealing and opening take a permit, so that many workers do not fight for few cores.
@@ -149,6 +152,7 @@ impl Repository {
             let derive = |epoch: &charter::Epoch| (epoch.epoch, IdKey::derive(&id_key, &epoch.readers));
             charter.epochs.iter().map(derive).collect()
         });
+        let recipients = keys.reader.as_ref().map(ReaderKey::recipients).unwrap_or_default();
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Ok(Self(Arc::new(Inner {
             store,
@@ -160,6 +164,7 @@ impl Repository {
             manifest_identities,
             id_key,
             id_keys: id_keys.unwrap_or_default(),
+            recipients,
             memory,
             expect_seq: cx.expect_seq,
             cpu: Arc::new(Semaphore::new(cores)),

@@ -1,5 +1,6 @@
 //! Reading a point: the signature over the sealed bytes first, and only then what they say.
 
+use super::again::Judged;
 use super::chain::{Commit, Link};
 use super::manifest::{End, FORMAT, Header, Line, ObjectLine, Range};
 use super::minisign::prehash;
@@ -25,6 +26,8 @@ pub struct ManifestReader {
     lines: mpsc::Receiver<Result<Vec<Line>>>,
     batch: std::vec::IntoIter<Line>,
     ended: bool,
+    /// Chunks and objects that went by, to be compared with the totals at the end.
+    seen: (u64, u32),
 }
 
 /// A committed manifest as a whole.
@@ -70,7 +73,7 @@ impl ManifestReader {
                 return Ok(None);
             }
             if let Some(line) = self.batch.next() {
-                self.ended = matches!(line, Line::End(_));
+                self.count(&line)?;
                 return Ok(Some(line));
             }
             match self.lines.recv().await {
@@ -78,6 +81,21 @@ impl ManifestReader {
                 None => return Err(self.truncated()),
             }
         }
+    }
+
+    fn count(&mut self, line: &Line) -> Result<()> {
+        match line {
+            Line::Range(range) => self.seen.0 += range.chunks.len() as u64,
+            Line::Object(_) => self.seen.1 += 1,
+            Line::End(end) if (end.chunks, end.objects) == self.seen => self.ended = true,
+            Line::End(_) | Line::Header(_) => {
+                return Err(Error::check(format!(
+                    "reading the manifest of {}: its lines are not those that it counts at its end",
+                    self.link.point
+                )));
+            }
+        }
+        Ok(())
     }
 
     fn truncated(&self) -> Error {
@@ -111,7 +129,7 @@ impl Repository {
             return Err(Error::check(format!("{}: the manifest has no header", doing())));
         };
         self.check_header(source, &link, &header)?;
-        Ok(ManifestReader { link, header: *header, stored, lines, batch, ended: false })
+        Ok(ManifestReader { link, header: *header, stored, lines, batch, ended: false, seen: (0, 0) })
     }
 
     /// Reads a committed manifest as a whole.
@@ -132,16 +150,11 @@ impl Repository {
 
     /// The bytes under `key` that have this hash: the current version, or an older one that something hides.
     async fn signed_body(&self, key: &ObjectKey, sha256: Sha256) -> Result<Bytes> {
-        let current = match self.store().get(key, None).await {
-            Ok(Object { body, .. }) => {
-                let hashed = body.clone();
-                if self.off_async(move || Sha256::of(&hashed)).await? == sha256 {
-                    return Ok(body);
-                }
-                "it is not what was signed"
-            }
-            Err(StoreError::NotFound(_)) => "it is not there",
-            Err(error) => return Err(failed(format!("reading {key}"))(error)),
+        let judge = move |object: Object| if Sha256::of(&object.body) == sha256 { Ok(object.body) } else { Err(()) };
+        let current = match self.get_judged(key, judge).await? {
+            Judged::Good(body) => return Ok(body),
+            Judged::Bad(()) => "it is not what was signed",
+            Judged::Missing => "it is not there",
         };
         if let Some(body) = self.older_version(key, |body| Sha256::of(body) == sha256).await? {
             tracing::warn!(%key, "the current version is not what was signed; an older one is used");

@@ -4,6 +4,7 @@
 //! "signature": …}`. The trusted comment names the repository and the object's own name, so that no record can stand
 //! in for another one, and the object is refused unless it is byte for byte what writing it gives.
 
+use super::again::READS;
 use super::minisign::{self, Signature};
 use super::{Repository, seal};
 use crate::error::{Error, Result};
@@ -94,12 +95,21 @@ impl Repository {
         Ok(self.store().put_if_match(key, put, expected).await?)
     }
 
-    /// Reads a record; `None` if there is none.
+    /// Reads a record; `None` if there is none. A damaged one is read again before that is believed.
     pub async fn record<T: DeserializeOwned>(&self, key: &ObjectKey) -> Result<Option<(T, Meta)>, RecordError> {
-        match self.store().get(key, None).await {
-            Ok(object) => Ok(Some((self.open_record(key, &object)?, object.meta))),
-            Err(StoreError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
+        let mut reads = 0;
+        loop {
+            reads += 1;
+            let object = match self.store().get(key, None).await {
+                Ok(object) => object,
+                Err(StoreError::NotFound(_)) => return Ok(None),
+                Err(error) => return Err(error.into()),
+            };
+            match self.open_record(key, &object) {
+                Ok(value) => return Ok(Some((value, object.meta))),
+                Err(RecordError::Damaged { .. }) if reads < READS => {}
+                Err(error) => return Err(error),
+            }
         }
     }
 

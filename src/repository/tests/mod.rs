@@ -2,6 +2,7 @@
 
 mod attacks;
 mod changes;
+mod faults;
 mod points;
 
 use super::manifest::{ObjectLine, PointKind, Range};

@@ -21,6 +21,8 @@ use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, RwLock};
 
+/// How many of a source's newest points are loaded for deduplication: the second one covers a damaged first.
+const OWN_POINTS: usize = 2;
 /// How many unfinished runs of a source are asked what they stored; each costs a few requests.
 const UNFINISHED_RUNS: usize = 8;
 /// How many other sources' newest points are loaded for deduplication …
@@ -78,7 +80,7 @@ impl Repository {
     /// Begins a point. Nothing is changed before every refusal that can be foreseen was considered.
     pub async fn begin(&self, begin: BeginPoint) -> Result<PointWriter> {
         self.signer()?;
-        let survey = self.survey(&begin.source).await?;
+        let mut survey = self.survey(&begin.source).await?;
         refuse_another_identity(&begin, &survey)?;
         let id_key = self.0.id_keys.get(&self.charter().epoch).cloned().ok_or_else(|| {
             Error::input("beginning a point: no key at hand makes chunk ids").hint("--keys says where writer.key is")
@@ -86,7 +88,7 @@ impl Repository {
         let foreseen = mark::load(self.store().as_ref()).await?;
         let (intent, intent_sha256) = self.put_intent(&begin, &foreseen).await?;
         let marks = mark::load(self.store().as_ref()).await?;
-        self.catalogue_strays(&begin.source, &survey).await;
+        self.catalogue_strays(&begin.source, &mut survey).await;
         let (index, previous_objects) = self.load_index(&begin.source, &survey, &marks).await?;
         let lock = self.lock_for(begin.lock_until);
         let lock_step = lock.as_ref().map_or(0, |(_, step)| *step);
@@ -99,6 +101,7 @@ impl Repository {
             header_written: false,
             stream,
             named: End::default(),
+            open: std::collections::BTreeMap::new(),
             epochs: BTreeSet::new(),
             chain: survey.newest,
         };
@@ -168,17 +171,15 @@ impl Repository {
         marks: &Marks,
     ) -> Result<(DedupIndex, Vec<ObjectLine>)> {
         let mut own: Vec<&PointSummary> = survey.catalogue.points.values().collect();
-        own.sort_by_key(|summary| std::cmp::Reverse(summary.link.sequence));
+        own.sort_by_key(|summary| std::cmp::Reverse((summary.snapshot_time, summary.link.sequence)));
+        own.truncate(OWN_POINTS);
         let others = self.newest_of_others(source).await?;
-        let expected = own.iter().take(2).map(|p| p.end.chunks).chain(others.iter().map(|p| p.end.chunks)).sum::<u64>();
+        let expected = own.iter().map(|p| p.end.chunks).chain(others.iter().map(|p| p.end.chunks)).sum::<u64>();
         let mut index = DedupIndex::with_capacity(usize::try_from(expected).unwrap_or(0));
-        let newest = survey.newest.as_ref().map(|link| link.point.clone());
         let mut objects = Vec::new();
-        // The newest point may be one that the catalogue has not heard of; the one before it covers a damaged newest.
-        let before = own.iter().map(|summary| summary.link.point.clone()).find(|point| Some(point) != newest.as_ref());
-        for (n, point) in newest.into_iter().chain(before).enumerate() {
-            let taken = self.add_point(&mut index, source, &point).await?;
-            if n == 0 || objects.is_empty() {
+        for summary in own {
+            let taken = self.add_point(&mut index, source, &summary.link.point).await?;
+            if objects.is_empty() {
                 objects = taken;
             }
         }
@@ -237,7 +238,16 @@ impl Repository {
 
     /// The newest points of a few other sources: a table that moved, a source that was renamed.
     async fn newest_of_others(&self, source: &SourceName) -> Result<Vec<PointSummary>> {
-        let sources: Vec<SourceName> = self.sources().await?.into_iter().filter(|other| other != source).collect();
+        let mut heads = Vec::new();
+        let mut entries = self.store().list("heads/");
+        while let Some(entry) = entries.try_next().await.map_err(failed("listing the heads"))? {
+            let name = entry.key.as_str().strip_prefix("heads/").and_then(|name| name.parse::<SourceName>().ok());
+            heads.extend(name.filter(|name| name != source).map(|name| (entry.modified, name)));
+        }
+        drop(entries);
+        heads.sort_unstable_by(|a, b| b.cmp(a));
+        heads.truncate(OTHER_SOURCES);
+        let sources: Vec<SourceName> = heads.into_iter().map(|(_, name)| name).collect();
         let catalogues: Vec<_> = futures_util::stream::iter(sources)
             .map(|other| async move { self.catalogue(&other).await })
             .buffered(SIDE_BY_SIDE)
@@ -249,7 +259,6 @@ impl Repository {
         let mut others: Vec<PointSummary> = catalogues.into_iter().filter_map(newest).collect();
         others.sort_by_key(|summary| std::cmp::Reverse(summary.snapshot_time));
         let mut room = OTHER_CHUNKS;
-        others.truncate(OTHER_SOURCES);
         others.retain(|summary| match room.checked_sub(summary.end.chunks) {
             Some(left) => {
                 room = left;
@@ -290,7 +299,7 @@ impl Repository {
 
 /// A source is bound to what it was first a source of.
 fn refuse_another_identity(begin: &BeginPoint, survey: &Survey) -> Result<()> {
-    let newest = survey.catalogue.points.values().max_by_key(|summary| summary.link.sequence);
+    let newest = survey.catalogue.points.values().max_by_key(|summary| (summary.snapshot_time, summary.link.sequence));
     if let HeadState::Damaged(what, _) = &survey.head {
         tracing::warn!(source = %begin.source, %what, "the head is damaged; the next commit replaces it");
     }

@@ -52,9 +52,11 @@ impl PointWriter {
         let lock = self.lock.as_ref().map(|(lock, _)| *lock);
         let manifest_stored = ready.body.len() as u64;
         let manifest = Put { body: ready.body, sha256: ready.link.manifest_sha256, lock };
+        self.refuse_if_cancelled()?;
         let key = layout::manifest(self.source(), self.point());
         self.repository.store().put_new(&key, manifest).await.map_err(failed(doing()))?;
         // If we die here, the next run sees an intent without a signature: an unfinished run whose chunks it may use.
+        self.refuse_if_cancelled()?;
         self.put_signature(&ready.signature, lock).await?;
         // If we die here, the next run finds a signed point above the head, accepts it and moves the head.
         let summary = PointSummary::new(ready.link.clone(), &ready.header, &ready.end, ready.epochs, manifest_stored);
@@ -68,6 +70,13 @@ impl PointWriter {
         })
     }
 
+    fn refuse_if_cancelled(&self) -> Result<()> {
+        if self.repository.cancel().is_cancelled() {
+            return Err(Error::failed(format!("committing point {}: the run was stopped", self.point())));
+        }
+        Ok(())
+    }
+
     /// Gives the point up. What it stored is used by the next run; its intent stays for the sweep to close.
     #[expect(clippy::unused_async, reason = "whatever ends a point may wait")]
     pub async fn abandon(&self) -> Result<()> {
@@ -76,6 +85,12 @@ impl PointWriter {
     }
 
     async fn seal_manifest(&self, mut draft: Draft, seconds: f64) -> Result<Ready> {
+        if let Some(object) = draft.open.keys().next() {
+            return Err(Error::failed(format!(
+                "committing point {}: object {object} has ranges but no line",
+                self.point()
+            )));
+        }
         let totals = self.totals();
         let mut end = std::mem::take(&mut draft.named);
         end.chunks_new = totals.chunks_new;

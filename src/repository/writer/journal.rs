@@ -1,6 +1,6 @@
 //! What a run has stored so far, in signed batches: after a crash the next run uses these chunks again.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, SourceName};
 use crate::repository::intent::Intent;
 use crate::repository::layout;
@@ -80,7 +80,7 @@ impl Journal {
         let Some((number, chunks)) = self.note(chunk, repository.clock().monotonic()) else { return };
         let (run, source, point) = (intent.run.clone(), intent.source.clone(), intent.point.clone());
         let batch = Batch { run, source, point, lock_step: self.lock_step, chunks };
-        let key = layout::journal_batch(&intent.run, number);
+        let key = layout::stored_batch(&intent.run, number);
         if let Err(error) = repository.put_record(&key, Privacy::Sealed, &batch, None).await {
             // Only a later run after a crash of this one would miss it; the point does not depend on it.
             tracing::warn!(%key, %error, "a journal batch could not be written");
@@ -93,7 +93,7 @@ impl Repository {
     pub(super) async fn stored_by(&self, intent: &Intent) -> Result<Vec<(Chunk, u16)>> {
         let doing = || failed(format!("reading the journal of run {}", intent.run));
         let mut keys = Vec::new();
-        let folder = layout::journal(&intent.run);
+        let folder = layout::stored_batches(&intent.run);
         let mut entries = self.store().list(&folder);
         while let Some(entry) = entries.try_next().await.map_err(doing())? {
             keys.push(entry.key);
@@ -119,11 +119,17 @@ impl Repository {
         Ok(chunks)
     }
 
+    /// Puts a batch of a run's events away, sealed and signed; numbers count from 0.
+    pub async fn put_events<T: Serialize + Sync>(&self, run: &RunId, number: u64, events: &[T]) -> Result<()> {
+        let put = self.put_record(&layout::journal_batch(run, number), Privacy::Sealed, &events, None).await;
+        put.map(|_| ()).map_err(|error| Error::from(error).during(format!("keeping the journal of run {run}")))
+    }
+
     /// Takes away the journal of a run that committed: its manifest names all that the batches name. Credentials that
     /// may not delete leave it to the sweep.
     pub(super) async fn drop_journal(&self, run: &RunId, batches: u64) {
         for number in 0..batches {
-            let key = layout::journal_batch(run, number);
+            let key = layout::stored_batch(run, number);
             if let Err(error) = self.store().delete(&key).await {
                 tracing::debug!(%key, %error, "a journal batch stays");
                 return;

@@ -26,7 +26,7 @@ use crate::rowsum::RowSum;
 use crate::store::{Lock, Put, StoreError};
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use stream::ManifestStream;
 
@@ -79,8 +79,19 @@ struct Draft {
     header_written: bool,
     stream: ManifestStream,
     named: End,
+    /// What the ranges of each object add up to, until its line comes.
+    open: BTreeMap<u32, Tally>,
     epochs: BTreeSet<u32>,
     chain: Option<Link>,
+}
+
+/// What the ranges of an object add up to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Tally {
+    ranges: u32,
+    chunks: u64,
+    bytes: u64,
+    rows: RowSum,
 }
 
 impl Draft {
@@ -241,7 +252,12 @@ impl PointWriter {
     #[expect(clippy::unused_async, reason = "whatever adds to a point may wait")]
     pub async fn add_range(&self, range: Range) -> Result<()> {
         self.with_draft(|draft| {
+            let tally = draft.open.entry(range.object).or_default();
+            tally.ranges += 1;
             for chunk in &range.chunks {
+                tally.chunks += 1;
+                tally.bytes += chunk.bytes;
+                tally.rows += chunk.rows;
                 draft.named.chunks += 1;
                 draft.named.bytes += chunk.bytes;
                 draft.named.stored += chunk.stored;
@@ -256,6 +272,14 @@ impl PointWriter {
     #[expect(clippy::unused_async, reason = "whatever adds to a point may wait")]
     pub async fn add_object(&self, object: ObjectLine) -> Result<()> {
         self.with_draft(|draft| {
+            let found = draft.open.remove(&object.object).unwrap_or_default();
+            let told = Tally { ranges: object.ranges, chunks: object.chunks, bytes: object.bytes, rows: object.rows };
+            if told != found {
+                return Err(Error::failed(format!(
+                    "adding {}: it is said to have {told:?}, but what was put is {found:?}",
+                    object.name
+                )));
+            }
             draft.named.objects += 1;
             draft.write(&Line::Object(Box::new(object)))
         })
