@@ -6,11 +6,14 @@ pub mod output;
 pub mod shell;
 pub mod table;
 
+mod backup;
 mod completions;
+mod foreign;
 mod hold;
 mod init;
 mod key;
 mod points;
+mod restore;
 mod retain;
 mod settings;
 mod signal;
@@ -97,6 +100,8 @@ type Running<'a> = Pin<Box<dyn Future<Output = Result<Ended>> + 'a>>;
 fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
     match work {
         Work::Init(args) => Box::pin(init::run(args, shell)),
+        Work::Backup(args) => Box::pin(backup::run(args, shell)),
+        Work::Restore(args) => Box::pin(restore::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
         Work::Retain(args) => Box::pin(retain::run(args, shell)),
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),

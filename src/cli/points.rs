@@ -1,6 +1,7 @@
 //! `davit points`: what there is to restore.
 
 use crate::cli::args::PointsArgs;
+use crate::cli::foreign;
 use crate::cli::output::{Document, Ended};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
@@ -12,6 +13,9 @@ use serde::Serialize;
 
 /// Lists recovery points.
 pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
+    if let Some(url) = &args.foreign {
+        return foreign::points(url, shell).await;
+    }
     let source = args.source.as_deref().map(str::parse).transpose()?;
     let repository = shell.repository(None).await?;
     let points = repository.points(source.as_ref()).await?;

@@ -4,7 +4,7 @@ use crate::cli::args::ConfigCommand;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended};
 use crate::cli::table::table;
-use crate::config::raw::{Databases, EngineChoice};
+use crate::config::raw::Databases;
 use crate::config::setting::{Origin, Setting};
 use crate::config::{Environment, Overrides, Settings, Source};
 use crate::error::{Kind, Result};
@@ -58,7 +58,7 @@ impl Shown {
         let lock = settings.object_lock.value.mode().map(|mode| format!("{mode:?}").to_lowercase());
         shown.add("object_lock", or(lock, "off"), &settings.object_lock.origin);
         shown.inherited("", &settings.jobs, &settings.limit_rate, &settings.lock_budget);
-        shown.add("snapshot_budget", or(settings.snapshot_budget.value, "none"), &settings.snapshot_budget.origin);
+        shown.add("snapshot_budget", settings.snapshot_budget.value, &settings.snapshot_budget.origin);
         shown.add("retention", rules(&settings.retention.value), &settings.retention.origin);
         for source in settings.sources.values() {
             shown.source(settings, source);
@@ -92,19 +92,16 @@ impl Shown {
             Databases::All => "all".to_owned(),
         };
         self.add(&format!("{prefix}databases"), databases, &here);
-        let engine = match source.engine {
-            EngineChoice::Parallel => "parallel",
-            EngineChoice::Stream => "stream",
-        };
-        self.add(&format!("{prefix}engine"), engine, &here);
+        self.add(&format!("{prefix}engine"), source.engine, &here);
         for (name, left_out) in [("tables", &source.exclude.tables), ("rows", &source.exclude.rows)] {
-            if !left_out.is_empty() {
-                self.add(&format!("{prefix}exclude.{name}"), left_out.join(", "), &here);
+            let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
+            if !patterns.is_empty() {
+                self.add(&format!("{prefix}exclude.{name}"), patterns.join(", "), &here);
             }
         }
         self.inherited(&prefix, &source.jobs, &source.limit_rate, &source.lock_budget);
         let budget = &source.snapshot_budget;
-        self.add(&format!("{prefix}snapshot_budget"), or(budget.value, "none"), &budget.origin);
+        self.add(&format!("{prefix}snapshot_budget"), budget.value, &budget.origin);
         self.add(&format!("{prefix}retention"), rules(&source.retention.value), &source.retention.origin);
         for check in &source.checks {
             self.add(&format!("{prefix}checks"), check.display(), &here);

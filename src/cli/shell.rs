@@ -36,18 +36,17 @@ impl Shell {
 
     /// Opens the store of the repository; `create` makes a directory that is not there.
     pub async fn store(&self, create: bool) -> Result<SharedStore> {
-        self.store_at(&self.settings.repository.value, create).await
+        store::open(&self.settings.repository.value, &self.store_options(create), self.clock.clone()).await
     }
 
-    /// Opens any store.
-    pub async fn store_at(&self, url: &str, create: bool) -> Result<SharedStore> {
-        let options = OpenOptions {
+    /// How stores are opened.
+    pub fn store_options(&self, create: bool) -> OpenOptions {
+        OpenOptions {
             limit_bytes_per_second: self.settings.limit_rate.value.map(|rate| rate.0),
             create,
             cancel: self.stop.gently.clone(),
             ..OpenOptions::default()
-        };
-        store::open(url, &options, self.clock.clone()).await
+        }
     }
 
     /// Opens the repository with the keys that are here.

@@ -50,9 +50,16 @@ impl Environment {
         self.get(name).ok().flatten().map(PathBuf::from)
     }
 
-    /// The directories in which programs are looked for.
-    pub fn search_path(&self) -> Vec<PathBuf> {
-        self.vars.get("PATH").map(|path| std::env::split_paths(path).collect()).unwrap_or_default()
+    /// The text of `PATH`.
+    pub fn search_path(&self) -> Option<String> {
+        self.vars.get("PATH").cloned()
+    }
+
+    /// Who runs this, for the message to a second runner: host and process.
+    pub fn holder(&self) -> String {
+        let kernel = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+        let host = kernel.or_else(|| self.vars.get("HOSTNAME").cloned()).unwrap_or_else(|| "unknown host".to_owned());
+        format!("{}, process {}", host.trim(), std::process::id())
     }
 
     /// What the PostgreSQL edge may see of it.
@@ -81,6 +88,6 @@ mod tests {
         let environment = Environment::of([("PGHOST", "db"), ("PATH", "/bin:/sbin"), ("PGUSER", "eva")]);
         let names: Vec<String> = environment.postgres().vars.into_keys().collect();
         assert_eq!(names, ["PGHOST", "PGUSER"]);
-        assert_eq!(environment.search_path(), [PathBuf::from("/bin"), PathBuf::from("/sbin")]);
+        assert_eq!(environment.search_path().as_deref(), Some("/bin:/sbin"));
     }
 }

@@ -1,5 +1,6 @@
 //! `davit.yaml` as it is written: everything optional, nothing checked but its shape.
 
+use crate::backup::take::{EngineChoice, MinContent, TablePattern};
 use crate::config::secret::SecretRef;
 use crate::config::units::{Bytes, Span};
 use crate::retention::policy::Rules;
@@ -78,8 +79,11 @@ pub struct RawSource {
     #[serde(default)]
     pub engine: EngineChoice,
     /// Whether rows of unlogged tables are backed up.
-    #[serde(default)]
+    #[serde(default = "yes")]
     pub unlogged: bool,
+    /// What a point must hold at least; less, and it is not committed.
+    #[serde(default)]
+    pub min_content: MinContent,
     /// Overrides of the values above the sources.
     pub jobs: Option<Spanned<u32>>,
     /// Most bytes per second.
@@ -95,27 +99,20 @@ pub struct RawSource {
     pub checks: Vec<PathBuf>,
 }
 
+const fn yes() -> bool {
+    true
+}
+
 /// What is left out of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Exclude {
     /// Tables (`schema.table`, `*` stands for anything) whose definition and rows are left out.
     #[serde(default)]
-    pub tables: Vec<String>,
+    pub tables: Vec<TablePattern>,
     /// Tables of which only the rows are left out.
     #[serde(default)]
-    pub rows: Vec<String>,
-}
-
-/// How rows are read.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum EngineChoice {
-    /// Many streams of one snapshot.
-    #[default]
-    Parallel,
-    /// One `pg_dump`.
-    Stream,
+    pub rows: Vec<TablePattern>,
 }
 
 /// Which databases of a server are one source.

@@ -1,8 +1,9 @@
 //! What the layers together mean.
 
+use crate::backup::take::{EngineChoice, MOST_DEFAULT_JOBS, MinContent};
 use crate::config::environment::Environment;
 use crate::config::problem::{self, Problem};
-use crate::config::raw::{Databases, EngineChoice, Exclude, ObjectLock, Raw, RawSource};
+use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawSource};
 use crate::config::secret::SecretRef;
 use crate::config::setting::{Origin, Setting};
 use crate::config::units::{Bytes, Span};
@@ -59,7 +60,7 @@ pub struct Settings {
     /// How long an application may wait behind our locks.
     pub lock_budget: Setting<Span>,
     /// How long a snapshot may be held.
-    pub snapshot_budget: Setting<Option<Span>>,
+    pub snapshot_budget: Setting<Span>,
     /// Directories with client programs, looked at before `PATH`.
     pub client_tools: Setting<Vec<PathBuf>>,
     /// Whether and how `init` has objects locked.
@@ -89,6 +90,8 @@ pub struct Source {
     pub engine: EngineChoice,
     /// Whether rows of unlogged tables are backed up.
     pub unlogged: bool,
+    /// What a point must hold at least.
+    pub min_content: MinContent,
     /// How many things are done at once.
     pub jobs: Setting<u32>,
     /// Most bytes per second.
@@ -96,7 +99,7 @@ pub struct Source {
     /// How long an application may wait behind our locks.
     pub lock_budget: Setting<Span>,
     /// How long a snapshot may be held.
-    pub snapshot_budget: Setting<Option<Span>>,
+    pub snapshot_budget: Setting<Span>,
     /// How long its points are kept.
     pub retention: Setting<Rules>,
     /// SQL files that `verify --depth restored` runs.
@@ -225,11 +228,8 @@ impl Layers<'_> {
             Span(Duration::from_secs(30)),
         );
         let snapshot_budget = Setting::first_of(
-            [
-                flag("--snapshot-budget", overrides.snapshot_budget.map(Some)),
-                self.of_file(raw.snapshot_budget).map(|budget| budget.map(Some)),
-            ],
-            None,
+            [flag("--snapshot-budget", overrides.snapshot_budget), self.of_file(raw.snapshot_budget)],
+            Span(Duration::from_hours(12)),
         );
         let retention = Setting::first_of([self.of_file(raw.retention)], Rules::default());
         let inherited = Inherited { jobs, limit_rate, lock_budget, snapshot_budget, retention };
@@ -301,10 +301,11 @@ impl Layers<'_> {
             exclude: raw.exclude,
             engine: raw.engine,
             unlogged: raw.unlogged,
+            min_content: raw.min_content,
             jobs: self.own(raw.jobs, &inherited.jobs),
             limit_rate: self.own_option(raw.limit_rate, &inherited.limit_rate),
             lock_budget: self.own(raw.lock_budget, &inherited.lock_budget),
-            snapshot_budget: self.own_option(raw.snapshot_budget, &inherited.snapshot_budget),
+            snapshot_budget: self.own(raw.snapshot_budget, &inherited.snapshot_budget),
             retention: self.own(raw.retention, &inherited.retention),
             checks: raw.checks.iter().map(|path| self.beside(path)).collect(),
         }
@@ -365,7 +366,7 @@ struct Inherited {
     jobs: Setting<u32>,
     limit_rate: Setting<Option<Bytes>>,
     lock_budget: Setting<Span>,
-    snapshot_budget: Setting<Option<Span>>,
+    snapshot_budget: Setting<Span>,
     retention: Setting<Rules>,
 }
 
@@ -373,8 +374,8 @@ fn flag<T>(name: &'static str, value: Option<T>) -> Option<Setting<T>> {
     value.map(|value| Setting::new(value, Origin::Flag(name)))
 }
 
-/// One worker per core, two at least (one reads while another compresses), eight at most.
+/// One worker per core; more than a few need more memory than is promised.
 fn default_jobs() -> u32 {
-    let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
-    u32::try_from(cores).unwrap_or(8).clamp(2, 8)
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores.min(MOST_DEFAULT_JOBS)).unwrap_or(1)
 }

@@ -73,7 +73,7 @@ impl Reader<'_> {
             progress: self.progress.clone(),
             total: total.clone(),
         };
-        let counted = self.session.copy_out(&doing, sql, Box::new(sink)).await?;
+        let (_, counted) = self.session.copy_out(&doing, sql, sink).await?;
         let sum = *total.lock().unwrap_or_else(PoisonError::into_inner);
         if counted == sum.rows {
             return Ok(sum);

@@ -1,6 +1,6 @@
 //! The command line of the verbs that move data: backup, restore, verify.
 
-use crate::config::raw::EngineChoice;
+use crate::backup::take::EngineChoice;
 use crate::config::units::{Bytes, Span};
 use crate::secret::Secret;
 use clap::{Args, ValueEnum};
@@ -30,7 +30,7 @@ pub struct BackupArgs {
     /// A source that davit.yaml names, or postgres://user@host/database (then the source is called by its database)
     #[arg(value_name = "SOURCE|URL", value_parser = secret)]
     pub source: Secret,
-    /// How many tables or ranges to read at once [env: DAVIT_JOBS] [default: one per core, 2 to 8]
+    /// How many tables or ranges to read at once [env: DAVIT_JOBS] [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u32>,
     /// The only retention tier that may keep this point
@@ -39,7 +39,7 @@ pub struct BackupArgs {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
-    /// How to read the rows [default: parallel, or what davit.yaml says]
+    /// How to read the rows; auto is parallel where that keeps its promises [default: auto, or what davit.yaml says]
     #[arg(long, value_name = "ENGINE")]
     pub engine: Option<EngineArg>,
     /// Leave out this table, definition and rows (schema.table; * stands for anything; may be repeated)
@@ -48,13 +48,13 @@ pub struct BackupArgs {
     /// Leave out the rows of this table, keep its definition (may be repeated)
     #[arg(long, value_name = "S.T")]
     pub exclude_rows: Vec<String>,
-    /// Most bytes per second to the store, such as 20MiB [env: DAVIT_LIMIT_RATE]
+    /// Read at most so many bytes per second, such as 20MiB [env: DAVIT_LIMIT_RATE]
     #[arg(long, value_name = "RATE", value_parser = bytes)]
     pub limit_rate: Option<Bytes>,
     /// Give way when somebody waits behind our locks for longer than this [default: 30s]
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub lock_budget: Option<Span>,
-    /// Give up when the snapshot has been held for longer than this (it keeps vacuum from cleaning up)
+    /// Give up when the snapshot has been held for longer than this: it keeps vacuum from cleaning up [default: 12h]
     #[arg(long, value_name = "TIME", value_parser = span)]
     pub snapshot_budget: Option<Span>,
     /// This source is another database now, and that is intended: bind its name to the new one
@@ -68,6 +68,8 @@ pub struct BackupArgs {
 /// How rows are read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum EngineArg {
+    /// Whichever keeps its promises.
+    Auto,
     /// Many streams of one snapshot.
     Parallel,
     /// One `pg_dump`, cut into chunks as it comes.
@@ -77,6 +79,7 @@ pub enum EngineArg {
 impl From<EngineArg> for EngineChoice {
     fn from(engine: EngineArg) -> Self {
         match engine {
+            EngineArg::Auto => Self::Auto,
             EngineArg::Parallel => Self::Parallel,
             EngineArg::Stream => Self::Stream,
         }
@@ -121,7 +124,7 @@ pub struct RestoreArgs {
     /// How to prove the restore: sums of what was sent, or of what is read back from the restored tables
     #[arg(long, value_name = "PROOF", default_value = "read-back")]
     pub proof: ProofArg,
-    /// How many things to do at once [env: DAVIT_JOBS] [default: one per core, 2 to 8]
+    /// How many things to do at once [env: DAVIT_JOBS] [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u32>,
     /// Print what would be done, and do nothing
@@ -202,7 +205,7 @@ pub struct VerifyArgs {
     /// Restore into a new database of this server instead of a throw-away one; it is dropped afterwards
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub into: Option<Secret>,
-    /// How many things to do at once [env: DAVIT_JOBS] [default: one per core, 2 to 8]
+    /// How many things to do at once [env: DAVIT_JOBS] [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u32>,
     /// Most bytes per second from the store, such as 50MiB [env: DAVIT_LIMIT_RATE]

@@ -1,0 +1,186 @@
+//! `davit backup SOURCE|URL`: plans, prints the plan, and takes the backup.
+
+use crate::backup::facts::Engine;
+use crate::backup::take::{self, BackupPlan, BackupReport, Databases, Request, TablePlan};
+use crate::cli::args::BackupArgs;
+use crate::cli::output::{Document, Ended, Page};
+use crate::cli::shell::Shell;
+use crate::cli::table::table;
+use crate::config::Source;
+use crate::config::raw;
+use crate::error::Result;
+use crate::humane::{bytes, count, counted, seconds, time};
+use crate::id::SourceName;
+use crate::journal::Progress;
+use crate::postgres::ConnInfo;
+use crate::repository::Repository;
+use crate::retention::policy::Tier;
+use crate::secret::{Secret, redact};
+use serde::Serialize;
+
+/// Makes one recovery point.
+pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
+    let repository = shell.repository(None).await?;
+    let request = request(args, shell, &repository)?;
+    let plan = take::plan(request, &repository).await?;
+    for warning in &plan.warnings {
+        shell.story.warn(warning.clone(), None);
+    }
+    if args.dry_run {
+        return Ended::with(&Planned { dry_run: true, plan });
+    }
+    shell.story.note(headline(&plan));
+    let report = take::run(plan, &repository, shell.progress(), &shell.stop.gently).await?;
+    Ended::with(&Taken(report))
+}
+
+/// What is asked for: a source of the settings with the flags over it, or a URL.
+fn request(args: &BackupArgs, shell: &Shell, repository: &Repository) -> Result<Request> {
+    let mut request = match named_source(&args.source) {
+        Some(name) => of_source(shell.source(name)?, shell)?,
+        None => of_url(&args.source, shell)?,
+    };
+    let settings = &shell.settings;
+    if let Some(engine) = args.engine {
+        request.engine = engine.into();
+    }
+    for (flags, patterns) in
+        [(&args.exclude_table, &mut request.exclude), (&args.exclude_rows, &mut request.exclude_rows)]
+    {
+        for flag in flags {
+            patterns.push(flag.parse()?);
+        }
+    }
+    request.tier.clone_from(&args.tier);
+    request.rebind = args.rebind;
+    request.allow_empty = args.allow_empty;
+    request.tool_dirs.clone_from(&settings.client_tools.value);
+    request.path = settings.environment.search_path();
+    request.holder = settings.environment.holder();
+    if repository.settings().lock.is_some() {
+        let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
+        request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
+    }
+    Ok(request)
+}
+
+/// The text, if it is the name of a source and not a URL.
+fn named_source(text: &Secret) -> Option<&str> {
+    Some(text.reveal()).filter(|text| !text.contains("://") && !text.contains('='))
+}
+
+fn of_url(url: &Secret, shell: &Shell) -> Result<Request> {
+    if redact(url.reveal()) != url.reveal() {
+        shell.story.warn(
+            "the password in the URL can be seen by everybody on this machine who lists processes".to_owned(),
+            Some("put it into PGPASSFILE, or name the source in davit.yaml".to_owned()),
+        );
+    }
+    let connection = shell.connection(url)?;
+    let source = SourceName::from_database(connection.database());
+    let settings = &shell.settings;
+    let mut request = Request::new(source, connection);
+    request.jobs = Some(settings.jobs.value as usize);
+    request.limit_rate = settings.limit_rate.value.map(|rate| rate.0);
+    request.lock_budget = settings.lock_budget.value.0;
+    request.snapshot_budget = settings.snapshot_budget.value.0;
+    Ok(request)
+}
+
+fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
+    let connection: ConnInfo = shell.settings.connection_of(source)?;
+    let mut request = Request::new(source.name.clone(), connection);
+    request.databases = match &source.databases {
+        raw::Databases::OfUrl => Databases::Connected,
+        raw::Databases::List(names) => Databases::Listed(names.clone()),
+        raw::Databases::All => Databases::All,
+    };
+    request.engine = source.engine;
+    request.exclude.clone_from(&source.exclude.tables);
+    request.exclude_rows.clone_from(&source.exclude.rows);
+    request.include_unlogged = source.unlogged;
+    request.min_content = source.min_content;
+    request.jobs = Some(source.jobs.value as usize);
+    request.limit_rate = source.limit_rate.value.map(|rate| rate.0);
+    request.lock_budget = source.lock_budget.value.0;
+    request.snapshot_budget = source.snapshot_budget.value.0;
+    Ok(request)
+}
+
+fn headline(plan: &BackupPlan) -> String {
+    let tables = counted(plan.tables() as u64, "table");
+    let rows = count(plan.rows_estimate());
+    let engine = match plan.engine {
+        Engine::Parallel => format!("{} read at once", counted(plan.jobs as u64, "connection")),
+        Engine::Stream => "one pg_dump".to_owned(),
+    };
+    let size = bytes(plan.bytes_estimate());
+    format!("backing up {} from {}: {tables}, about {rows} rows in {size}, {engine}", plan.source, plan.server)
+}
+
+#[derive(Debug, Serialize)]
+struct Planned {
+    dry_run: bool,
+    #[serde(flatten)]
+    plan: BackupPlan,
+}
+
+impl Document for Planned {
+    fn text(&self) -> String {
+        let mut page = Page::default();
+        page.line(headline(&self.plan));
+        if let Some(reason) = &self.plan.engine_reason {
+            page.line(format!("  engine: {reason}"));
+        }
+        for database in &self.plan.databases {
+            page.line(format!("\ndatabase {}", database.database));
+            let row = |table: &TablePlan| {
+                let rows = table.rows_estimate.map_or_else(|| "?".to_owned(), count);
+                let read = table.not_read.clone().unwrap_or_else(|| counted(u64::from(table.ranges), "range"));
+                [table.table.clone(), rows, bytes(table.bytes_estimate), read]
+            };
+            page.block(table(["table", ">rows, about", ">size", "read as"], database.tables.iter().map(row)));
+            let others = [(database.sequences, "sequence"), (database.large_objects, "large object")];
+            for (number, name) in others.into_iter().filter(|(number, _)| *number > 0) {
+                page.line(format!("and {}", counted(number as u64, name)));
+            }
+            for missing in &database.not_included {
+                page.line(format!("not included: {missing}"));
+            }
+        }
+        page.line("\nnothing was changed");
+        page.text()
+    }
+}
+
+#[derive(Debug, Serialize)]
+#[serde(transparent)]
+struct Taken(BackupReport);
+
+impl Document for Taken {
+    fn text(&self) -> String {
+        let report = &self.0;
+        let mut page = Page::default();
+        page.line(format!("backed up {} as {}", report.source, report.point));
+        page.line(format!(
+            "  {}, {}, {} in {}",
+            counted(report.tables, "table"),
+            counted(report.rows, "row"),
+            bytes(report.bytes_read),
+            seconds(report.seconds)
+        ));
+        page.line(format!(
+            "  stored {}, of which {} are new ({} of {})",
+            bytes(report.bytes_stored),
+            bytes(report.bytes_new),
+            count(report.chunks_new),
+            counted(report.chunks, "chunk")
+        ));
+        page.line(format!("  as of {}, sequence number {}", time(report.snapshot_time), report.sequence));
+        for warning in &report.warnings {
+            page.line(format!("  warning: {warning}"));
+        }
+        page.line(format!("next: davit verify {}@latest --depth restored", report.source));
+        page.text()
+    }
+}
