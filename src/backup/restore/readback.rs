@@ -73,7 +73,7 @@ impl Reader<'_> {
             progress: self.progress.clone(),
             total: total.clone(),
         };
-        let (_, counted) = self.session.copy_out(&doing, sql, sink).await?;
+        let counted = self.session.copy_out(&doing, sql, sink).await?;
         let sum = *total.lock().unwrap_or_else(PoisonError::into_inner);
         if counted == sum.rows {
             return Ok(sum);
