@@ -5,25 +5,27 @@ SHELL := bash
 .DEFAULT_GOAL := help
 .PHONY: help demo build test quick live lint doc bench soak clean
 
-# One feature set and one profile for building, testing and the demo: nothing is compiled twice.
+# One feature set and one profile for building, testing, benchmarks and the demo, so that no dependency is compiled twice:
+# a build of the binary alone would resolve other features than the tests do.
 CARGO := cargo
+BUILD := $(CARGO) build --all-targets --locked
 STAGE := tests/stage.sh
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
 
 build: ## compile everything once
-	@$(STAGE) "build" $(CARGO) build --all-targets --locked
+	@$(STAGE) "build" $(BUILD)
 
 demo: ## install what is missing, build, then back up, break, restore, verify and report on a throw-away server
 	@$(STAGE) "install what the demo needs" tests/servers/install.sh demo
-	@$(STAGE) "build" $(CARGO) build --bin davit --locked
+	@$(STAGE) "build" $(BUILD)
 	@$(STAGE) "demo" $${CARGO_TARGET_DIR:-target}/debug/davit demo
 
 test: ## install what is missing, then lint, quick tests and live tests against real servers
 	@tests/stage.sh --begin
 	@$(STAGE) "install test servers" tests/servers/install.sh test
-	@$(STAGE) "build" $(CARGO) build --all-targets --locked
+	@$(STAGE) "build" $(BUILD)
 	@$(MAKE) --no-print-directory lint
 	@$(STAGE) "tests, live ones included" tests/servers/run.sh
 	@tests/stage.sh --summary
@@ -40,7 +42,7 @@ lint: ## formatting, lints, documentation, licences of dependencies
 
 bench: ## micro-benchmarks, then Davit beside its peers on the same machine in the same run
 	@$(STAGE) "install the peers" tests/servers/install.sh bench
-	@$(STAGE) "micro-benchmarks" $(CARGO) bench --locked
+	@$(STAGE) "micro-benchmarks" env CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev --locked
 	@$(STAGE) "peers" benches/peers/run.sh
 
 soak: ## the long ones: 1,000 seeds of false success, 10,000 simulated histories

@@ -8,6 +8,7 @@ pub mod table;
 
 mod backup;
 mod completions;
+mod demo;
 mod foreign;
 mod hold;
 mod init;
@@ -103,6 +104,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Backup(args) => Box::pin(backup::run(args, shell)),
         Work::Restore(args) => Box::pin(restore::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
+        Work::Demo(args) => Box::pin(demo::run(args, shell)),
         Work::Retain(args) => Box::pin(retain::run(args, shell)),
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),

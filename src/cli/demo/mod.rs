@@ -1,0 +1,121 @@
+//! `davit demo`: a backup, a disaster and a proven restore on a throw-away server, in a minute.
+//!
+//! Every step runs the command a person would type, as a process of its own, and shows its line and its output. What the
+//! demo makes stays in a directory it names; the server goes, also on Ctrl-C.
+
+mod shop;
+mod stage;
+mod tamper;
+
+use crate::cli::args::DemoArgs;
+use crate::cli::exit::Exit;
+use crate::cli::output::Ended;
+use crate::cli::shell::Shell;
+use crate::error::{Context, Error, Kind, Result};
+use crate::humane::count;
+use crate::postgres::throwaway::{Server, ThrowawayOptions};
+use crate::postgres::tools::Tools;
+use shop::Shop;
+use stage::Stage;
+use std::path::{Path, PathBuf};
+
+/// The oldest major that the demo runs on.
+const OLDEST_MAJOR: u32 = 14;
+
+/// Shows it all.
+pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
+    let directory = make_directory(args.directory.as_deref(), shell)?;
+    let path = shell.settings.environment.search_path();
+    let tools = Tools::find_server(OLDEST_MAJOR, &shell.settings.client_tools.value, path.as_deref())?;
+    let temporary = std::env::temp_dir();
+    let mut options = ThrowawayOptions::new(tools, &temporary, shell.clock.clone(), shell.stop.gently.clone());
+    options.superuser = "demo".to_owned();
+    let server = Server::start(options).await?;
+    let shown = tokio::select! {
+        shown = show(&directory, &server, shell) => shown,
+        () = shell.stop.gently.cancelled() => Err(Error::failed("running the demo: stopped")
+            .hint(format!("what it had made is in {}; its server is gone", directory.display()))),
+    };
+    server.stop().await?;
+    shown.map(|()| Ended::silently(Exit::Done))
+}
+
+/// The demonstration, step by step.
+async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
+    let stage = Stage::new(directory, server.conn())?;
+    let tell = |text: &str| stage.tell(text);
+
+    tell(&format!(
+        "A throw-away PostgreSQL {} is running (no TCP port, gone when this ends).\nEverything else stays in {}.\n\
+         It holds a small shop, and two customers are buying while you watch.",
+        server.version(),
+        directory.display()
+    ))?;
+    let mut shop = Shop::open(server.conn(), shell.clock.clone()).await?;
+
+    stage.title("1. Make a repository: a place for backups, and its two keys")?;
+    stage.run(&["init"], &[0]).await?;
+
+    stage.title("2. Back the shop up while it is open")?;
+    stage.run(&["backup", "postgres:///shop"], &[0]).await?;
+
+    stage.title("3. Back it up again: only what changed is uploaded")?;
+    shop.wait_for_orders(50).await?;
+    stage.run(&["backup", "postgres:///shop"], &[0]).await?;
+    stage.run(&["points"], &[0]).await?;
+
+    stage.title("4. The disaster: somebody drops the table of orders")?;
+    let lost = shop.drop_orders().await?;
+    tell(&format!(
+        "DROP TABLE orders CASCADE   -- {} orders are gone, and the shop is down:\n{}",
+        count(lost.orders),
+        lost.error
+    ))?;
+
+    stage.title("5. Restore: beside the broken database, then swapped in, every row read back")?;
+    stage
+        .run(
+            &["restore", "shop@latest", "--into", "postgres:///shop", "--replace", "shop", "--proof", "read-back"],
+            &[0],
+        )
+        .await?;
+    let back = shop.count_orders().await?;
+    tell(&format!(
+        "The shop has {} orders again. {} bought after the backup began are lost: that is what a recovery point objective is about.",
+        count(back),
+        count(lost.orders.saturating_sub(back))
+    ))?;
+
+    stage.title("6. Prove the backup: restore it into a server of its own and compare every table")?;
+    stage.run(&["verify", "shop@latest", "--depth", "restored"], &[0]).await?;
+
+    stage.title("7. Tamper: one bit of one object in the store is flipped")?;
+    let tampered = tamper::flip_one_bit(&directory.join("repository"))?;
+    tell(&format!("flipped a bit in the middle of {}", tampered.object.display()))?;
+    stage.run(&["verify", "shop@latest", "--depth", "stored"], &[1]).await?;
+    tampered.repair()?;
+    tell("(the bit is flipped back)")?;
+
+    stage.title("8. Retention: what would go, and why the rest stays")?;
+    stage.run(&["retain", "--dry-run"], &[0]).await?;
+
+    stage.title("Now your own database")?;
+    stage.print(&format!(
+        "  export DAVIT_REPOSITORY=s3://my-bucket/davit   # or a directory\n  export DAVIT_KEYS=~/.davit\n  davit init\n  \
+         davit backup postgres://user@host/database\n  davit verify database@latest --depth restored\n  davit doctor\n\n\
+         What this demo made is in {}: look at it, then remove it.\n",
+        directory.display()
+    ))
+}
+
+/// The directory to leave things in: the one that was named, or a new one here.
+fn make_directory(wanted: Option<&Path>, shell: &Shell) -> Result<PathBuf> {
+    let name = shell.clock.now().strftime("davit-demo-%Y%m%d-%H%M%S").to_string();
+    let directory = wanted.map_or_else(|| PathBuf::from(name), Path::to_path_buf);
+    let doing = || format!("making the demo's directory {}", directory.display());
+    if directory.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::input(format!("{}: it is not empty", doing())).hint("name a new directory with --directory"));
+    }
+    std::fs::create_dir_all(&directory).context(Kind::Input, doing)?;
+    directory.canonicalize().context(Kind::Input, doing)
+}

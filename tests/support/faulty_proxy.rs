@@ -1,0 +1,193 @@
+//! A TCP proxy in front of an S3 server that misbehaves on command.
+
+use std::io::{Read, Write};
+use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// What the proxy does to a connection or an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Misbehaviour {
+    /// Nothing: bytes pass.
+    None,
+    /// Every request from `from` to `to` (counted over the proxy's life) is answered 503.
+    Busy {
+        /// First request.
+        from: u64,
+        /// One past the last.
+        to: u64,
+    },
+    /// Every `every`th request's connection is reset after the request went through: the outcome is unknown.
+    ResetAfter {
+        /// How often.
+        every: u64,
+    },
+    /// Every `every`th request's connection is reset before the request went through.
+    ResetBefore {
+        /// How often.
+        every: u64,
+    },
+    /// Every `every`th answer is cut in its middle.
+    Truncate {
+        /// How often.
+        every: u64,
+    },
+    /// From this request on every answer is `ExpiredToken`.
+    Expired {
+        /// First request.
+        from: u64,
+    },
+    /// From this request on every PUT is answered with "no space left".
+    Full {
+        /// First request.
+        from: u64,
+    },
+}
+
+/// A running proxy; it stops accepting when dropped.
+#[derive(Debug)]
+pub struct FaultyProxy {
+    /// Its TCP port on 127.0.0.1.
+    pub port: u16,
+    behaviour: Arc<Mutex<Misbehaviour>>,
+    requests: Arc<AtomicU64>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl FaultyProxy {
+    /// Starts a proxy in front of `upstream`, a port on 127.0.0.1.
+    pub fn start(upstream: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let proxy = Self {
+            port: listener.local_addr().unwrap().port(),
+            behaviour: Arc::new(Mutex::new(Misbehaviour::None)),
+            requests: Arc::new(AtomicU64::new(0)),
+            stopped: Arc::new(AtomicBool::new(false)),
+        };
+        let (behaviour, requests, stopped) =
+            (Arc::clone(&proxy.behaviour), Arc::clone(&proxy.requests), Arc::clone(&proxy.stopped));
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                if stopped.load(Ordering::SeqCst) {
+                    return;
+                }
+                let Ok(client) = client else { continue };
+                let (behaviour, requests) = (Arc::clone(&behaviour), Arc::clone(&requests));
+                std::thread::spawn(move || serve(&client, upstream, &behaviour, &requests));
+            }
+        });
+        proxy
+    }
+
+    /// Changes what it does and counts requests from 0 again.
+    pub fn behave(&self, behaviour: Misbehaviour) {
+        *self.behaviour.lock().unwrap() = behaviour;
+        self.requests.store(0, Ordering::SeqCst);
+    }
+
+    /// How many requests it saw since its behaviour was last changed.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for FaultyProxy {
+    fn drop(&mut self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        // Wakes the accepting thread.
+        TcpStream::connect(("127.0.0.1", self.port)).ok();
+    }
+}
+
+/// One HTTP message: its head, and the body by `content-length` (both ends here send no other kind of request).
+struct Message {
+    head: Vec<u8>,
+    body: Vec<u8>,
+}
+
+fn read_message(stream: &mut TcpStream, answers_head: bool) -> Option<Message> {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") {
+        if stream.read(&mut byte).ok()? == 0 || head.len() > 64 * 1024 {
+            return None;
+        }
+        head.push(byte[0]);
+    }
+    let text = String::from_utf8_lossy(&head).to_ascii_lowercase();
+    let header = |name: &str| text.lines().find_map(|line| line.strip_prefix(name).map(|v| v.trim().to_owned()));
+    let mut body = Vec::new();
+    let bodiless = answers_head || text.starts_with("http/1.1 204") || text.starts_with("http/1.1 304");
+    if header("transfer-encoding:").is_some_and(|value| value.contains("chunked")) && !bodiless {
+        while !body.ends_with(b"0\r\n\r\n") {
+            if stream.read(&mut byte).ok()? == 0 {
+                return None;
+            }
+            body.push(byte[0]);
+        }
+    } else if let (Some(length), false) = (header("content-length:"), bodiless) {
+        if header("expect:").is_some_and(|value| value.contains("100-continue")) {
+            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+        }
+        body.resize(length.parse().ok()?, 0);
+        stream.read_exact(&mut body).ok()?;
+    }
+    Some(Message { head, body })
+}
+
+fn answer(client: &mut TcpStream, status: &str, code: &str) {
+    let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
+    client.write_all(format!("{head}{body}").as_bytes()).ok();
+}
+
+fn serve(client: &TcpStream, upstream: u16, behaviour: &Mutex<Misbehaviour>, requests: &AtomicU64) {
+    let Ok(mut client) = client.try_clone() else { return };
+    client.set_read_timeout(Some(Duration::from_secs(120))).ok();
+    let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
+    server.set_read_timeout(Some(Duration::from_secs(120))).ok();
+    while let Some(request) = read_message(&mut client, false) {
+        let number = requests.fetch_add(1, Ordering::SeqCst);
+        let is_head = request.head.starts_with(b"HEAD");
+        let is_put = request.head.starts_with(b"PUT");
+        let nth = |every: u64| number % every == every - 1;
+        let now = *behaviour.lock().unwrap();
+        match now {
+            Misbehaviour::Busy { from, to } if (from..to).contains(&number) => {
+                answer(&mut client, "503 Slow Down", "SlowDown");
+                continue;
+            }
+            Misbehaviour::Expired { from } if number >= from => {
+                answer(&mut client, "403 Forbidden", "ExpiredToken");
+                continue;
+            }
+            Misbehaviour::Full { from } if number >= from && is_put => {
+                answer(&mut client, "507 Insufficient Storage", "InsufficientStorage");
+                continue;
+            }
+            Misbehaviour::ResetBefore { every } if nth(every) => break,
+            _ => {}
+        }
+        // The prototype of a continuation is answered here, so it is not asked for upstream.
+        let head = String::from_utf8_lossy(&request.head).replace("expect: 100-continue\r\n", "");
+        if server.write_all(head.as_bytes()).and_then(|()| server.write_all(&request.body)).is_err() {
+            break;
+        }
+        let Some(reply) = read_message(&mut server, is_head) else { break };
+        match now {
+            Misbehaviour::ResetAfter { every } if nth(every) => break,
+            Misbehaviour::Truncate { every } if nth(every) && !reply.body.is_empty() => {
+                client.write_all(&reply.head).ok();
+                client.write_all(&reply.body[..reply.body.len() / 2]).ok();
+                break;
+            }
+            _ => {}
+        }
+        if client.write_all(&reply.head).and_then(|()| client.write_all(&reply.body)).is_err() {
+            break;
+        }
+    }
+    client.shutdown(Shutdown::Both).ok();
+    server.shutdown(Shutdown::Both).ok();
+}
