@@ -18,6 +18,7 @@ use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use store_support::World;
+use store_support::s3_server::{BUCKET, Server};
 use support::s3::S3;
 use tokio_util::sync::CancellationToken;
 
@@ -94,6 +95,12 @@ fn faulty(versioned: bool, seed: u64) -> Ready<World> {
     ready(World::new(Arc::new(store), versioned, ()))
 }
 
+async fn s3s(versioned: bool) -> World {
+    let server = Server::start(versioned, 0).await;
+    let store = S3Store::open(BUCKET, "some/prefix", &server.options(), SystemClock::shared()).await.unwrap();
+    World::new(Arc::new(store), versioned, server)
+}
+
 fn limited() -> Ready<World> {
     let clock = SystemClock::shared();
     let memory = MemoryStore::versioned(clock.clone());
@@ -125,5 +132,7 @@ contract!(in_a_directory, directory());
 contract!(behind_faults, faulty(false, 11));
 contract!(behind_faults_with_versions, faulty(true, 12));
 contract!(behind_a_limit, limited());
+contract!(in_an_s3_bucket, s3s(false));
+contract!(in_an_s3_bucket_with_versions, s3s(true));
 contract!(in_a_real_bucket, versitygw(false), #[ignore = "needs an S3 server: make test"]);
 contract!(in_a_real_bucket_with_versions, versitygw(true), #[ignore = "needs an S3 server: make test"]);

@@ -17,26 +17,50 @@ impl StoreError {
     /// Which exit code it leads to, if nothing was changed before it.
     fn kind(&self) -> Kind {
         match self {
-            Self::NoStore(_) | Self::Unsupported(_) | Self::BadKey(_) | Self::Misconfigured(_) => Kind::Input,
+            Self::NoStore(_)
+            | Self::Unsupported(_)
+            | Self::BadKey(_)
+            | Self::Credentials(_)
+            | Self::WrongRegion { .. }
+            | Self::ClockSkew(_)
+            | Self::Misconfigured(_) => Kind::Input,
             Self::Denied { .. } | Self::Locked(_) => Kind::Refused,
             _ => Kind::Failed,
         }
     }
 
     fn next_step(&self) -> Option<String> {
-        match self {
-            Self::NoStore(_) => Some("check the name of the repository; `davit init` makes a new one".to_owned()),
+        let text = match self {
+            Self::NoStore(store) if store.starts_with("s3://") => {
+                "check the name, the endpoint and the account, or make the bucket".to_owned()
+            }
+            Self::NoStore(_) => "check the path; `davit init` makes a new repository".to_owned(),
+            Self::Denied { action, target } if action == "s3:GetObject" => {
+                format!("grant {action} on {target}, and s3:ListBucket, without which a missing object is denied, too")
+            }
             Self::Denied { action, target } if action.starts_with("s3:") => {
-                Some(format!("grant {action} on {target} to the credentials in use"))
+                format!("grant {action} on {target} to the credentials in use")
             }
-            Self::Denied { target, .. } => Some(format!("check owner and mode of {target}")),
-            Self::Locked(_) => Some("wait for the lock to end; a compliance lock cannot be taken away".to_owned()),
-            Self::Full(_) => Some("make room or raise the quota, then run the same command again".to_owned()),
+            Self::Denied { target, .. } => format!("check owner and mode of {target}"),
+            Self::Locked(_) => "wait for the lock to end; a compliance lock cannot be taken away".to_owned(),
+            Self::Full(_) => "make room or raise the quota, then run the same command again".to_owned(),
+            Self::Credentials(detail) if detail.starts_with("Expired") || detail.starts_with("TokenRefresh") => {
+                "sign in again or renew the session, then run the same command again".to_owned()
+            }
+            Self::Credentials(_) => {
+                "check key id and secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"
+                    .to_owned()
+            }
+            Self::WrongRegion { region: Some(region), .. } => format!("set AWS_REGION={region}"),
+            Self::WrongRegion { .. } => "set AWS_REGION to the region of the bucket".to_owned(),
+            Self::ClockSkew(_) => "set the clock of this machine (NTP), then run the same command again".to_owned(),
             Self::OutcomeUnknown { .. } | Self::Unavailable { .. } => {
-                Some("run the same command again; what is stored already is not sent twice".to_owned())
+                "check that the store can be reached, then run the same command again; what it has is not sent twice"
+                    .to_owned()
             }
-            _ => None,
-        }
+            _ => return None,
+        };
+        Some(text)
     }
 }
 

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::{self, BoxStream, StreamExt};
 use jiff::Timestamp;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -228,16 +228,10 @@ impl Store for MemoryStore {
     }
 
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError> {
-        let mut found: Vec<String> = Vec::new();
-        for key in self.keys() {
-            let folder = key.as_str().strip_prefix(prefix).and_then(|rest| rest.split_once('/'));
-            if let Some((folder, _)) = folder
-                && found.last().is_none_or(|last| last != folder)
-            {
-                found.push(folder.to_owned());
-            }
-        }
-        Ok(found)
+        let keys = self.keys();
+        let below = keys.iter().filter_map(|key| key.as_str().strip_prefix(prefix)?.split_once('/'));
+        let found: BTreeSet<&str> = below.map(|(folder, _)| folder).collect();
+        Ok(found.into_iter().map(ToOwned::to_owned).collect())
     }
 
     async fn versions(&self, prefix: &str) -> Result<Vec<VersionEntry>, StoreError> {

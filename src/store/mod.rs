@@ -350,7 +350,7 @@ pub trait Store: Send + Sync + fmt::Debug {
     /// The same, from behind the name `after` on; how a listing goes on where it broke off.
     fn list_after<'a>(&'a self, prefix: &str, after: Option<&ObjectKey>) -> BoxStream<'a, Result<Entry, StoreError>>;
 
-    /// The first level of names below `prefix` (which ends in `/`), without the prefix and the trailing `/`.
+    /// The first level of names below `prefix` (which ends in `/`), without the prefix and the trailing `/`, sorted.
     async fn folders(&self, prefix: &str) -> Result<Vec<String>, StoreError>;
 
     /// All versions of the objects whose name begins with `prefix`, by name and newest first; `Unsupported` where

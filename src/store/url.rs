@@ -76,7 +76,8 @@ async fn open_bucket(url: &str, place: &str, options: &OpenOptions, clock: Share
         return Err(Error::input(format!("opening the repository {url}: not a bucket and a prefix"))
             .hint("write s3://bucket/prefix; a prefix is letters, digits and ._-=+% with / between them"));
     }
-    let store = S3Store::open(bucket, prefix, &options.s3, clock).await;
+    let attempt = |_| S3Store::open(bucket, prefix, &options.s3, Arc::clone(&clock));
+    let store = options.retry.run(&*clock, &options.cancel, attempt).await;
     Ok(Arc::new(store.doing(|| format!("opening the repository {url}"))?))
 }
 

@@ -57,11 +57,17 @@ pub async fn a_listing_of_several_pages_has_every_object_once_with_its_size(worl
 }
 
 pub async fn folders_are_the_first_level_below_a_prefix(world: World) {
-    for name in ["points/orders/1/manifest", "points/orders/2/manifest", "points/users/1/x/y", "points/file", "heads/a"]
-    {
+    for name in [
+        "points/orders/1/manifest",
+        "points/orders/2/manifest",
+        "points/users/1/x/y",
+        "points/file",
+        "heads/a",
+        "heads-x/a",
+    ] {
         world.store.put_new(&key(name), text(name)).await.unwrap();
     }
-    assert_eq!(world.store.folders("").await.unwrap(), ["heads", "points"]);
+    assert_eq!(world.store.folders("").await.unwrap(), ["heads", "heads-x", "points"]);
     assert_eq!(world.store.folders("points/").await.unwrap(), ["orders", "users"]);
     assert_eq!(world.store.folders("points/orders/").await.unwrap(), ["1", "2"]);
     assert_eq!(world.store.folders("none/").await.unwrap(), Vec::<String>::new());

@@ -2,6 +2,7 @@
 
 pub mod basics;
 pub mod listing;
+pub mod s3_server;
 pub mod versions;
 
 use davit::id::Sha256;

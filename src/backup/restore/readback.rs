@@ -11,7 +11,6 @@ use crate::postgres::{Session, quote};
 use crate::rowsum::{RowSum, Rows};
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 /// The stage's name in progress and report.
@@ -65,20 +64,14 @@ impl Reader<'_> {
     /// Reads one answer as large pieces; the rows are summed where they leave the socket.
     async fn sum(&self, table: &Table, sql: &str) -> Result<RowSum> {
         let doing = format!("reading {} back", table.key);
-        let total = Arc::new(Mutex::new(RowSum::default()));
-        let sink = Summing {
-            rows: Rows::new(),
-            sum: RowSum::default(),
-            told: Amount::default(),
-            progress: self.progress.clone(),
-            total: total.clone(),
-        };
-        let (_, counted) = self.session.copy_out(&doing, sql, sink).await?;
-        let sum = *total.lock().unwrap_or_else(PoisonError::into_inner);
-        if counted == sum.rows {
-            return Ok(sum);
+        let progress = self.progress.clone();
+        let sink = Summing { rows: Rows::new(), sum: RowSum::default(), told: Amount::default(), progress };
+        let (sink, counted) = self.session.copy_out(&doing, sql, sink).await?;
+        self.progress.advanced(STAGE, sink.told);
+        if counted == sink.sum.rows {
+            return Ok(sink.sum);
         }
-        Err(Error::failed(format!("{doing}: the server sent {counted} rows and {} arrived", sum.rows)))
+        Err(Error::failed(format!("{doing}: the server sent {counted} rows and {} arrived", sink.sum.rows)))
     }
 
     /// The same through the driver, which lets several questions be on their way at once.
@@ -98,13 +91,13 @@ impl Reader<'_> {
     }
 }
 
-/// Sums rows where they leave the socket; what it found is there when it is dropped.
+/// Sums rows where they leave the socket.
 struct Summing {
     rows: Rows,
     sum: RowSum,
+    /// What was done since progress was told.
     told: Amount,
     progress: SharedProgress,
-    total: Arc<Mutex<RowSum>>,
 }
 
 impl RowSink for Summing {
@@ -119,13 +112,6 @@ impl RowSink for Summing {
         if self.told.bytes >= 1 << 20 {
             self.progress.advanced(STAGE, std::mem::take(&mut self.told));
         }
-    }
-}
-
-impl Drop for Summing {
-    fn drop(&mut self) {
-        self.progress.advanced(STAGE, self.told);
-        *self.total.lock().unwrap_or_else(PoisonError::into_inner) += self.sum;
     }
 }
 

@@ -90,6 +90,7 @@ pub(super) fn folders(files: &Files, prefix: &str) -> Result<Vec<String>, StoreE
             found.push(bare.to_owned());
         }
     }
+    found.sort_unstable();
     Ok(found)
 }
 

@@ -53,9 +53,12 @@ pub(super) async fn folders(store: &S3Store, prefix: &str, limit: usize) -> Resu
         found.extend(names.filter_map(|name| name.get(parent..)?.strip_suffix('/')).map(ToOwned::to_owned));
         match next_of(page.is_truncated(), page.next_continuation_token())? {
             Next::More(next) if found.len() < limit && limit > 1 => token = Some(next),
-            _ => return Ok(found),
+            _ => break,
         }
     }
+    // The server sorts `a-b/` before `a/`.
+    found.sort_unstable();
+    Ok(found)
 }
 
 /// A server that says there is more must say where, or part of the names would silently be missing.
