@@ -40,7 +40,6 @@ fn request(args: &BackupArgs, shell: &Shell, repository: &Repository) -> Result<
         Some(name) => of_source(shell.source(name)?, shell)?,
         None => of_url(&args.source, shell)?,
     };
-    let settings = &shell.settings;
     if let Some(engine) = args.engine {
         request.engine = engine.into();
     }
@@ -54,9 +53,6 @@ fn request(args: &BackupArgs, shell: &Shell, repository: &Repository) -> Result<
     request.tier.clone_from(&args.tier);
     request.rebind = args.rebind;
     request.allow_empty = args.allow_empty;
-    request.tool_dirs.clone_from(&settings.client_tools.value);
-    request.path = settings.environment.search_path();
-    request.holder = settings.environment.holder();
     if repository.settings().lock.is_some() {
         let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
         request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
@@ -79,7 +75,7 @@ fn of_url(url: &Secret, shell: &Shell) -> Result<Request> {
     let connection = shell.connection(url)?;
     let source = SourceName::from_database(connection.database());
     let settings = &shell.settings;
-    let mut request = Request::new(source, connection);
+    let mut request = on_this_machine(Request::new(source, connection), shell);
     request.jobs = Some(settings.jobs.value as usize);
     request.limit_rate = settings.limit_rate.value.map(|rate| rate.0);
     request.lock_budget = settings.lock_budget.value.0;
@@ -87,9 +83,10 @@ fn of_url(url: &Secret, shell: &Shell) -> Result<Request> {
     Ok(request)
 }
 
-fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
+/// The backup of a source as the settings describe it.
+pub(super) fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
     let connection: ConnInfo = shell.settings.connection_of(source)?;
-    let mut request = Request::new(source.name.clone(), connection);
+    let mut request = on_this_machine(Request::new(source.name.clone(), connection), shell);
     request.databases = match &source.databases {
         raw::Databases::OfUrl => Databases::Connected,
         raw::Databases::List(names) => Databases::Listed(names.clone()),
@@ -107,15 +104,25 @@ fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
     Ok(request)
 }
 
+fn on_this_machine(mut request: Request, shell: &Shell) -> Request {
+    request.tool_dirs.clone_from(&shell.settings.client_tools.value);
+    request.path = shell.settings.environment.search_path();
+    request.holder = shell.settings.environment.holder();
+    request
+}
+
 fn headline(plan: &BackupPlan) -> String {
     let tables = counted(plan.tables() as u64, "table");
-    let rows = count(plan.rows_estimate());
     let engine = match plan.engine {
         Engine::Parallel => format!("{} read at once", counted(plan.jobs as u64, "connection")),
         Engine::Stream => "one pg_dump".to_owned(),
     };
-    let size = bytes(plan.bytes_estimate());
-    format!("backing up {} from {}: {tables}, about {rows} rows in {size}, {engine}", plan.source, plan.server)
+    // A server that has never analyzed its tables does not know; zero would be a lie.
+    let size = match plan.bytes_estimate() {
+        0 => String::new(),
+        size => format!(" of about {}", bytes(size)),
+    };
+    format!("backing up {} from {}: {tables}{size}, {engine}", plan.source, plan.server)
 }
 
 #[derive(Debug, Serialize)]

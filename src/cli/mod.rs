@@ -9,6 +9,7 @@ pub mod table;
 mod backup;
 mod completions;
 mod demo;
+mod doctor;
 mod foreign;
 mod hold;
 mod init;
@@ -103,6 +104,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Init(args) => Box::pin(init::run(args, shell)),
         Work::Backup(args) => Box::pin(backup::run(args, shell)),
         Work::Restore(args) => Box::pin(restore::run(args, shell)),
+        Work::Doctor(args) => Box::pin(doctor::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
         Work::Demo(args) => Box::pin(demo::run(args, shell)),
         Work::Retain(args) => Box::pin(retain::run(args, shell)),

@@ -3,7 +3,7 @@
 use crate::config::dotenv;
 use crate::config::environment::Environment;
 use crate::error::{Context, Error, Kind, Result};
-use crate::secret::Secret;
+use crate::secret::{Secret, redact};
 use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -54,6 +54,10 @@ impl fmt::Display for SecretRef {
     /// Where it comes from, never what it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            // Of a URL everything but the password helps; of anything else nothing is shown.
+            Self::Plain(text) if text.reveal().starts_with("postgres") && text.reveal().contains("://") => {
+                f.write_str(&redact(text.reveal()))
+            }
             Self::Plain(_) => f.write_str("[redacted]"),
             Self::Env(name) => write!(f, "{{env: {name}}}"),
             Self::File(path) => write!(f, "{{file: {}}}", path.display()),
@@ -145,14 +149,14 @@ mod tests {
         std::fs::write(dir.path().join("url"), "postgres://file\n").unwrap();
         std::fs::write(dir.path().join("agent"), "export DATABASE_URL=\"postgres://dotenv\"\n").unwrap();
         for (yaml, expected) in [
-            ("postgres://plain", "postgres://plain"),
+            ("postgres://eva:hunter2@plain/shop", "postgres://eva:hunter2@plain/shop"),
             ("{env: DATABASE_URL}", "postgres://env"),
             ("{file: url}", "postgres://file"),
             ("{dotenv: agent, key: DATABASE_URL}", "postgres://dotenv"),
         ] {
             let secret: SecretRef = serde_saphyr::from_str(yaml).unwrap();
             assert_eq!(fetched(&secret, dir.path()).unwrap(), expected);
-            assert!(!secret.to_string().contains("://"), "{secret}");
+            assert!(!secret.to_string().contains("hunter2"), "{secret}");
         }
     }
 
