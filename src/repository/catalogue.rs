@@ -77,7 +77,7 @@ pub struct Verified {
     pub damaged: Vec<String>,
 }
 
-#[derive(Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Entry {
     Point(Box<PointSummary>),
@@ -218,7 +218,7 @@ impl Catalogue {
         let last_full = self.batches.iter().filter(|(_, full)| *full).map(|(number, _)| *number).max();
         let next = last.map_or(0, |last| last + 1);
         let since = next - last_full.map_or(0, |full| full.min(next));
-        (next, since >= BATCHES_TO_A_FULL_ONE || !self.damaged.is_empty())
+        (next, !self.unreadable && (since >= BATCHES_TO_A_FULL_ONE || !self.damaged.is_empty()))
     }
 
     fn to_entries(&self) -> Vec<Entry> {
@@ -277,7 +277,6 @@ impl Repository {
 
     /// Adds to a source's catalogue; another writer who is quicker is waited for.
     pub(super) async fn append_to_catalogue(&self, source: &SourceName, entries: Vec<Entry>) -> Result<()> {
-        let mut entries = entries;
         for _ in 0..ATTEMPTS {
             let mut catalogue = self.catalogue(source).await?;
             let (number, full) = catalogue.next();
@@ -286,19 +285,18 @@ impl Repository {
                 if !catalogue.damaged.is_empty() {
                     self.complete(source, &mut catalogue).await?;
                 }
-                for entry in entries {
+                for entry in entries.clone() {
                     catalogue.apply(entry);
                 }
-                entries = catalogue.to_entries();
-                Batch { source: source.clone(), entries }
+                Batch { source: source.clone(), entries: catalogue.to_entries() }
             } else {
-                Batch { source: source.clone(), entries }
+                Batch { source: source.clone(), entries: entries.clone() }
             };
             let key = layout::catalogue_batch(source, number, full);
             match self.put_record(&key, Privacy::Sealed, &batch, None).await {
                 Ok(_) if full => return self.drop_batches_before(source, &catalogue, number).await,
                 Ok(_) => return Ok(()),
-                Err(RecordError::Store(StoreError::AlreadyExists(_))) => entries = batch.entries,
+                Err(RecordError::Store(StoreError::AlreadyExists(_))) => {}
                 Err(error) => return Err(Error::from(error).during(format!("adding to the catalogue of {source}"))),
             }
         }
