@@ -13,6 +13,7 @@ use crate::humane::{age, bytes, counted, seconds};
 use crate::postgres::script::Limits;
 use jiff::Timestamp;
 use serde::Serialize;
+use std::path::Path;
 
 /// Lists dumps.
 pub(super) async fn points(url: &str, shell: &Shell) -> Result<Ended> {
@@ -75,6 +76,10 @@ fn refuse_points_only(args: &RestoreArgs) -> Result<()> {
 /// Restores a dump.
 pub(super) async fn restore(args: &RestoreArgs, shell: &Shell) -> Result<Ended> {
     refuse_points_only(args)?;
+    if !args.from.contains("://") && !Path::new(&args.from).exists() {
+        return Err(Error::input(format!("looking for the dump {}: no such file", args.from))
+            .hint("davit points --foreign DIRECTORY lists what is there"));
+    }
     let settings = &shell.settings;
     let request = Request {
         into: shell.connection(&args.into)?,

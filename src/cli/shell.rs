@@ -79,7 +79,12 @@ impl Shell {
             None if text.contains('=') => ConnInfo::parse(text, &self.settings.environment.postgres()),
             Some(other) => Err(Error::input(format!("reading a database URL: unknown scheme {other:?}"))
                 .hint("a database is postgres://user@host/database")),
-            None => Err(Error::input(format!("reading {text:?} as a database"))
+            // Only a plain word is shown back: anything else may be a URL with a typing error and a password.
+            None if text.chars().all(|c| c.is_alphanumeric() || "._-".contains(c)) => {
+                Err(Error::input(format!("reading {text:?} as a database"))
+                    .hint("a database is postgres://user@host/database"))
+            }
+            None => Err(Error::input("reading a database URL: it has no scheme")
                 .hint("a database is postgres://user@host/database")),
         }
     }

@@ -57,6 +57,7 @@ pub enum KeyCommand {
 
 /// `davit key new`
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["writer", "reader_key"])))]
 #[command(after_help = "\
 Examples:
   davit key new --writer                            needs reader.key; writes writer.key into the keys directory
@@ -64,13 +65,13 @@ Examples:
   davit key new --reader-key /media/usb/reader.key  a second reader, who opens what is stored from now on")]
 pub struct KeyNewArgs {
     /// Make a new writer.key in the keys directory, authorised by the root key in reader.key
-    #[arg(long, required_unless_present = "reader_key")]
+    #[arg(long)]
     pub writer: bool,
     /// No other writer key may sign anything new
     #[arg(long, requires = "writer")]
     pub retire_others: bool,
     /// Make a reader key in this file and add it to the readers
-    #[arg(long, value_name = "FILE", conflicts_with = "writer")]
+    #[arg(long, value_name = "FILE")]
     pub reader_key: Option<PathBuf>,
 }
 

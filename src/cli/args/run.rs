@@ -173,6 +173,7 @@ pub enum ProofArg {
 
 /// `davit verify`
 #[derive(Debug, Args)]
+#[command(group(clap::ArgGroup::new("which").required(true).args(["point", "all"])))]
 #[command(after_help = "\
 The three depths, each of which includes the one before:
   listed     every object that the point names is in the repository, with its size
@@ -188,7 +189,7 @@ Examples:
   davit verify --all --depth stored --sample 5%")]
 pub struct VerifyArgs {
     /// A recovery point: an id, SOURCE@latest, or SOURCE@TIME
-    #[arg(value_name = "POINT", required_unless_present = "all", conflicts_with = "all")]
+    #[arg(value_name = "POINT")]
     pub point: Option<String>,
     /// Every recovery point
     #[arg(long)]

@@ -29,7 +29,7 @@ pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     let tools = Tools::find_server(OLDEST_MAJOR, &shell.settings.client_tools.value, path.as_deref())?;
     let temporary = std::env::temp_dir();
     let mut options = ThrowawayOptions::new(tools, &temporary, shell.clock.clone(), shell.stop.gently.clone());
-    options.superuser = "demo".to_owned();
+    "demo".clone_into(&mut options.superuser);
     let server = Server::start(options).await?;
     let shown = tokio::select! {
         shown = show(&directory, &server, shell) => shown,

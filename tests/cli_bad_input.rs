@@ -1,0 +1,185 @@
+//! Bad input: a clear error, the right exit code, nothing changed. The texts are golden, because people read them at three
+//! in the morning. What needs a server is in `cli_bad_servers.rs`.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod cli_support;
+
+use cli_support::Desk;
+use std::os::unix::fs::PermissionsExt;
+
+/// Runs each call, holds the desk to "nothing changed", and compares all texts with the reviewed ones.
+fn refused(name: &str, desk: &Desk, calls: &[(&[&str], i32)]) {
+    let before = desk.inventory();
+    let mut transcript = String::new();
+    for (arguments, code) in calls {
+        let shown = desk.transcript(arguments);
+        assert!(shown.ends_with(&format!("(exit {code})\n")), "{shown}");
+        transcript.push_str(&shown);
+        transcript.push('\n');
+    }
+    assert_eq!(desk.inventory(), before, "{name}: something was changed");
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "golden/errors", omit_expression => true }, {
+        insta::assert_snapshot!(name, transcript);
+    });
+}
+
+#[test]
+fn a_mistyped_command_line_is_told_what_was_meant() {
+    refused(
+        "command-line",
+        &Desk::new(),
+        &[
+            (&["bakcup", "shop"], 2),
+            (&["points", "--repostory", "x"], 2),
+            (&["backup"], 2),
+            (&["backup", "shop", "--jobs", "0"], 2),
+            (&["backup", "shop", "--tier", "fortnightly"], 2),
+            (&["backup", "shop", "--limit-rate", "50"], 2),
+            (&["restore", "shop@latest"], 2),
+            (&["restore", "shop@latest", "--into", "postgres://h/d", "--create", "--replace", "d"], 2),
+            (&["verify"], 2),
+            (&["verify", "shop@latest", "--all"], 2),
+            (&["verify", "shop@latest", "--depth", "deep"], 2),
+            (&["key", "new"], 2),
+            (&["config"], 2),
+        ],
+    );
+}
+
+#[test]
+fn a_password_among_wrong_arguments_is_not_shown() {
+    let desk = Desk::new();
+    for arguments in [
+        &["points", "shop", "postgres://eva:hunter2@db/shop"][..],
+        &["backup", "mysql://eva:hunter2@db/shop"],
+        &["backup", "postgres://eva:hunter2@db:port/shop"],
+        &["restore", "shop@latest", "--into", "postgres:/eva:hunter2@db/shop"],
+        &["restore", "shop@latest", "--into", "host=nowhere.invalid password=hunter2 nonsense=1"],
+    ] {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, 2, "{arguments:?}: {}", said.stderr);
+        assert!(!said.stderr.contains("hunter2") && !said.stdout.contains("hunter2"), "{arguments:?}: {}", said.stderr);
+    }
+}
+
+#[test]
+fn wrong_settings_are_named_with_their_line() {
+    let desk = Desk::with_repository();
+    desk.write("davit.yaml", "repositry: ./davit-repository\nsources:\n  shop:\n    url: {env: SHOP_URL}\n    retention:\n      dayly: 30 days\n");
+    desk.write("typed.yaml", "jobs: many\nlock_budget: 30\nsources:\n  shop:\n    url: postgres://db/shop\n    databases: shop\n    retention: {daily: 30 fortnights}\n");
+    desk.write("secrets.yaml", "sources:\n  env:\n    url: {env: SHOP_URL}\n  file:\n    url: {file: nowhere}\n  agent:\n    url: {dotenv: agent, key: DATABASE_URL}\n  both:\n    url: {env: A, file: b}\n");
+    desk.write("agent", "export REDIS_URL=redis://redis\n");
+    desk.write("empty.yaml", "jobs: 2\n");
+    desk.write("broken.yaml", "sources:\n  shop: [\n");
+    refused(
+        "settings",
+        &desk,
+        &[
+            (&["points"], 2),
+            (&["config", "check"], 2),
+            (&["config", "check", "--config", "typed.yaml"], 2),
+            (&["config", "check", "--config", "secrets.yaml"], 2),
+            (&["config", "check", "--config", "empty.yaml"], 2),
+            (&["config", "check", "--config", "broken.yaml"], 2),
+            (&["points", "--config", "nowhere.yaml"], 2),
+            (&["backup", "env", "--config", "secrets.yaml"], 2),
+            (&["backup", "shop", "--config", "empty.yaml"], 2),
+            (&["backup", "shopp", "--config", "typed.yaml"], 2),
+        ],
+    );
+}
+
+#[test]
+fn a_wrong_variable_is_named() {
+    for (name, value, arguments) in [
+        ("DAVIT_JOBS", "many", &["points"][..]),
+        ("DAVIT_LIMIT_RATE", "fast", &["points"]),
+        ("DAVIT_LOG", "=,=", &["points"]),
+        ("DAVIT_LOG_FORMAT", "xml", &["points"]),
+        ("DAVIT_CONFIG", "/nowhere/davit.yaml", &["points"]),
+    ] {
+        let mut desk = Desk::new();
+        let said = desk.set(name, value).davit(arguments);
+        assert_eq!(said.code, 2, "{name}: {}", said.stderr);
+        assert!(said.stderr.contains(name) || said.stderr.contains(value), "{name}: {}", said.stderr);
+        assert!(desk.inventory().is_empty());
+    }
+}
+
+#[test]
+fn a_place_that_is_no_repository_is_told_apart() {
+    let desk = Desk::with_repository();
+    desk.write("file", "not a directory");
+    std::fs::create_dir(desk.path().join("empty")).unwrap();
+    refused(
+        "no-repository",
+        &desk,
+        &[
+            (&["points", "--repository", "nowhere"], 2),
+            (&["points", "--repository", "empty"], 2),
+            (&["points", "--repository", "file"], 2),
+            (&["init", "--repository", "file"], 2),
+            (&["init"], 3),
+            (&["points", "--repository", "ftp://host/dir"], 2),
+            (&["points", "--repository", "s3://"], 2),
+            (&["points", "--keys", "nowhere"], 2),
+            (&["points", "--keys", "empty"], 2),
+        ],
+    );
+}
+
+#[test]
+fn a_point_that_is_not_there_is_told_apart_from_what_is_no_point() {
+    refused(
+        "no-point",
+        &Desk::with_repository(),
+        &[
+            (&["hold", "shop@latest", "--reason", "why"], 2),
+            (&["hold", "20261120T010000Z-k3f9ab", "--reason", "why"], 2),
+            (&["hold", "yesterday", "--reason", "why"], 2),
+            (&["hold", "shop@yesterday", "--reason", "why"], 2),
+            (&["hold", "shop@latest", "--reason", " "], 2),
+            (&["release", "shop@latest"], 2),
+            (&["restore", "shop@latest", "--into", "postgres://nowhere.invalid/shop"], 2),
+            (&["restore", "shop@latest", "--into", "mysql://nowhere.invalid/shop"], 2),
+            (&["restore", "shop@latest", "--into", "shop"], 2),
+            (&["restore", "./nowhere/shop.sql.gz", "--into", "postgres://nowhere.invalid/shop", "--create"], 2),
+            (&["restore", "./nowhere/shop.sql.gz", "--into", "postgres://nowhere.invalid/shop", "--table", "a.b"], 2),
+            (&["points", "no/source"], 2),
+        ],
+    );
+}
+
+#[test]
+fn keys_that_others_can_read_or_that_belong_elsewhere_are_refused() {
+    let desk = Desk::with_repository();
+    let keys = |name: &str| desk.path().join("davit-keys").join(name);
+    std::fs::set_permissions(keys("reader.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
+    let said = desk.davit(&["points"]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("chmod 600"), "{}", said.stderr);
+
+    let stranger = Desk::with_repository();
+    let theirs = stranger.path().join("davit-keys");
+    let said = desk.davit(&["points", "--keys", theirs.to_str().unwrap()]);
+    assert_eq!(said.code, 3, "{}", said.stderr);
+    assert!(said.stderr.contains("repository"), "{}", said.stderr);
+}
+
+#[test]
+fn with_json_a_failure_is_one_document_on_stdout_and_the_text_on_stderr() {
+    let desk = Desk::new();
+    for (arguments, kind, code) in [
+        (&["points"][..], "input", 2),
+        (&["points", "--repostory", "x"], "input", 2),
+        (&["hold", "yesterday", "--reason", "why"], "input", 2),
+    ] {
+        let (exit, document) = desk.json(arguments);
+        assert_eq!(exit, code, "{document}");
+        assert_eq!(document["schema_version"], 1);
+        assert_eq!(document["error"]["kind"], kind);
+        assert_eq!(document["error"]["exit_code"], code);
+        assert!(!document["error"]["message"].as_str().unwrap().is_empty());
+    }
+}

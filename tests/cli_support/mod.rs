@@ -1,0 +1,111 @@
+//! Runs the program as a person does, in a directory of its own and with an environment of its own.
+
+#![allow(dead_code, reason = "each test file uses its part")]
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A directory to call `davit` in. Nothing of the caller's environment reaches it but `PATH`.
+pub struct Desk {
+    directory: tempfile::TempDir,
+    environment: Vec<(String, String)>,
+}
+
+/// What a call gave.
+#[derive(Debug)]
+pub struct Said {
+    /// Exit code.
+    pub code: i32,
+    /// The result.
+    pub stdout: String,
+    /// The story.
+    pub stderr: String,
+}
+
+impl Desk {
+    /// An empty desk.
+    pub fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+    }
+
+    /// A desk with a repository and its keys.
+    pub fn with_repository() -> Self {
+        let desk = Self::new();
+        let said = desk.davit(&["init"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        // From the first look on this machine remembers the repository's counter.
+        let said = desk.davit(&["points"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        desk
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    /// Sets a variable for all calls after this.
+    pub fn set(&mut self, name: &str, value: &str) -> &mut Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Writes a file.
+    pub fn write(&self, name: &str, text: &str) -> &Self {
+        std::fs::write(self.path().join(name), text).unwrap();
+        self
+    }
+
+    /// The command, for those who need more than its end.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_davit"));
+        command.args(arguments).current_dir(self.path()).env_clear().stdin(std::process::Stdio::null());
+        command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", self.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn davit(&self, arguments: &[&str]) -> Said {
+        let output = self.command(arguments).output().unwrap();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+        let code = output.status.code().unwrap_or(-1);
+        Said { code, stdout: text(output.stdout), stderr: text(output.stderr) }
+    }
+
+    /// Runs it with `--output json`, and reads its one document.
+    pub fn json(&self, arguments: &[&str]) -> (i32, serde_json::Value) {
+        let mut all = arguments.to_vec();
+        all.extend(["--output", "json"]);
+        let said = self.davit(&all);
+        let document = serde_json::from_str(&said.stdout);
+        (said.code, document.unwrap_or_else(|error| panic!("{error}: {}\n{}", said.stdout, said.stderr)))
+    }
+
+    /// Every file below, with its size and content hash: what "nothing was changed" means.
+    pub fn inventory(&self) -> Vec<(PathBuf, u64, blake3::Hash)> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let bytes = std::fs::read(&path).unwrap();
+                    found.push((path, bytes.len() as u64, blake3::hash(&bytes)));
+                }
+            }
+        }
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found
+    }
+
+    /// A call as it looks on the screen, with this desk's path replaced.
+    pub fn transcript(&self, arguments: &[&str]) -> String {
+        let said = self.davit(arguments);
+        let path = self.path().display().to_string();
+        let shown = format!("$ davit {}\n{}{}(exit {})\n", arguments.join(" "), said.stdout, said.stderr, said.code);
+        shown.replace(&path, "DESK")
+    }
+}
