@@ -270,11 +270,6 @@ impl Repository {
         Ok(catalogue)
     }
 
-    /// Writes down until when a point and everything it names is locked now.
-    pub async fn note_locked(&self, source: &SourceName, point: &PointId, until: Timestamp) -> Result<()> {
-        self.append_to_catalogue(source, vec![Entry::Locked { point: point.clone(), until }]).await
-    }
-
     /// Adds to a source's catalogue; another writer who is quicker is waited for.
     pub(super) async fn append_to_catalogue(&self, source: &SourceName, entries: Vec<Entry>) -> Result<()> {
         for _ in 0..ATTEMPTS {
@@ -436,9 +431,12 @@ impl Repository {
         let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
         let whole = known >= head && catalogue.has_every_number() && catalogue.damaged.is_empty();
         if in_full || !whole || catalogue.unreadable {
+            let removed_before: BTreeSet<PointId> = catalogue.removed.keys().cloned().collect();
             let added = self.complete(source, &mut catalogue).await?;
             let summaries = added.iter().filter_map(|point| catalogue.points.get(point)).cloned();
-            let entries: Vec<Entry> = summaries.map(|summary| Entry::Point(Box::new(summary))).collect();
+            let removed = catalogue.removed.values().filter(|gone| !removed_before.contains(&gone.point)).cloned();
+            let entries: Vec<Entry> =
+                summaries.map(|summary| Entry::Point(Box::new(summary))).chain(removed.map(Entry::Removed)).collect();
             if !entries.is_empty() && !catalogue.unreadable && self.can_sign() {
                 // Listing must work with credentials that cannot write.
                 if let Err(error) = self.append_to_catalogue(source, entries).await {

@@ -37,10 +37,9 @@ pub fn points(source: &SourceName) -> String {
     format!("points/{source}/")
 }
 
-/// What a run of `retain` took away of a source, and its signature.
-pub fn tombstones(source: &SourceName, run: &RunId) -> (ObjectKey, ObjectKey) {
-    let name = format!("tombstones/{source}/{run}");
-    (ObjectKey::of(name.clone()), ObjectKey::of(name + ".sig"))
+/// What a run of `retain` took away of a source.
+pub fn tombstones(source: &SourceName, run: &RunId) -> ObjectKey {
+    ObjectKey::of(format!("tombstones/{source}/{run}"))
 }
 
 fn of_point(source: &SourceName, point: &PointId, name: &str) -> ObjectKey {

@@ -15,11 +15,6 @@ pub(super) type LockStep = u16;
 
 const STEP_SECONDS: i64 = 7 * 24 * 3600;
 
-/// When the step ends that covers `until`: what a lock that must last until then is set to.
-pub fn step_end(until: Timestamp) -> Timestamp {
-    lock_step(until).1
-}
-
 /// The step that covers `until`, and when it ends.
 pub(super) fn lock_step(until: Timestamp) -> (LockStep, Timestamp) {
     let seconds = until.as_second().max(0).saturating_add(i64::from(until.subsec_nanosecond() > 0));

@@ -1,12 +1,13 @@
 //! Tombstones in the store: signed, put before anything of a point goes away, and read when a chain has a gap.
 
 use super::catalogue::{Entry, PointSummary};
-use super::minisign::{Signature, prehash};
+use super::minisign::prehash;
+use super::record::{Privacy, RecordError};
 use super::tombstone::{FORMAT, Removed, Tombstones};
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, SourceName};
-use crate::store::{ObjectKey, Put, StoreError};
+use crate::store::{ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use std::collections::BTreeMap;
 
@@ -23,13 +24,8 @@ impl Repository {
             made: self.clock().now(),
             removed: removed.clone(),
         };
-        let (key, signature_key) = layout::tombstones(source, run);
-        let bytes = stones.bytes()?;
-        let signature = self.signer()?.sign(&prehash(&bytes), &self.tombstone_comment(&key));
-        // Without its signature the first object is garbage; with it, both are there.
-        for (key, body) in [(&key, bytes), (&signature_key, signature.into_bytes())] {
-            self.store().put_new(key, Put::new(body)).await.map_err(failed(format!("putting {key}")))?;
-        }
+        let put = self.put_record(&layout::tombstones(source, run), Privacy::Open, &stones, None).await;
+        put.map_err(|error| Error::from(error).during(format!("putting the tombstones of run {run}")))?;
         self.append_to_catalogue(source, removed.into_iter().map(Entry::Removed).collect()).await
     }
 
@@ -54,11 +50,9 @@ impl Repository {
             entries.try_next().await.map_err(failed(format!("listing the tombstones of {source}")))?
         {
             let name = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            runs.extend(name.strip_suffix(".sig").unwrap_or(name).parse::<RunId>());
+            runs.extend(name.parse::<RunId>());
         }
         drop(entries);
-        runs.sort();
-        runs.dedup();
         let mut all = BTreeMap::new();
         let mut damaged = Vec::new();
         let mut read = futures_util::stream::iter(runs)
@@ -79,34 +73,24 @@ impl Repository {
         source: &SourceName,
         run: &RunId,
     ) -> Result<std::result::Result<Tombstones, (ObjectKey, String)>> {
-        let (key, signature_key) = layout::tombstones(source, run);
-        let get = |key: ObjectKey| async move {
-            match self.store().get(&key, None).await {
-                Ok(object) => Ok(Some((object.body, object.meta.modified))),
-                Err(StoreError::NotFound(_)) => Ok(None),
-                Err(error) => Err(failed(format!("reading {key}"))(error)),
-            }
+        let key = layout::tombstones(source, run);
+        let body = match self.store().get(&key, None).await {
+            Ok(object) => object.body,
+            Err(StoreError::NotFound(_)) => return Ok(Err((key, "it is missing".to_owned()))),
+            Err(error) => return Err(failed(format!("reading {key}"))(error)),
         };
-        let (body, signature) = futures_util::try_join!(get(key.clone()), get(signature_key.clone()))?;
-        let Some((body, _)) = body else { return Ok(Err((key, "it is missing".to_owned()))) };
-        let Some((signature, modified)) = signature else {
-            return Ok(Err((signature_key, "it is missing".to_owned())));
+        let (stones, signature, signed) = match self.open_envelope::<Tombstones>(&key, &body) {
+            Ok(opened) => opened,
+            Err(RecordError::Damaged { what, .. }) => return Ok(Err((key, what))),
+            Err(error) => return Err(error.into()),
         };
-        let signature = std::str::from_utf8(&signature).ok().and_then(Signature::parse);
-        let believed = signature.is_some_and(|signature| {
-            let prehash = prehash(&body);
-            signature.trusted() == self.tombstone_comment(&key)
-                && self.signed_at(modified, |signer| signature.is_by(signer, &prehash))
-        });
-        if !believed {
+        // A writer that is retired by now removed points in its time; those of later numbers were not its to remove.
+        let newest = stones.removed.iter().map(|removed| removed.sequence).max().unwrap_or(0);
+        let prehash = prehash(&signed);
+        if !self.signed_for(source, newest, |signer| signature.is_by(signer, &prehash)) {
             return Ok(Err((key, "nobody who may sign for this repository signed it".to_owned())));
         }
-        let stones = Tombstones::parse(source, run, &body).map_err(|error: Error| (key, error.to_string()));
-        Ok(stones)
-    }
-
-    fn tombstone_comment(&self, key: &ObjectKey) -> String {
-        format!("davit tombstones repository={} object={key}", self.id())
+        Ok(stones.lie_at(source, run).map(|()| stones).map_err(|what| (key, what)))
     }
 }
 

@@ -3,17 +3,12 @@
 //! A tombstone is written before anything of the point is removed. From then on the point does not exist, whatever
 //! still lies in its folder; the next `retain` removes what a crash left there.
 
-use crate::error::{Context, Error, Kind, Result};
 use crate::id::{PointId, RepositoryId, RunId, Sha256, SourceName};
-use crate::store::ObjectKey;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// The newest tombstone format this build reads and the only one it writes.
 pub const FORMAT: u32 = 1;
-
-/// The folder of tombstones.
-pub const TOMBSTONES: &str = "tombstones/";
 
 /// One point that was taken away, with what its successor in the chain refers to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,7 +27,7 @@ pub struct Removed {
     pub reason: String,
 }
 
-/// What one run took away of one source: the object `tombstones/<source>/<run>`, signed beside it.
+/// What one run took away of one source: the record `tombstones/<source>/<run>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstones {
     /// [`FORMAT`].
@@ -50,30 +45,15 @@ pub struct Tombstones {
 }
 
 impl Tombstones {
-    /// Where they lie; the signature is the same name with `.sig`.
-    pub fn key(source: &SourceName, run: &RunId) -> Result<ObjectKey> {
-        ObjectKey::new(format!("{TOMBSTONES}{source}/{run}"))
-            .context(Kind::Failed, || format!("naming the tombstones of {source}"))
-    }
-
-    /// The object that holds them.
-    pub fn bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).context(Kind::Failed, || format!("writing the tombstones of {}", self.source))
-    }
-
-    /// Reads those that lie at `source` and `run`, after their signature was checked.
-    pub fn parse(source: &SourceName, run: &RunId, bytes: &[u8]) -> Result<Self> {
-        let doing = || format!("reading tombstones {source}/{run}");
-        let found: Self = serde_json::from_slice(bytes).context(Kind::Failed, doing)?;
-        if found.format != FORMAT {
-            return Err(
-                Error::failed(doing()).because(format!("their format is {}, this davit knows {FORMAT}", found.format))
-            );
+    /// Checks that they are what their name says, and of a format that this build reads; else tells what they are.
+    pub fn lie_at(&self, source: &SourceName, run: &RunId) -> Result<(), String> {
+        if self.format != FORMAT {
+            return Err(format!("their format is {}, this davit knows {FORMAT}", self.format));
         }
-        if found.source != *source || found.run != *run {
-            return Err(Error::failed(doing()).because(format!("they say they are {}/{}", found.source, found.run)));
+        if self.source != *source || self.run != *run {
+            return Err(format!("they say they are {}/{}", self.source, self.run));
         }
-        Ok(found)
+        Ok(())
     }
 }
 
@@ -82,27 +62,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn tombstones_read_back_only_where_they_were_put() {
+    fn tombstones_are_believed_only_where_they_were_put_and_in_a_known_format() {
         let made = Timestamp::from_second(1_800_000_000).unwrap();
-        let removed = Removed {
-            point: PointId::at(made),
-            sequence: 3,
-            manifest_sha256: Sha256([1; 32]),
-            previous: Some(Sha256([2; 32])),
-            snapshot_time: made,
-            reason: "older than 30 days".to_owned(),
-        };
         let source: SourceName = "shop".parse().unwrap();
-        let stones = Tombstones {
-            format: FORMAT,
-            repository: RepositoryId([7; 16]),
-            source: source.clone(),
-            run: RunId::at(made),
-            made,
-            removed: vec![removed],
-        };
-        let bytes = stones.bytes().unwrap();
-        assert_eq!(Tombstones::parse(&source, &stones.run, &bytes).unwrap(), stones);
-        assert!(Tombstones::parse(&source, &RunId::at(made), &bytes).is_err());
+        let run = RunId::at(made);
+        let repository = RepositoryId([7; 16]);
+        let stones =
+            Tombstones { format: FORMAT, repository, source: source.clone(), run: run.clone(), made, removed: vec![] };
+        assert_eq!(stones.lie_at(&source, &run), Ok(()));
+        assert!(stones.lie_at(&source, &RunId::at(made)).is_err());
+        assert!(stones.lie_at(&"wiki".parse().unwrap(), &run).is_err());
+        let newer = Tombstones { format: FORMAT + 1, ..stones };
+        assert_eq!(newer.lie_at(&source, &run).unwrap_err(), "their format is 2, this davit knows 1");
     }
 }

@@ -10,23 +10,9 @@ mod run;
 #[cfg(test)]
 mod simulation;
 pub mod sweep;
+#[cfg(test)]
+mod tests;
 
 pub use plan::{Fate, PointPlan, RetainPlan, RulesBySource, SourcePlan, plan};
 pub use policy::{Keep, Rules, Term, Tier};
 pub use run::{RetainReport, run};
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::repository::Repository;
-
-    /// A service spawns these on any thread.
-    #[test]
-    fn every_plan_and_run_can_be_spawned() {
-        fn spawnable<T: Send>(_: impl Fn(&'static Repository) -> T) -> bool {
-            true
-        }
-        assert!(spawnable(|repository| plan(repository, Box::leak(Box::default()))));
-        assert!(spawnable(|repository| sweep::plan(repository, Box::leak(Box::default()))));
-    }
-}

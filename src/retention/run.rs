@@ -5,19 +5,13 @@
 
 use super::plan::{self, Fate, PointPlan, RetainPlan, RulesBySource, SourcePlan};
 use super::purge::{Purged, purge};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, SourceName};
-use crate::repository::manifest::Line;
-use crate::repository::mark::ChunkName;
-use crate::repository::{Repository, intent, layout, lock};
-use crate::store::{Lock, ObjectKey, Store, StoreError};
-use futures_util::{StreamExt, TryStreamExt};
+use crate::repository::{Repository, intent, layout};
+use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
-use std::collections::{BTreeSet, HashSet};
-
-/// How many chunks are locked at the same time.
-const SIDE_BY_SIDE: usize = 16;
+use std::collections::BTreeSet;
 
 /// What one `retain` did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -73,61 +67,22 @@ async fn refuse_a_changed_world(repository: &Repository, plan: &RetainPlan) -> R
 
 /// Extends the locks of points that stay longer than they are locked.
 async fn promote(repository: &Repository, source: &SourcePlan, report: &mut RetainReport) -> Result<()> {
-    let Some(mode) = repository.settings().lock else { return Ok(()) };
     for planned in &source.points {
         let point = planned.point.point();
         match planned.fate {
-            Fate::Promoted { lock_until } => {
-                let lock = Lock { mode, until: lock::step_end(lock_until) };
-                match extend(repository, &source.source, point, lock).await? {
-                    None => {
-                        repository.note_locked(&source.source, point, lock.until).await?;
-                        report.promoted.push(point.clone());
-                    }
-                    Some(missing) => {
-                        report.problems.push(format!("{point} is not locked until {lock_until}: {missing}"));
-                    }
+            Fate::Promoted { lock_until } => match repository.lock_point(&planned.point, lock_until).await {
+                Ok(_) => report.promoted.push(point.clone()),
+                // A damaged point is not promoted; the others are.
+                Err(error) if error.kind() == Kind::CheckFailed => {
+                    report.problems.push(format!("{point} is not locked until {lock_until}: {error}"));
                 }
-            }
+                Err(error) => return Err(error.during(format!("locking {point} until {lock_until}"))),
+            },
             Fate::Locked { until } => report.locked.push((point.clone(), until)),
             Fate::Stays | Fate::Goes => {}
         }
     }
     Ok(())
-}
-
-/// Locks every chunk of a point, then its manifest and signature; tells what is missing.
-async fn extend(repository: &Repository, source: &SourceName, point: &PointId, lock: Lock) -> Result<Option<String>> {
-    let mut reader = repository.read_point(source, point).await?;
-    let mut seen = HashSet::new();
-    while let Some(line) = reader.next().await? {
-        let Line::Range(range) = line else { continue };
-        let names = range.chunks.iter().map(|chunk| ChunkName { id: chunk.id, nonce: chunk.nonce });
-        let new: Vec<ObjectKey> =
-            names.filter(|name| seen.insert(*name)).map(|name| name.key()).collect::<Result<_>>()?;
-        if let Some(missing) = lock_all(repository.store().as_ref(), new, lock).await? {
-            return Ok(Some(missing));
-        }
-    }
-    // The signature last: while its lock is short, the point is not called promoted.
-    let rest = vec![layout::manifest(source, point)];
-    if let Some(missing) = lock_all(repository.store().as_ref(), rest, lock).await? {
-        return Ok(Some(missing));
-    }
-    lock_all(repository.store().as_ref(), vec![layout::signature(source, point)], lock).await
-}
-
-async fn lock_all(store: &dyn Store, keys: Vec<ObjectKey>, lock: Lock) -> Result<Option<String>> {
-    let extend = |key: ObjectKey| async move {
-        match store.extend_lock(&key, None, lock).await {
-            Ok(()) => Ok(None),
-            Err(StoreError::NotFound(_)) => Ok(Some(format!("{key} is missing"))),
-            Err(error) => Err(error.explain(format!("locking {key}"))),
-        }
-    };
-    let found: Vec<Option<String>> =
-        futures_util::stream::iter(keys).map(extend).buffer_unordered(SIDE_BY_SIDE).try_collect().await?;
-    Ok(found.into_iter().flatten().next())
 }
 
 /// Takes the points away that go.

@@ -250,13 +250,14 @@ async fn back_up(
         chunks.push(writer.put_chunk(plain.into(), RowSum::default()).await?.chunk);
     }
     let keys = chunks.iter().map(layout::chunk).collect();
+    let bytes = chunks.iter().map(|chunk| chunk.bytes).sum();
     writer.add_range(Range { object: 0, range: 0, pages: None, chunks }).await?;
     let object = ObjectLine {
         object: 0,
         kind: "table".to_owned(),
         name: "rows".to_owned(),
         rows: RowSum::default(),
-        bytes: 0,
+        bytes,
         ranges: 1,
         chunks: PIECES as u64,
         details: serde_json::Value::Null,
@@ -269,21 +270,19 @@ async fn back_up(
 
 /// A chunk that a committed point names and the store does not have.
 fn lost_chunk(memory: &MemoryStore, meant: &Mutex<Vec<Meant>>) -> Option<String> {
-    let get = |key: &ObjectKey| memory.get(key, None).now_or_never()?.ok();
+    let get = |key: &ObjectKey| Some(memory.get(key, None).now_or_never()?.ok()?.body);
     let keys = memory.keys();
     let mut removed = BTreeSet::new();
-    for name in keys.iter().filter_map(|key| key.as_str().strip_suffix(".sig")).filter(|n| n.starts_with("tombstones/"))
-    {
-        let (source, run) = name.strip_prefix("tombstones/")?.split_once('/')?;
-        let stones = get(&ObjectKey::new(name).ok()?)?;
-        let stones = Tombstones::parse(&source.parse().ok()?, &run.parse().ok()?, &stones.body).ok()?;
+    for key in keys.iter().filter(|key| key.as_str().starts_with("tombstones/")) {
+        let record: serde_json::Value = serde_json::from_slice(&get(key).unwrap()).unwrap();
+        let stones: Tombstones = serde_json::from_str(record["body"].as_str().unwrap()).unwrap();
         removed.extend(stones.removed.into_iter().map(|removed| removed.point));
     }
     let there: BTreeSet<&ObjectKey> = keys.iter().collect();
     let meant = meant.lock().unwrap_or_else(PoisonError::into_inner);
     for Meant { source, point, chunks } in meant.iter() {
         let signature = get(&layout::signature(source, point));
-        let committed = signature.is_some_and(|signature| signature.body != ABORTED);
+        let committed = signature.is_some_and(|signature| signature != ABORTED);
         if !committed || removed.contains(point) {
             continue;
         }

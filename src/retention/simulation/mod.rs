@@ -72,7 +72,8 @@ fn a_run_that_slept_longer_than_the_longest_run_while_a_sweep_passed_cannot_comm
         // These sweeps mark what the run stores, and wait for it.
         while !scheduler.is_asleep(sleeper) {
             history.sweep();
-            history.go_on(1).await;
+            let ended = history.go_on(1).await;
+            assert!(!ended.contains_key(&sleeper), "{ended:?}\n{}", scheduler.story());
         }
         history.sweep();
         history.go_on(1).await;
