@@ -6,6 +6,7 @@
 
 pub mod archive;
 pub mod codec;
+pub mod export;
 pub mod globals;
 pub mod list;
 pub mod name;
