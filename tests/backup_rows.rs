@@ -1,5 +1,7 @@
 //! Rows on their way out of a server: whole, in order, over every kind of connection, and with an end that is told.
 
+#![expect(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
 mod support;
 
 use davit::postgres::tap::RowSink;
@@ -41,7 +43,8 @@ fn with_certificate(server: &mut PgServer) {
 const MANY: &str = "COPY (SELECT i, repeat('x', i % 3000) FROM generate_series(1, 20000) i) TO STDOUT";
 
 fn many() -> String {
-    (1..=20000).map(|i| format!("{i}\t{}\n", "x".repeat(i % 3000))).collect()
+    let lines: Vec<String> = (1..=20000).map(|i| format!("{i}\t{}", "x".repeat(i % 3000))).collect();
+    lines.join("\n") + "\n"
 }
 
 #[tokio::test]
@@ -97,8 +100,8 @@ async fn a_canceller_ends_a_copy_on_the_server() {
             support::wait_until(20, "the query running", || server.psql("postgres", running) == "t");
             canceller.cancel().await
         };
-        let (copied, cancelled) = tokio::join!(copying, cancelling);
-        cancelled.unwrap();
-        assert!(copied.unwrap_err().to_string().contains("57014"));
+        let (rows, sent) = tokio::join!(copying, cancelling);
+        sent.unwrap();
+        assert!(rows.unwrap_err().to_string().contains("57014"));
     }
 }

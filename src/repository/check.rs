@@ -222,33 +222,25 @@ impl Repository {
         listing: &ChunkListing,
         places: &mut Places,
     ) -> Result<()> {
-        let check = |(range, place, chunk): (usize, usize, &Chunk)| {
-            let chunk = chunk.clone();
-            async move {
-                let listed = match listing.size_of(&chunk) {
-                    None => Some(ChunkDamage::Missing),
-                    Some(found) if found != chunk.stored => {
-                        Some(ChunkDamage::WrongSize { expected: chunk.stored, found })
-                    }
-                    Some(_) => None,
-                };
-                let damage = match listed {
-                    None if depth > Depth::Listed => self.check_chunk(&chunk, depth).await?,
-                    listed => listed,
-                };
-                Ok::<_, Error>(damage.map(|damage| (range, place, damage)))
-            }
+        // Owned chunks: with borrowed ones the whole check could not be moved to another thread.
+        let check = |(range, place, chunk): (usize, usize, Chunk)| async move {
+            let listed = match listing.size_of(&chunk) {
+                None => Some(ChunkDamage::Missing),
+                Some(found) if found != chunk.stored => Some(ChunkDamage::WrongSize { expected: chunk.stored, found }),
+                Some(_) => None,
+            };
+            let damage = match listed {
+                None if depth > Depth::Listed => self.check_chunk(&chunk, depth).await?,
+                listed => listed,
+            };
+            Ok::<_, Error>(damage.map(|damage| (range, place, damage)))
         };
         let chunks = |(number, range): (usize, &'_ Range)| -> Vec<(usize, usize, Chunk)> {
             range.chunks.iter().enumerate().map(|(place, chunk)| (number, place, chunk.clone())).collect()
         };
         let all: Vec<(usize, usize, Chunk)> = ranges.iter().enumerate().flat_map(chunks).collect();
         let found: Vec<Option<(usize, usize, ChunkDamage)>> =
-            futures_util::stream::iter(all.iter().map(|(range, place, chunk)| (*range, *place, chunk)))
-                .map(check)
-                .buffered(CHUNKS_AT_ONCE)
-                .try_collect()
-                .await?;
+            futures_util::stream::iter(all).map(check).buffered(CHUNKS_AT_ONCE).try_collect().await?;
         let mut bad: BTreeMap<usize, Vec<(usize, ChunkDamage)>> = BTreeMap::new();
         for (range, place, damage) in found.into_iter().flatten() {
             bad.entry(range).or_default().push((place, damage));

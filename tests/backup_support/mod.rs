@@ -125,3 +125,27 @@ pub fn copied(server: &PgServer, database: &str, query: &str) -> String {
     let text = server.psql(database, &sql);
     if text.is_empty() { text } else { format!("{text}\n") }
 }
+
+/// A request that reads 2 MB of rows per second, so that there is time to do something meanwhile.
+pub fn slow_request(server: &PgServer, database: &str) -> Request {
+    let mut request = request(server, database);
+    request.limit_rate = Some(2_000_000);
+    request
+}
+
+pub fn in_background(request: Request, repository: &Repository) -> tokio::task::JoinHandle<Result<BackupReport>> {
+    let repository = repository.clone();
+    tokio::spawn(async move { backup(request, &repository).await })
+}
+
+/// Waits until a backup is reading rows.
+pub fn until_reading(server: &PgServer) {
+    let reading =
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/worker' AND query LIKE 'COPY%'";
+    crate::support::wait_until(20, "the backup reading rows", || server.psql("postgres", reading) != "0");
+}
+
+/// How many points are committed in a store.
+pub fn commits(store: &MemoryStore) -> usize {
+    store.keys().iter().filter(|key| key.as_str().ends_with("manifest.sig")).count()
+}

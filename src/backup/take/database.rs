@@ -2,12 +2,12 @@
 
 use super::crew::Crew;
 use super::definitions::{DEFINITIONS, Definitions};
-use super::described::{Sequences, Subject, describe, not_read};
+use super::described::{Sequences, Subject, describe, left_out_names, not_read};
 use super::keeper::{self, Keeper};
 use super::large_objects::LargeObjectWork;
 use super::outlet::{Outlet, ROWS};
 use super::pace::Rate;
-use super::request::{LeavesOut, Request};
+use super::request::Request;
 use super::watcher::{Budgets, Watcher};
 use super::work::{Reading, Sizes, TableName, TableWork, WorkList, table_object};
 use super::workers::Worker;
@@ -17,6 +17,7 @@ use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::journal::Amount;
 use crate::postgres::catalog::{self, Table};
+use crate::postgres::session::prepare_data_session;
 use crate::postgres::tools::Tools;
 use crate::postgres::{ConnInfo, connect};
 use jiff::Timestamp;
@@ -88,6 +89,8 @@ pub(crate) async fn take(
 /// A watcher on a connection of its own.
 pub(crate) async fn begin_watch(common: &Common<'_>, crew: &Crew, conn: &ConnInfo) -> Result<Arc<Watcher>> {
     let session = connect(conn, "watcher").await?;
+    // Not for the rows: its timeouts are off, too.
+    prepare_data_session(&session).await?;
     crew.joins(&session);
     let budgets = Budgets::of(common.request);
     Ok(Watcher::new(session, budgets, Arc::clone(&common.clock), Arc::clone(&common.outlet.progress)))
@@ -137,12 +140,7 @@ async fn definitions(common: &Common<'_>, conn: &ConnInfo, keeper: &Keeper, data
     let progress = &common.outlet.progress;
     progress.began(DEFINITIONS, Amount::items(1));
     let request = common.request;
-    let leave_out: Vec<String> = keeper
-        .tables
-        .iter()
-        .filter(|table| request.leaves_out(&table.schema, &table.name) == Some(LeavesOut::Table))
-        .map(Table::qualified)
-        .collect();
+    let leave_out = left_out_names(&keeper.session, &keeper.tables, request).await?;
     let snapshot = &keeper.snapshot;
     let lock_budget = request.lock_budget;
     let leave_out = &leave_out;

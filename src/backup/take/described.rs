@@ -128,22 +128,9 @@ pub(crate) struct Sequences {
 }
 
 impl Sequences {
-    /// Lists the sequences and reads them a first time; those of a table that is left out are, too.
+    /// Lists the sequences and reads them a first time.
     pub(crate) async fn list(session: &Session, tables: &[Table], request: &Request) -> Result<Self> {
-        let mut sequences = catalog::sequences(session).await?;
-        let without = tables
-            .iter()
-            .filter(|table| request.leaves_out(&table.schema, &table.name) == Some(LeavesOut::Table))
-            .map(|table| table.oid)
-            .collect::<Vec<u32>>();
-        if !without.is_empty() {
-            let sql = "SELECT objid FROM pg_catalog.pg_depend WHERE classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
-                       AND refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND refobjid = ANY ($1) \
-                       AND deptype IN ('a', 'i')";
-            let owned = session.rows("listing sequences of tables that are left out", sql, &[&without]).await?;
-            sequences.retain(|sequence| !owned.iter().any(|row| row.get::<_, u32>(0) == sequence.oid));
-        }
-        refuse_unreadable(&sequences)?;
+        let sequences = sequences(session, tables, request).await?;
         let at_first = catalog::sequence_values(session, &sequences).await?;
         Ok(Self { sequences, at_first })
     }
@@ -161,6 +148,49 @@ impl Sequences {
         outlet.end_object(&object, &SequenceFacts { database: database.to_owned(), sequences }).await?;
         Ok(count)
     }
+}
+
+/// The sequences that are taken: not those of a table that is left out.
+///
+/// # Errors
+/// One of them cannot be read, and would start again at its beginning after a restore.
+pub(crate) async fn sequences(session: &Session, tables: &[Table], request: &Request) -> Result<Vec<Sequence>> {
+    let left_out = left_out_sequences(session, tables, request).await?;
+    let mut sequences = catalog::sequences(session).await?;
+    sequences.retain(|sequence| !left_out.contains(&sequence.oid));
+    refuse_unreadable(&sequences)?;
+    Ok(sequences)
+}
+
+/// The sequences that belong to tables which are left out.
+async fn left_out_sequences(session: &Session, tables: &[Table], request: &Request) -> Result<Vec<u32>> {
+    let owners: Vec<u32> = left_out_tables(tables, request).map(|table| table.oid).collect();
+    if owners.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT d.objid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_class c ON c.oid = d.objid \
+               WHERE c.relkind = 'S' AND d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+               AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid = ANY ($1) \
+               AND d.deptype IN ('a', 'i')";
+    let rows = session.rows("listing sequences of tables that are left out", sql, &[&owners]).await?;
+    Ok(rows.iter().map(|row| row.get(0)).collect())
+}
+
+/// Tables that are left out with their definition.
+fn left_out_tables<'a>(tables: &'a [Table], request: &Request) -> impl Iterator<Item = &'a Table> {
+    tables.iter().filter(|table| request.leaves_out(&table.schema, &table.name) == Some(LeavesOut::Table))
+}
+
+/// What `pg_dump` is told to leave out: these tables, and their sequences, which it would dump as if they were alone.
+pub(crate) async fn left_out_names(session: &Session, tables: &[Table], request: &Request) -> Result<Vec<String>> {
+    let mut names: Vec<String> = left_out_tables(tables, request).map(Table::qualified).collect();
+    let left_out = left_out_sequences(session, tables, request).await?;
+    if !left_out.is_empty() {
+        let sequences = catalog::sequences(session).await?;
+        let left_out = sequences.iter().filter(|sequence| left_out.contains(&sequence.oid));
+        names.extend(left_out.map(|s| crate::postgres::quote::qualified(&s.schema, &s.name)));
+    }
+    Ok(names)
 }
 
 async fn last_values(
@@ -197,8 +227,7 @@ fn read_one(sequence: &Sequence) -> String {
     format!("SELECT last_value, is_called FROM {}", crate::postgres::quote::qualified(&sequence.schema, &sequence.name))
 }
 
-/// A sequence that we may not read would start again at its beginning after a restore.
-pub(crate) fn refuse_unreadable(sequences: &[Sequence]) -> Result<()> {
+fn refuse_unreadable(sequences: &[Sequence]) -> Result<()> {
     match sequences.iter().find(|sequence| !sequence.readable) {
         Some(Sequence { schema, name, .. }) => {
             Err(Error::refused(format!("reading sequences: no privilege on {schema}.{name}"))

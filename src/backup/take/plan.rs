@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::id::SourceName;
 use crate::postgres::catalog::{self, Identity, Table};
 use crate::postgres::pooler::refuse_pooler;
-use crate::postgres::session::Session;
+use crate::postgres::session::{Session, prepare_data_session};
 use crate::postgres::tools::Tools;
 use crate::postgres::{ConnInfo, connect};
 use crate::repository::Repository;
@@ -119,6 +119,7 @@ async fn look(request: Request, repository: &Repository) -> Result<BackupPlan> {
     preflight::refuse_skewed_clock(repository.store(), clock).await?;
     refuse_pooler(&request.connection).await?;
     let session = connect(&request.connection, "preflight").await?;
+    prepare_data_session(&session).await?;
     let tools = Tools::find(session.major(), &request.tool_dirs, request.path.as_deref())?;
     let identity = catalog::identity(&session).await?;
     let conn = session.conn().clone();
@@ -213,10 +214,11 @@ struct Look<'a> {
 impl Look<'_> {
     async fn database(&mut self, conn: &ConnInfo) -> Result<DatabasePlan> {
         let session = connect(conn, "preflight").await?;
+        prepare_data_session(&session).await?;
         let request = self.request;
         let tables = catalog::tables(&session).await?;
         preflight::refuse_unreadable(&tables, request, session.is_standby())?;
-        preflight::refuse_unreadable_state(&session).await?;
+        let (sequences, large_objects) = preflight::count_state(&session, &tables, request).await?;
         let decision = preflight::decide(&session, session.conn(), &tables, request).await?;
         // All databases of a point are read by one engine: the one that can do every one of them.
         if self.decision.as_ref().is_none_or(|before| {
@@ -235,8 +237,8 @@ impl Look<'_> {
         let plan = DatabasePlan {
             database: session.conn().database().to_owned(),
             tables: plan,
-            sequences: catalog::sequences(&session).await?.len(),
-            large_objects: catalog::large_objects(&session).await?.oids.len(),
+            sequences,
+            large_objects,
             left_out: described::left_out(&tables, request, session.is_standby()),
             not_included: described::not_included(&session, &tables).await?,
             conn: session.conn().clone(),

@@ -3,7 +3,7 @@
 //! All of it only reads. A refusal here has changed nothing.
 
 use super::database::try_snapshot;
-use super::described::not_read;
+use super::described::{not_read, sequences};
 use super::keeper::is_locked;
 use super::large_objects;
 use super::request::{EngineChoice, Request};
@@ -58,10 +58,12 @@ fn more(count: usize) -> String {
     if count > 1 { format!(" and {} others", count - 1) } else { String::new() }
 }
 
-/// Refuses sequences and large objects that cannot be read.
-pub(crate) async fn refuse_unreadable_state(session: &Session) -> Result<()> {
-    super::described::refuse_unreadable(&catalog::sequences(session).await?)?;
-    large_objects::refuse_unreadable(&catalog::large_objects(session).await?)
+/// Counts sequences and large objects, and refuses those that cannot be read.
+pub(crate) async fn count_state(session: &Session, tables: &[Table], request: &Request) -> Result<(usize, usize)> {
+    let sequences = sequences(session, tables, request).await?;
+    let objects = catalog::large_objects(session).await?;
+    large_objects::refuse_unreadable(&objects)?;
+    Ok((sequences.len(), objects.oids.len()))
 }
 
 /// Which engine reads a database, with how many connections.

@@ -3,7 +3,7 @@
 
 use super::chunker::{CHUNK_BYTES, Filled};
 use super::database::{Common, Taken, begin_watch};
-use super::described::{Subject, describe};
+use super::described::{Subject, describe, left_out_names};
 use super::outlet::{Outlet, Putting, ROWS};
 use super::pace::Pace;
 use super::request::LeavesOut;
@@ -47,9 +47,9 @@ pub(crate) async fn take(
     let watcher = begin_watch(common, &outlet.crew, &conn).await?;
     let began = common.clock.monotonic();
     let name = format!("davit/dump {}", outlet.writer.run());
-    let dumped = async {
-        tokio::try_join!(dump(common, &conn, &name, &tables, &database), find(&session, &name, &watcher, common))
-    };
+    let leave_out = left_out_names(&session, &tables, common.request).await?;
+    let of = Of { conn: &conn, database: &database, tables: &tables, leave_out: &leave_out };
+    let dumped = async { tokio::try_join!(dump(common, &name, &of), find(&session, &name, &watcher, common)) };
     let (tables, ()) = tokio::select! {
         biased;
         error = watcher.watch() => Err(error),
@@ -80,10 +80,10 @@ async fn find(session: &Session, name: &str, watcher: &Watcher, common: &Common<
     Ok(())
 }
 
-async fn dump(common: &Common<'_>, conn: &ConnInfo, name: &str, tables: &[Table], database: &str) -> Result<u64> {
-    let outlet = &common.outlet;
+async fn dump(common: &Common<'_>, name: &str, of: &Of<'_>) -> Result<u64> {
+    let (outlet, database) = (&common.outlet, of.database);
     outlet.progress.began(ROWS, Amount::default());
-    let mut running = pg_dump(common, conn, name, tables, database).spawn()?;
+    let mut running = pg_dump(common, name, of).spawn()?;
     let output = running.stdout.take().ok_or_else(|| Error::failed("reading a program's output: it has none"))?;
     let object = outlet.object(kind::DUMP, format!("dump of {database}"));
     let pace = common.rate.as_ref().map(|rate| Pace::of(Arc::clone(rate)));
@@ -104,25 +104,28 @@ async fn dump(common: &Common<'_>, conn: &ConnInfo, name: &str, tables: &[Table]
     Ok(count)
 }
 
-fn pg_dump(common: &Common<'_>, conn: &ConnInfo, name: &str, tables: &[Table], database: &str) -> Tool {
+/// What is dumped, and what of it is not.
+struct Of<'a> {
+    conn: &'a ConnInfo,
+    database: &'a str,
+    tables: &'a [Table],
+    leave_out: &'a [String],
+}
+
+fn pg_dump(common: &Common<'_>, name: &str, of: &Of<'_>) -> Tool {
     let request = common.request;
     let wait = request.lock_budget.as_millis().clamp(1, i32::MAX as u128);
-    let mut tool = Tool::new(&common.tools.program("pg_dump"), format!("dumping {database}"))
-        .database(conn)
+    let mut tool = Tool::new(&common.tools.program("pg_dump"), format!("dumping {}", of.database))
+        .database(of.conn)
         .env("PGAPPNAME", name)
         .args(["-Fp", "--no-password"])
         .arg(format!("--lock-wait-timeout={wait}"));
     if !request.include_unlogged || common.standby {
         tool = tool.arg("--no-unlogged-table-data");
     }
-    for table in tables {
-        tool = match request.leaves_out(&table.schema, &table.name) {
-            Some(LeavesOut::Table) => tool.arg(format!("--exclude-table={}", table.qualified())),
-            Some(LeavesOut::Rows) => tool.arg(format!("--exclude-table-data={}", table.qualified())),
-            None => tool,
-        };
-    }
-    tool
+    let rows_only = |table: &&Table| request.leaves_out(&table.schema, &table.name) == Some(LeavesOut::Rows);
+    tool.args(of.leave_out.iter().map(|name| format!("--exclude-table={name}")))
+        .args(of.tables.iter().filter(rows_only).map(|table| format!("--exclude-table-data={}", table.qualified())))
 }
 
 /// Cuts the stream into chunks while it is read along.

@@ -10,9 +10,12 @@ use crate::repository::record::{Privacy, RecordError};
 use crate::repository::{Repository, failed, layout};
 use crate::store::{Lock, Put, StoreError};
 use std::sync::PoisonError;
+use std::time::Duration;
 
 /// How often another run may move the head under us.
 const HEAD_ATTEMPTS: u32 = 5;
+/// How long an abandoned run may take to write down what it stored last.
+const LAST_BATCH: Duration = Duration::from_secs(10);
 
 /// A committed point.
 #[derive(Debug, Clone, PartialEq)]
@@ -78,9 +81,12 @@ impl PointWriter {
     }
 
     /// Gives the point up. What it stored is used by the next run; its intent stays for the sweep to close.
-    #[expect(clippy::unused_async, reason = "whatever ends a point may wait")]
     pub async fn abandon(&self) -> Result<()> {
         self.manifest.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The store may be what failed; the next run can do without this.
+        if tokio::time::timeout(LAST_BATCH, self.journal.flush(&self.repository, &self.intent)).await.is_err() {
+            tracing::debug!(point = %self.point(), "the last journal batch was not written in time");
+        }
         Ok(())
     }
 

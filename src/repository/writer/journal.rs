@@ -77,7 +77,24 @@ impl Journal {
 
     /// Notes a chunk that was stored for the run of `intent`, and puts a batch away if it is time.
     pub(super) async fn add(&self, repository: &Repository, intent: &Intent, chunk: Chunk) {
-        let Some((number, chunks)) = self.note(chunk, repository.clock().monotonic()) else { return };
+        if let Some((number, chunks)) = self.note(chunk, repository.clock().monotonic()) {
+            self.put(repository, intent, number, chunks).await;
+        }
+    }
+
+    /// Puts away what is not yet.
+    pub(super) async fn flush(&self, repository: &Repository, intent: &Intent) {
+        let (number, chunks) = {
+            let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+            state.batches += 1;
+            (state.batches - 1, std::mem::take(&mut state.chunks))
+        };
+        if !chunks.is_empty() {
+            self.put(repository, intent, number, chunks).await;
+        }
+    }
+
+    async fn put(&self, repository: &Repository, intent: &Intent, number: u64, chunks: Vec<Chunk>) {
         let (run, source, point) = (intent.run.clone(), intent.source.clone(), intent.point.clone());
         let batch = Batch { run, source, point, lock_step: self.lock_step, chunks };
         let key = layout::stored_batch(&intent.run, number);
