@@ -124,7 +124,7 @@ impl<W: AsyncWrite + Send + Unpin> Exporter<'_, W> {
     async fn table(&mut self, table: &TablePart, routes: &Routes) -> Result<()> {
         let name = TableName { schema: Some(table.facts.schema.clone()), name: table.facts.table.clone() };
         let columns: Vec<String> = table.facts.columns.iter().map(|column| quote::ident(&column.name)).collect();
-        self.out.begin_rows(&name, &routes.into(name.clone()), &columns).await?;
+        self.out.begin_rows(&name, &routes.loads_into(name.clone()), &columns).await?;
         let mut rows = Rows::new();
         let mut total = RowSum::default();
         self.each_chunk(&table.chunks, &name.to_string(), async |exporter, chunk| {

@@ -38,7 +38,7 @@ impl Routes {
     }
 
     /// The table into which the rows of `table` are copied.
-    pub(super) fn into(&self, table: TableName) -> TableName {
+    pub(super) fn loads_into(&self, table: TableName) -> TableName {
         let mut root = &table;
         let mut hashed = false;
         while let Some(parent) = self.parents.get(root) {
@@ -76,8 +76,8 @@ mod tests {
         routes
             .hear("TABLE ATTACH", "ALTER TABLE ONLY public.listed ATTACH PARTITION public.plain FOR VALUES IN ('x');");
         let table = |schema: &str, name: &str| TableName { schema: Some(schema.into()), name: name.into() };
-        assert_eq!(routes.into(table("s", "leaf")), table("public", "Root"));
-        assert_eq!(routes.into(table("public", "plain")), table("public", "plain"));
-        assert_eq!(routes.into(table("public", "other")), table("public", "other"));
+        assert_eq!(routes.loads_into(table("s", "leaf")), table("public", "Root"));
+        assert_eq!(routes.loads_into(table("public", "plain")), table("public", "plain"));
+        assert_eq!(routes.loads_into(table("public", "other")), table("public", "other"));
     }
 }
