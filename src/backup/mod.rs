@@ -5,3 +5,4 @@ pub mod foreign;
 pub mod restore;
 pub mod take;
 pub mod target;
+pub mod verify;

@@ -16,11 +16,11 @@ use davit::journal::NoProgress;
 use davit::postgres::catalog::{self, TableKind};
 use davit::postgres::session::prepare_data_session;
 use davit::postgres::{ConnInfo, PgEnvironment, Session, connect};
-use davit::repository::manifest::{ObjectLine, PointKind, Range};
-use davit::repository::{BeginPoint, InitOptions, PointWriter, Repository};
+use davit::repository::manifest::{Chunk, ObjectLine, PointKind, Range};
+use davit::repository::{BeginPoint, InitOptions, PointWriter, Repository, layout};
 use davit::rowsum::{RowSum, Rows};
-use davit::store::SharedStore;
 use davit::store::memory::MemoryStore;
+use davit::store::{Put, SharedStore};
 use futures_util::StreamExt;
 use serde::Serialize;
 
@@ -37,6 +37,39 @@ pub struct Made {
 }
 
 impl Made {
+    /// Flips a byte of a chunk in the middle of a table; gives the chunk's name and the rows in it.
+    pub async fn flip_a_byte_of(&self, table: &str) -> (String, u64, u64) {
+        let (chunk, first, end) = self.middle_chunk_of(table).await;
+        let key = layout::chunk(&chunk);
+        let mut body = self.store.get(&key, None).await.unwrap().body.to_vec();
+        let place = body.len() / 2;
+        body[place] ^= 1;
+        self.store.delete(&key).await.unwrap();
+        self.store.put_new(&key, Put::new(body)).await.unwrap();
+        (key.to_string(), first, end)
+    }
+
+    /// Deletes a chunk in the middle of a table; gives its name and the rows in it.
+    pub async fn drop_a_chunk_of(&self, table: &str) -> (String, u64, u64) {
+        let (chunk, first, end) = self.middle_chunk_of(table).await;
+        let key = layout::chunk(&chunk);
+        self.store.delete(&key).await.unwrap();
+        (key.to_string(), first, end)
+    }
+
+    async fn middle_chunk_of(&self, table: &str) -> (Chunk, u64, u64) {
+        let spec = format!("{}@latest", self.source).parse().unwrap();
+        let summary = self.repository.resolve(&spec).await.unwrap();
+        let point = self.repository.load_point(&self.source, summary.point()).await.unwrap();
+        let object = point.objects.iter().find(|object| object.name == table).unwrap().object;
+        let mut ranges: Vec<&Range> = point.ranges.iter().filter(|range| range.object == object).collect();
+        ranges.sort_by_key(|range| range.range);
+        let chunks: Vec<&Chunk> = ranges.iter().flat_map(|range| &range.chunks).collect();
+        let middle = chunks.len() / 2;
+        let first: u64 = chunks[..middle].iter().map(|chunk| chunk.rows.rows).sum();
+        (chunks[middle].clone(), first, first + chunks[middle].rows.rows)
+    }
+
     pub fn means(&self, jobs: usize) -> Means {
         Means {
             repository: self.repository.clone(),
@@ -69,8 +102,16 @@ pub fn make_zoo(server: &PgServer, database: &str) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// What becomes of the bytes of an object of some kind before they are stored.
+pub type Change<'a> = &'a dyn Fn(&str, Vec<u8>) -> Vec<u8>;
+
 /// Backs up a database into a new repository in memory.
 pub async fn back_up(server: &PgServer, database: &str) -> Made {
+    back_up_with(server, database, &|_, bytes| bytes).await
+}
+
+/// The same, with objects that are not what they should be.
+pub async fn back_up_with(server: &PgServer, database: &str, change: Change<'_>) -> Made {
     let store: SharedStore = MemoryStore::new(SystemClock::shared());
     let made = Repository::init(store.clone(), &InitOptions::default(), SystemClock::shared()).await.unwrap();
     let source: SourceName = database.parse().unwrap();
@@ -91,7 +132,7 @@ pub async fn back_up(server: &PgServer, database: &str) -> Made {
         databases: vec![database.into()],
     };
     writer.set_snapshot(now, serde_json::to_value(facts).unwrap()).unwrap();
-    let mut point = Writing { writer, object: 0, database: database.into() };
+    let mut point = Writing { writer, object: 0, database: database.into(), change };
     point.tables(&session).await;
     point.large_objects(&session).await;
     point.sequences(&session).await;
@@ -102,13 +143,14 @@ pub async fn back_up(server: &PgServer, database: &str) -> Made {
     Made { store, repository: made.repository, source }
 }
 
-struct Writing {
+struct Writing<'a> {
     writer: PointWriter,
     object: u32,
     database: String,
+    change: Change<'a>,
 }
 
-impl Writing {
+impl Writing<'_> {
     /// Writes one object of these ranges, cut into chunks.
     async fn object(&mut self, kind: &str, name: String, ranges: Vec<Bytes>, sum: bool, details: impl Serialize) {
         let object = self.object;
@@ -118,7 +160,7 @@ impl Writing {
         for (number, range) in (0..).zip(ranges) {
             let mut reader = Rows::new();
             let mut named = Vec::new();
-            for piece in pieces(range) {
+            for piece in pieces((self.change)(kind, range.to_vec()).into()) {
                 let of_piece = if sum { reader.sum(&piece) } else { RowSum::default() };
                 bytes += piece.len() as u64;
                 rows += of_piece;

@@ -2,7 +2,7 @@
 //!
 //! What is on its way never takes more memory than the budget, however many workers there are.
 
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::repository::manifest::{Chunk, Range};
 use crate::repository::{ChunkDamage, Damage, FetchError, Repository, layout};
 use crate::rowsum::{RowSum, Rows};
@@ -54,6 +54,8 @@ pub(in crate::backup) struct Piece {
     pub(in crate::backup) rows: RowSum,
     /// Whether the portion ends with it.
     pub(in crate::backup) last: bool,
+    /// Which chunk of which range it is.
+    pub(in crate::backup) place: Place,
     /// Held until the bytes are gone.
     _memory: Option<OwnedSemaphorePermit>,
 }
@@ -155,12 +157,18 @@ impl Feed {
             Fetched::Damaged(damage) => {
                 self.lose(place, salvage.row, salvage.row + expected.rows, &damage)?;
                 salvage.after_gap(expected.rows);
-                return Ok(Piece { bytes: Bytes::new(), rows: RowSum::default(), last, _memory: None });
+                return Ok(Piece {
+                    bytes: Bytes::new(),
+                    rows: RowSum::default(),
+                    last,
+                    place: place.clone(),
+                    _memory: None,
+                });
             }
         };
         if !place.portion.object.is_table && expected == RowSum::default() {
             // What is not made of rows has no row sum; its bytes are those whose hash the manifest gives.
-            return Ok(Piece { bytes, rows: expected, last, _memory: memory });
+            return Ok(Piece { bytes, rows: expected, last, place: place.clone(), _memory: memory });
         }
         let fresh = salvage.gap;
         let sum = salvage.rows.sum(&bytes);
@@ -169,7 +177,7 @@ impl Feed {
         salvage.gap = false;
         if sum == expected && !cut {
             let bytes = if self.allow_damage { salvage.whole_rows(bytes) } else { bytes };
-            return Ok(Piece { bytes, rows: sum, last, _memory: memory });
+            return Ok(Piece { bytes, rows: sum, last, place: place.clone(), _memory: memory });
         }
         if fresh && !cut && sum.rows == expected.rows && sum.rows > 0 {
             // The first row began in the chunk that is lost.
@@ -177,12 +185,12 @@ impl Feed {
             let rest = memchr::memchr(b'\n', &bytes).map_or(bytes.len(), |end| end + 1);
             let rest = bytes.slice(rest..);
             let rows = Rows::new().sum(&rest);
-            return Ok(Piece { bytes: salvage.whole_rows(rest), rows, last, _memory: memory });
+            return Ok(Piece { bytes: salvage.whole_rows(rest), rows, last, place: place.clone(), _memory: memory });
         }
         let damage = ChunkDamage::Unsealable(format!("its rows sum to {sum} instead of {expected}"));
         self.lose(place, row, row + expected.rows, &damage)?;
         salvage.after_gap(0);
-        Ok(Piece { bytes: Bytes::new(), rows: RowSum::default(), last, _memory: None })
+        Ok(Piece { bytes: Bytes::new(), rows: RowSum::default(), last, place: place.clone(), _memory: None })
     }
 
     /// Notes what is lost, or fails where nothing may be lost. Rows are counted within the portion.
@@ -192,7 +200,7 @@ impl Feed {
         let rows = (place.portion.first_row + first, place.portion.first_row + end);
         if !self.allow_damage {
             let rows = if object.is_table { format!(", rows {} to {}", rows.0 + 1, rows.1) } else { String::new() };
-            return Err(Error::new(Kind::Failed, format!("reading {chunk} of {}{rows}: {what}", object.name))
+            return Err(Error::check(format!("reading {chunk} of {}{rows}: {what}", object.name))
                 .hint("davit verify names all that is damaged; --allow-damage restores the rest"));
         }
         let damage = Damage {
@@ -210,14 +218,26 @@ impl Feed {
 
 /// A chunk's place in a portion.
 #[derive(Debug, Clone)]
-struct Place {
-    portion: Portion,
+pub(in crate::backup) struct Place {
+    pub(in crate::backup) portion: Portion,
     number: usize,
 }
 
 impl Place {
-    fn chunk(&self) -> &Chunk {
+    /// The chunk as the manifest names it.
+    pub(in crate::backup) fn chunk(&self) -> &Chunk {
         &self.portion.range.chunks[self.number]
+    }
+
+    /// Whether both are of the same chunk.
+    pub(in crate::backup) fn is_same_chunk(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.portion.range, &other.portion.range) && self.number == other.number
+    }
+
+    /// The number of the first row that ends in it, within the object.
+    pub(in crate::backup) fn first_row(&self) -> u64 {
+        let before = &self.portion.range.chunks[..self.number];
+        self.portion.first_row + before.iter().map(|chunk| chunk.rows.rows).sum::<u64>()
     }
 }
 

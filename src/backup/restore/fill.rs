@@ -81,6 +81,25 @@ impl Hands {
         filled
     }
 
+    /// Reads tables back; gives their sums in their order.
+    pub(in crate::backup) async fn read_back(&self, tables: Vec<Table>, jobs: usize) -> Result<Vec<RowSum>> {
+        let graph = work::lay_out_readings(&tables, jobs);
+        let none = vec![RowSum::default(); tables.len()];
+        let crew = Arc::new(Crew {
+            site: self.site.clone(),
+            feed: self.feed.clone(),
+            tables,
+            supplies: Vec::new(),
+            large_objects: LargeObjects::default(),
+            progress: self.progress.clone(),
+            cancel: self.cancel.clone(),
+            outcome: Outcome { sent: none.clone(), read: none, ..Outcome::default() }.into(),
+            jobs,
+        });
+        crew.run(crew::schedule(graph)?).await?;
+        Ok(crew.outcome.lock().unwrap_or_else(std::sync::PoisonError::into_inner).read.clone())
+    }
+
     async fn in_order(&self, mut filling: Filling) -> Result<Filled> {
         let definitions = std::mem::take(&mut filling.definitions);
         self.before(&definitions, &mut filling.tables).await?;

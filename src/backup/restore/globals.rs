@@ -12,7 +12,7 @@ const STAGE: Stage = "globals";
 
 /// The statements of a script of globals, and what they make.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Globals {
+pub(in crate::backup) struct Globals {
     statements: Vec<Global>,
 }
 
@@ -39,14 +39,14 @@ enum About {
 
 /// What was made, for undoing it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
-pub(super) struct Made {
-    pub(super) roles: Vec<String>,
-    pub(super) tablespaces: Vec<String>,
+pub(in crate::backup) struct Made {
+    pub(in crate::backup) roles: Vec<String>,
+    pub(in crate::backup) tablespaces: Vec<String>,
 }
 
 impl Globals {
     /// Reads what `pg_dumpall --globals-only` wrote.
-    pub(super) fn read(text: &[u8]) -> Result<Self> {
+    pub(in crate::backup) fn read(text: &[u8]) -> Result<Self> {
         let mut statements = Vec::new();
         for statement in script::entries(text, Limits::default())?.into_iter().flat_map(|entry| entry.statements) {
             if let Some(about) = about(&statement) {
@@ -56,21 +56,27 @@ impl Globals {
         Ok(Self { statements })
     }
 
+    /// The same without tablespaces: for a server that has no other disks.
+    pub(in crate::backup) fn without_tablespaces(&self) -> Self {
+        let of_roles = |global: &&Global| !matches!(global.about, About::NewTablespace(_) | About::Tablespace(_));
+        Self { statements: self.statements.iter().filter(of_roles).cloned().collect() }
+    }
+
     /// The roles it makes.
-    pub(super) fn roles(&self) -> BTreeSet<String> {
+    pub(in crate::backup) fn roles(&self) -> BTreeSet<String> {
         let made = |global: &Global| if let About::NewRole(role) = &global.about { Some(role.clone()) } else { None };
         self.statements.iter().filter_map(made).collect()
     }
 
     /// The tablespaces it makes.
-    pub(super) fn tablespaces(&self) -> BTreeSet<String> {
+    pub(in crate::backup) fn tablespaces(&self) -> BTreeSet<String> {
         let made =
             |global: &Global| if let About::NewTablespace(name) = &global.about { Some(name.clone()) } else { None };
         self.statements.iter().filter_map(made).collect()
     }
 
     /// Makes what is not there. Roles and tablespaces that are there stay as they are.
-    pub(super) async fn bring(&self, server: &Session, progress: &SharedProgress) -> Result<Made> {
+    pub(in crate::backup) async fn bring(&self, server: &Session, progress: &SharedProgress) -> Result<Made> {
         let total = Amount::items(self.statements.len() as u64);
         progress.began(STAGE, total);
         let roles = names(server, "SELECT rolname::text FROM pg_catalog.pg_roles").await?;
@@ -105,7 +111,7 @@ impl Globals {
 
 impl Made {
     /// Takes away what was made, because of `error`.
-    pub(super) async fn undo_after(self, server: &Session, error: Error) -> Error {
+    pub(in crate::backup) async fn undo_after(self, server: &Session, error: Error) -> Error {
         let spaces = self.tablespaces.iter().rev().map(|name| format!("DROP TABLESPACE {}", quote::ident(name)));
         let roles = self.roles.iter().rev().map(|name| format!("DROP ROLE {}", quote::ident(name)));
         for sql in spaces.chain(roles) {

@@ -132,12 +132,8 @@ impl Loader<'_> {
         }
         let taken = sink.finish().await.map_err(lost)?;
         if taken != sent.rows {
-            return Err(Error::failed(format!(
-                "{}: {} rows were sent and the server took {taken}",
-                doing(),
-                sent.rows
-            ))
-            .hint("a rule or trigger at the target may have swallowed rows"));
+            return Err(Error::check(format!("{}: {} rows were sent and the server took {taken}", doing(), sent.rows))
+                .hint("a rule or trigger at the target may have swallowed rows"));
         }
         Ok(Some(sent))
     }

@@ -1,33 +1,33 @@
 //! Restoring a recovery point, and proving it.
 
 mod apply;
-mod content;
+pub(in crate::backup) mod content;
 mod crew;
-mod definitions;
-mod feed;
-mod fill;
-mod globals;
+pub(in crate::backup) mod definitions;
+pub(in crate::backup) mod feed;
+pub(in crate::backup) mod fill;
+pub(in crate::backup) mod globals;
 mod graph;
 mod in_place;
-mod large_objects;
-mod listed;
-mod load;
+pub(in crate::backup) mod large_objects;
+pub(in crate::backup) mod listed;
+pub(in crate::backup) mod load;
 mod means;
-mod names;
-mod plan;
-mod preflight;
-mod readback;
-mod references;
+pub(in crate::backup) mod names;
+pub(in crate::backup) mod plan;
+pub(in crate::backup) mod preflight;
+pub(in crate::backup) mod readback;
+pub(in crate::backup) mod references;
 mod report;
 mod request;
-mod routes;
+pub(in crate::backup) mod routes;
 mod run;
-mod selection;
+pub(in crate::backup) mod selection;
 mod sequences;
-mod site;
+pub(in crate::backup) mod site;
 mod stages;
 mod stream;
-mod table;
+pub(in crate::backup) mod table;
 mod work;
 
 pub use means::Means;
@@ -40,10 +40,10 @@ use crate::error::{Error, Result};
 use tokio_util::sync::CancellationToken;
 
 /// Ends a step when the run was asked to stop.
-fn stopped(cancel: &CancellationToken) -> Result<()> {
+pub(in crate::backup) fn stopped(cancel: &CancellationToken) -> Result<()> {
     if cancel.is_cancelled() { Err(was_stopped()) } else { Ok(()) }
 }
 
-fn was_stopped() -> Error {
+pub(in crate::backup) fn was_stopped() -> Error {
     Error::failed("restoring: the run was stopped")
 }

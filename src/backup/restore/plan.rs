@@ -113,7 +113,8 @@ async fn read_globals(means: &Means, chunks: Option<Chunks>, wanted: &Wanted) ->
     Ok(Some(Globals::read(&whole(means, &chunks).await?)?))
 }
 
-async fn whole(means: &Means, chunks: &Chunks) -> Result<bytes::Bytes> {
+/// Everything in some chunks.
+pub(in crate::backup) async fn whole(means: &Means, chunks: &Chunks) -> Result<bytes::Bytes> {
     let feed = Feed::new(means.repository.clone(), false);
     feed.whole(Supply::of(&chunks.name, &chunks.ranges).drain()).await
 }

@@ -61,6 +61,14 @@ impl Reader<'_> {
         self.sum(table, &pages_of(table, first, end)).await
     }
 
+    /// Gives the hash of every row of a table to `each`, and gives that back.
+    pub(in crate::backup) async fn hashes<E: EachRow>(&self, table: &Table, each: E) -> Result<E> {
+        let doing = format!("reading {} back", table.key);
+        let sink = Hashes { rows: Rows::new(), each };
+        let (sink, _) = self.session.copy_out(&doing, &whole(table), sink).await?;
+        Ok(sink.each)
+    }
+
     /// Reads one answer as large pieces; the rows are summed where they leave the socket.
     async fn sum(&self, table: &Table, sql: &str) -> Result<RowSum> {
         let doing = format!("reading {} back", table.key);
@@ -115,6 +123,28 @@ impl RowSink for Summing {
     }
 }
 
+/// Something that wants the hash of every row.
+pub(in crate::backup) trait EachRow: Send + 'static {
+    /// Takes one.
+    fn row(&mut self, hash: u128);
+}
+
+/// Hands on the hash of each row.
+struct Hashes<E> {
+    rows: Rows,
+    each: E,
+}
+
+impl<E: EachRow> RowSink for Hashes<E> {
+    fn poll_room(&mut self, left: usize, _fresh: bool, _cx: &mut Context<'_>) -> Poll<usize> {
+        Poll::Ready(left)
+    }
+
+    fn put(&mut self, piece: &[u8], _last: bool) {
+        self.rows.each(piece, |hash| self.each.row(hash));
+    }
+}
+
 /// The tables whose rows came back otherwise than they were sent. Partitions that were filled through their root are
 /// compared together: here a row may rightly lie in another one.
 pub(in crate::backup) fn compare(tables: &[Table], sent: &[RowSum], read: &[RowSum]) -> Vec<Difference> {
@@ -134,6 +164,10 @@ fn whole(table: &Table) -> String {
     match table.condition.as_deref() {
         Some(condition) if !condition.trim().is_empty() => {
             format!("COPY (SELECT {} FROM ONLY {} {condition}) TO STDOUT", columns(table), table.sql())
+        }
+        // A partitioned table has no rows of its own; those of all its partitions are meant.
+        _ if table.route.as_ref() == Some(&table.key) => {
+            format!("COPY (SELECT {} FROM {}) TO STDOUT", columns(table), table.sql())
         }
         _ => format!("COPY {}{} TO STDOUT", table.sql(), table.column_list()),
     }

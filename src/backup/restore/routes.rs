@@ -40,7 +40,7 @@ const UNSURE: &str = "
     WHERE l.relkind = 'r'";
 
 /// Sends the rows of such partitions through their root.
-pub(super) async fn find(session: &Session, tables: &mut [Table]) -> Result<()> {
+pub(in crate::backup) async fn find(session: &Session, tables: &mut [Table]) -> Result<()> {
     let rows = session.rows("looking for partitions whose rows may sort otherwise here", UNSURE, &[]).await?;
     let key = |row: &tokio_postgres::Row, at: usize| TableKey { schema: row.get(at), table: row.get(at + 1) };
     let roots: HashMap<TableKey, TableKey> = rows.iter().map(|row| (key(row, 0), key(row, 2))).collect();

@@ -14,7 +14,7 @@ use super::selection::Selection;
 use super::site::Site;
 use crate::backup::facts::{DatabaseFacts, StreamFacts};
 use crate::backup::target::{self, Beside, Shape, Swapped, Target};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::journal::{Recorder, SharedProgress};
 use crate::postgres::{ConnInfo, connect};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
         Goal::Beside(target) => Box::pin(job.beside(*target, globals, selection, dump)).await,
         Goal::InPlace(conn, undo) => job.in_place(&conn, undo, selection).await,
     };
-    let Done { filled, swapped, notes } = done?;
+    let Done { filled, swapped, notes } = done.map_err(as_failure)?;
     report.rows = filled.rows;
     report.lost = feed.lost();
     report.weakened = filled.weakened;
@@ -49,6 +49,14 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     report.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     report.phases = recorder.phases();
     Ok(report)
+}
+
+/// Whatever it was, it is undone: exit 4, unless undoing itself has failed.
+fn as_failure(error: Error) -> Error {
+    match error.kind() {
+        Kind::CheckFailed | Kind::Undecided => error.as_kind(Kind::Failed),
+        _ => error,
+    }
 }
 
 /// How the database of a point is made.
@@ -119,7 +127,9 @@ impl Job<'_> {
         }
         let site = Arc::new(Site::new(beside.conn().clone()).reading_as(&self.facts.session_settings));
         let filled = match dump {
-            Some((facts, chunks)) => self.hands(site).play(&facts, &chunks, self.wanted.proof).await,
+            Some((facts, chunks)) => {
+                self.hands(site).play(&facts, &chunks, self.wanted.proof, self.means.workers()).await
+            }
             None => self.hands(site).fill(self.filling(selection, false)).await,
         };
         let filled = match filled.and_then(|filled| filled.must_be_same().map(|()| filled)) {

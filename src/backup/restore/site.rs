@@ -1,8 +1,8 @@
 //! The database that is being filled: sessions in it, set up for the work, and a way to end them all at once.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::postgres::session::{Canceller, prepare_data_session};
-use crate::postgres::{ConnInfo, Session, connect};
+use crate::postgres::{ConnInfo, Fault, Session, classify, connect};
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
@@ -38,6 +38,11 @@ impl Site {
     /// A database where one role does everything.
     pub(in crate::backup) fn new(conn: ConnInfo) -> Self {
         Self { definitions: conn.clone(), work: conn, silent: false, looks: BTreeMap::new(), running: Mutex::default() }
+    }
+
+    /// A database where rows and users' code are handled by a lesser role.
+    pub(in crate::backup) fn with_roles(definitions: ConnInfo, work: ConnInfo) -> Self {
+        Self { work, ..Self::new(definitions) }
     }
 
     /// The same, where no trigger fires for what is written.
@@ -110,9 +115,17 @@ impl Site {
 }
 
 /// A failure of the statement `sql` while `what` was done: with the beginning of the statement.
-pub(super) fn failed(session: &Session, error: &tokio_postgres::Error, what: &str, sql: &str) -> Error {
+///
+/// Its kind tells a verification what to make of it: what the server refuses speaks against the backup, what the
+/// server lacks or may not do says nothing about it. To a restore all are failures.
+pub(in crate::backup) fn failed(session: &Session, error: &tokio_postgres::Error, what: &str, sql: &str) -> Error {
     const SHOWN: usize = 400;
     let text: String = sql.chars().take(SHOWN).map(|c| if c == '\n' { ' ' } else { c }).collect();
     let more = if sql.chars().nth(SHOWN).is_some() { "…" } else { "" };
-    session.explain(error, format!("{what}: {text}{more}"))
+    let kind = match classify(error) {
+        Fault::DiskFull | Fault::Denied | Fault::TooMany => Kind::Undecided,
+        Fault::Gone | Fault::Cancelled | Fault::Starting | Fault::Timeout | Fault::Refused => Kind::Failed,
+        _ => Kind::CheckFailed,
+    };
+    session.explain(error, format!("{what}: {text}{more}")).as_kind(kind)
 }

@@ -1,22 +1,28 @@
 //! Points of the stream engine: one plain dump, played as it comes.
 
 use super::content::Chunks;
-use super::fill::{Difference, Filled, Hands};
+use super::fill::{Filled, Hands};
 use super::load::Supply;
 use super::names::TableKey;
-use super::readback::{self, Reader};
+use super::readback;
 use super::request::Proof;
 use super::table::Table;
 use crate::backup::facts::{StreamFacts, StreamedTable};
 use crate::backup::foreign::player::{self, Options, PlayReport};
 use crate::error::{Error, Result};
-use crate::journal::Amount;
 use crate::rowsum::RowSum;
+use std::collections::BTreeSet;
 use tokio_util::io::StreamReader;
 
 impl Hands {
     /// Plays a dump into the database.
-    pub(in crate::backup) async fn play(&self, facts: &StreamFacts, chunks: &Chunks, proof: Proof) -> Result<Filled> {
+    pub(in crate::backup) async fn play(
+        &self,
+        facts: &StreamFacts,
+        chunks: &Chunks,
+        proof: Proof,
+        jobs: usize,
+    ) -> Result<Filled> {
         let pieces = self.feed.stream(Supply::of(&chunks.name, &chunks.ranges).drain());
         let bytes = futures_util::stream::unfold(pieces, |mut pieces| async move {
             let piece = pieces.recv().await?;
@@ -31,22 +37,38 @@ impl Hands {
         as_recorded(facts, &played)?;
         let mut filled = Filled { rows: played.rows, ..Filled::default() };
         if proof == Proof::ReadBack {
-            filled.differing = self.read_back(facts).await?;
+            let tables = self.tables_of(facts).await?;
+            let read = self.read_back(tables.clone(), jobs).await?;
+            let sent: Vec<RowSum> = tables.iter().map(|table| table.rows).collect();
+            filled.differing = readback::compare(&tables, &sent, &read);
         }
         Ok(filled)
     }
+}
 
-    async fn read_back(&self, facts: &StreamFacts) -> Result<Vec<Difference>> {
-        let tables: Vec<Table> = facts.tables.iter().map(table).collect();
-        let total = Amount { items: tables.len() as u64, ..Amount::default() };
-        self.progress.began(readback::STAGE, total);
+impl Hands {
+    /// The tables of a dump as they can be read back. Rows may have gone in through the root of a partitioned table:
+    /// its partitions' rows then came under its name.
+    pub(in crate::backup) async fn tables_of(&self, facts: &StreamFacts) -> Result<Vec<Table>> {
+        let mut tables: Vec<Table> = Vec::new();
+        for streamed in &facts.tables {
+            let table = Table::of_dump(streamed);
+            match tables.iter_mut().find(|known| known.key == table.key) {
+                Some(known) => known.rows += table.rows,
+                None => tables.push(table),
+            }
+        }
         let session = self.site.for_work().await?;
-        let reader = Reader { session: &session, progress: &self.progress };
-        let read = reader.tables(&tables.iter().collect::<Vec<_>>()).await?;
+        let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
+                   JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'";
+        let rows = session.rows("looking for partitioned tables", sql, &[]).await?;
+        let roots: BTreeSet<TableKey> =
+            rows.iter().map(|row| TableKey { schema: row.get(0), table: row.get(1) }).collect();
+        for table in tables.iter_mut().filter(|table| roots.contains(&table.key)) {
+            table.route = Some(table.key.clone());
+        }
         session.close().await;
-        self.progress.ended(readback::STAGE, total);
-        let sent: Vec<RowSum> = tables.iter().map(|table| table.rows).collect();
-        Ok(readback::compare(&tables, &sent, &read))
+        Ok(tables)
     }
 }
 
@@ -62,21 +84,4 @@ fn as_recorded(facts: &StreamFacts, played: &PlayReport) -> Result<()> {
         .find(differs)
         .map_or("a table".to_owned(), |table| format!("{}.{}", table.schema, table.table));
     Err(Error::failed(format!("playing the dump: the rows of {named} are not those that were recorded")))
-}
-
-fn table(streamed: &StreamedTable) -> Table {
-    Table {
-        object: 0,
-        key: TableKey::new(&streamed.schema, &streamed.table),
-        columns: streamed.columns.clone(),
-        types: Vec::new(),
-        ranges: 1,
-        // Not known for one table of a dump: each has a stream of its own if it has many rows.
-        bytes: streamed.rows.rows * 64,
-        rows: streamed.rows,
-        indexes: Vec::new(),
-        condition: None,
-        heap_bytes: 0,
-        route: None,
-    }
 }

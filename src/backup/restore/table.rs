@@ -1,7 +1,7 @@
 //! A table as a restore sees it.
 
 use super::names::TableKey;
-use crate::backup::facts::{IndexFacts, TableFacts};
+use crate::backup::facts::{IndexFacts, StreamedTable, TableFacts};
 use crate::postgres::quote;
 use crate::rowsum::RowSum;
 
@@ -44,6 +44,24 @@ impl Table {
             indexes: facts.indexes,
             condition: facts.extension_condition,
             heap_bytes: facts.heap_bytes,
+            route: None,
+        }
+    }
+
+    /// A table of a plain dump; its rows lie somewhere in the dump's chunks.
+    pub(in crate::backup) fn of_dump(streamed: &StreamedTable) -> Self {
+        Self {
+            object: 0,
+            key: TableKey::new(&streamed.schema, &streamed.table),
+            columns: streamed.columns.clone(),
+            types: Vec::new(),
+            ranges: 1,
+            // Not known for one table of a dump; this tells those with many rows from the others.
+            bytes: streamed.rows.rows * 64,
+            rows: streamed.rows,
+            indexes: Vec::new(),
+            condition: None,
+            heap_bytes: 0,
             route: None,
         }
     }

@@ -26,7 +26,7 @@ pub(in crate::backup) struct Definition {
     /// Numbers of what it rests on; some may not be in the archive.
     pub(super) needs: Vec<u32>,
     /// `TABLE`, `INDEX`, `FK CONSTRAINT`, …
-    pub(super) kind: String,
+    pub(in crate::backup) kind: String,
     /// Its schema, where it has one; line ends are blanks in it.
     pub(super) schema: Option<String>,
     /// Its name as the archive lists it: `orders`, `orders orders_pkey`, `TABLE orders` for a comment on it.
@@ -34,9 +34,9 @@ pub(in crate::backup) struct Definition {
     /// When it has its turn.
     pub(super) turn: Turn,
     /// `SET default_tablespace = …` and the like, as they hold for it.
-    pub(super) settings: BTreeMap<String, String>,
+    pub(in crate::backup) settings: BTreeMap<String, String>,
     /// Its statements.
-    pub(super) statements: Vec<String>,
+    pub(in crate::backup) statements: Vec<String>,
 }
 
 impl Definition {
@@ -92,7 +92,7 @@ impl Definition {
 /// All definitions of a database, in the archive's order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(in crate::backup) struct Definitions {
-    pub(super) entries: Vec<Definition>,
+    pub(in crate::backup) entries: Vec<Definition>,
 }
 
 impl Definitions {
@@ -119,7 +119,7 @@ impl Definitions {
     }
 
     /// The roles that the statements name.
-    pub(super) fn roles(&self) -> BTreeSet<String> {
+    pub(in crate::backup) fn roles(&self) -> BTreeSet<String> {
         self.entries.iter().flat_map(|entry| &entry.statements).flat_map(|statement| roles::named(statement)).collect()
     }
 
@@ -130,7 +130,7 @@ impl Definitions {
     }
 
     /// The extensions that are made.
-    pub(super) fn extensions(&self) -> BTreeSet<String> {
+    pub(in crate::backup) fn extensions(&self) -> BTreeSet<String> {
         self.entries.iter().filter(|entry| entry.kind == "EXTENSION").map(|entry| entry.name.clone()).collect()
     }
 

@@ -90,6 +90,14 @@ pub(super) fn lay_out(tables: &[Table], definitions: &Definitions, shape: Shape)
     Agenda { graph: layout.graph, early: layout.early, late: layout.late }
 }
 
+/// Lays out only the reading back.
+pub(super) fn lay_out_readings(tables: &[Table], jobs: usize) -> Graph<Work> {
+    let shape = Shape { jobs, read_back: true, large_object_bytes: 0, into_existing: true };
+    let mut layout = Layout::new(tables, &Definitions::default(), shape);
+    layout.readings();
+    layout.graph
+}
+
 struct Layout<'a> {
     tables: &'a [Table],
     shape: Shape,

@@ -1,0 +1,142 @@
+//! What a verification saw.
+
+use crate::error::Kind;
+use crate::id::{PointId, SourceName};
+use crate::journal::Phase;
+use crate::repository::{Check, Damage, Depth};
+use serde::Serialize;
+
+/// How a verification came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// All that was looked at is well.
+    Ok,
+    /// Something could not be looked at.
+    Undecided,
+    /// Something is wrong.
+    Failed,
+}
+
+/// What was seen of one point.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct VerifyReport {
+    /// The point.
+    pub point: PointId,
+    /// Its source.
+    pub source: SourceName,
+    /// How deeply it was verified.
+    pub depth: Depth,
+    /// Whether all was well.
+    pub ok: bool,
+    /// Whether it could be decided.
+    pub verdict: Verdict,
+    /// What is wrong.
+    pub damage: Vec<Damage>,
+    /// What else was checked.
+    pub checks: Vec<Check>,
+    /// Chunks whose bytes were looked at.
+    pub chunks: u64,
+    /// Their bytes in the store.
+    pub bytes: u64,
+    /// The share of chunks that was drawn, if not all were looked at.
+    pub sample: Option<f64>,
+    /// Tables that were compared.
+    pub tables: u64,
+    /// Rows that were compared.
+    pub rows: u64,
+    /// How long it took.
+    pub seconds: f64,
+    /// How long each stage took; stages overlap.
+    pub phases: Vec<Phase>,
+    /// Where the evidence is kept; nothing if it could not be.
+    pub evidence: Option<String>,
+}
+
+/// What was seen of all points.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Verification {
+    /// Each point.
+    pub points: Vec<VerifyReport>,
+    /// What is wrong beside the points: chains, heads, holds.
+    pub damage: Vec<Damage>,
+    /// How long it took.
+    pub seconds: f64,
+}
+
+impl VerifyReport {
+    /// Sets the verdict from what was found.
+    pub(super) fn decide(&mut self) {
+        let failed = !self.damage.is_empty() || self.checks.iter().any(|check| check.ok == Some(false));
+        let open = self.checks.iter().any(|check| check.ok.is_none());
+        self.verdict = match (failed, open) {
+            (true, _) => Verdict::Failed,
+            (_, true) => Verdict::Undecided,
+            _ => Verdict::Ok,
+        };
+        self.ok = self.verdict == Verdict::Ok;
+    }
+}
+
+impl Verification {
+    /// Whether everything is well.
+    pub fn ok(&self) -> bool {
+        self.kind().is_none()
+    }
+
+    /// How the run ended, if not well. What could not be decided outranks what is wrong, as in the table of exit codes.
+    pub fn kind(&self) -> Option<Kind> {
+        let any = |verdict| self.points.iter().any(|point| point.verdict == verdict);
+        if any(Verdict::Undecided) {
+            Some(Kind::Undecided)
+        } else if any(Verdict::Failed) || !self.damage.is_empty() {
+            Some(Kind::CheckFailed)
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(checks: &[Option<bool>]) -> VerifyReport {
+        let check = |ok: &Option<bool>| Check { name: "x".into(), ok: *ok, detail: String::new() };
+        let mut report = VerifyReport {
+            point: PointId::at(jiff::Timestamp::UNIX_EPOCH),
+            source: "shop".parse().unwrap(),
+            depth: Depth::Restored,
+            ok: true,
+            verdict: Verdict::Ok,
+            damage: vec![],
+            checks: checks.iter().map(check).collect(),
+            chunks: 0,
+            bytes: 0,
+            sample: None,
+            tables: 0,
+            rows: 0,
+            seconds: 0.0,
+            phases: vec![],
+            evidence: None,
+        };
+        report.decide();
+        report
+    }
+
+    #[test]
+    fn a_check_that_could_not_run_never_passes() {
+        assert_eq!(report(&[Some(true)]).verdict, Verdict::Ok);
+        assert_eq!(report(&[Some(true), None]).verdict, Verdict::Undecided);
+        assert_eq!(report(&[None, Some(false)]).verdict, Verdict::Failed);
+        assert!(!report(&[None]).ok);
+    }
+
+    #[test]
+    fn the_worst_exit_code_wins() {
+        let all = |points| Verification { points, ..Verification::default() };
+        assert_eq!(all(vec![report(&[Some(true)])]).kind(), None);
+        assert_eq!(all(vec![report(&[Some(false)]), report(&[])]).kind(), Some(Kind::CheckFailed));
+        assert_eq!(all(vec![report(&[Some(false)]), report(&[None])]).kind(), Some(Kind::Undecided));
+    }
+}

@@ -1,0 +1,144 @@
+//! Points are restored into a throw-away server and compared; what is wrong with them is found and named.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod restore_support;
+mod support;
+
+use davit::backup::verify::{self, Request, SqlCheck, Verdict, Verification, VerifyReport, Which};
+use davit::repository::{Check, Depth};
+use restore_support::{Made, back_up, back_up_with, conn, zoo_server};
+use support::postgres::PgServer;
+
+fn request(made: &Made, depth: Depth) -> Request {
+    let spec = format!("{}@latest", made.source).parse().unwrap();
+    let mut request = Request::new(Which::Point(spec), depth);
+    request.account = Some("postgres".into());
+    request
+}
+
+async fn verify(made: &Made, request: &Request) -> Verification {
+    Box::pin(verify::run(&made.means(2), request)).await.unwrap_or_else(|error| panic!("{error:?}"))
+}
+
+async fn only(made: &Made, request: &Request) -> VerifyReport {
+    verify(made, request).await.points.remove(0)
+}
+
+fn check<'a>(report: &'a VerifyReport, name: &str) -> &'a Check {
+    report.checks.iter().find(|check| check.name == name).unwrap_or_else(|| panic!("no {name}: {report:#?}"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_good_point_is_proven_and_the_evidence_is_signed_and_bound_to_it() {
+    let server = zoo_server();
+    let made = back_up(&server, "menagerie").await;
+    let mut wanted = request(&made, Depth::Restored);
+    wanted.checks = vec![
+        SqlCheck { name: "no-orphans.sql".into(), sql: "SELECT id FROM orders WHERE customer IS NULL".into() },
+        SqlCheck { name: "counts.sql".into(), sql: "SELECT count(*) = 20000 FROM orders; SELECT true".into() },
+    ];
+    let report = only(&made, &wanted).await;
+    assert_eq!((report.verdict, report.ok), (Verdict::Ok, true), "{report:#?}");
+    assert_eq!(check(&report, "amcheck").ok, Some(true));
+    assert!(check(&report, "rows").detail.contains("16 tables, 23489 rows"), "{report:#?}");
+    assert!(check(&report, "constraints").detail.contains("1 are NOT VALID"));
+    let points = made.repository.points(Some(&made.source)).await.unwrap();
+    assert!(points[0].is_proven());
+    let evidence = made.repository.evidence(&made.source, points[0].point(), &points[0].verified[0].run).await.unwrap();
+    assert_eq!(evidence.unwrap().manifest_sha256, points[0].link.manifest_sha256);
+    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().contains("davit-scratch")).collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_server_that_the_user_names_serves_as_well_and_is_left_as_it_was() {
+    let server = zoo_server();
+    let made = back_up(&server, "menagerie").await;
+    let mut wanted = request(&made, Depth::Restored);
+    wanted.into = Some(conn(&server, "postgres"));
+    wanted.checks = vec![SqlCheck { name: "never.sql".into(), sql: "SELECT 1 FROM orders LIMIT 3".into() }];
+    let report = only(&made, &wanted).await;
+    assert_eq!(report.verdict, Verdict::Failed);
+    assert_eq!(check(&report, "check never.sql").detail, "statement 1: it gave 3 rows");
+    assert_eq!(report.damage, []);
+    assert_eq!(server.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname LIKE 'davit%'"), "0");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn one_changed_row_in_the_restored_copy_is_named_with_its_chunk() {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    // Filling the view changes a row each time: at the source, and again in every restored copy.
+    server.psql(
+        "shop",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 5000) n;
+         CREATE FUNCTION spoil() RETURNS int LANGUAGE sql VOLATILE
+             AS 'UPDATE public.t SET v = v || ''!'' WHERE id = 4321 RETURNING id';
+         CREATE MATERIALIZED VIEW spoiled AS SELECT public.spoil() AS id",
+    );
+    let made = back_up(&server, "shop").await;
+    let report = only(&made, &request(&made, Depth::Restored)).await;
+    assert_eq!(report.verdict, Verdict::Failed);
+    let [damage] = &report.damage[..] else { panic!("{report:#?}") };
+    assert_eq!(damage.table.as_deref(), Some("public.t"));
+    // The row was rewritten at the source, so it is the last one there.
+    assert_eq!(damage.rows, Some((4999, 5000)));
+    assert!(damage.chunk.starts_with("chunks/"), "{damage:?}");
+    assert!(check(&report, "rows").detail.contains("1 rows are there that were not backed up"));
+    assert!(!made.repository.points(Some(&made.source)).await.unwrap()[0].is_proven());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_missing_role_fails_the_proof() {
+    let server = zoo_server();
+    let without = |kind: &str, bytes: Vec<u8>| match kind {
+        "globals" => {
+            let text = String::from_utf8(bytes).unwrap();
+            text.lines().filter(|line| !line.contains("zoo_reader")).collect::<Vec<_>>().join("\n").into_bytes()
+        }
+        _ => bytes,
+    };
+    let made = back_up_with(&server, "menagerie", &without).await;
+    let report = only(&made, &request(&made, Depth::Restored)).await;
+    assert_eq!(report.verdict, Verdict::Failed);
+    assert!(check(&report, "restore").detail.contains("role zoo_reader"), "{report:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn one_flipped_byte_is_found_by_reading_and_by_restoring_and_named_by_its_rows() {
+    let server = zoo_server();
+    let made = back_up(&server, "menagerie").await;
+    let (chunk, first, end) = made.flip_a_byte_of("public.orders").await;
+    let listed = only(&made, &request(&made, Depth::Listed)).await;
+    assert_eq!((listed.verdict, listed.damage.len()), (Verdict::Ok, 0), "it is there, with its size");
+    let stored = only(&made, &request(&made, Depth::Stored)).await;
+    let [damage] = &stored.damage[..] else { panic!("{stored:#?}") };
+    assert_eq!((damage.table.as_deref(), damage.rows), (Some("public.orders"), Some((first, end))));
+    assert_eq!(damage.chunk, chunk);
+    let restored = only(&made, &request(&made, Depth::Restored)).await;
+    assert_eq!(restored.verdict, Verdict::Failed);
+    let detail = &check(&restored, "restore").detail;
+    assert!(detail.contains(&chunk) && detail.contains(&format!("rows {} to {end}", first + 1)), "{detail}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn what_this_machine_lacks_is_undecided_and_never_verified() {
+    let server = zoo_server();
+    let made = back_up(&server, "menagerie").await;
+    let mut wanted = request(&made, Depth::Restored);
+    let elsewhere = PgServer::start();
+    wanted.into = Some(conn(&elsewhere, "postgres"));
+    let verification = verify(&made, &wanted).await;
+    assert_eq!(verification.kind().map(davit::error::Kind::exit_code), Some(6));
+    let report = &verification.points[0];
+    assert!(check(report, "restore").detail.contains("role zoo_owner"), "{report:#?}");
+    assert_eq!(report.evidence, None);
+}
