@@ -1,8 +1,6 @@
 //! Bad input: a clear error, the right exit code, nothing changed. The texts are golden, because people read them at three
 //! in the morning. What needs a server is in `cli_bad_servers.rs`.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
-
 mod cli_support;
 
 use cli_support::Desk;

@@ -10,6 +10,7 @@ mod backup;
 mod completions;
 mod demo;
 mod doctor;
+mod export;
 mod foreign;
 mod hold;
 mod init;
@@ -106,6 +107,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Restore(args) => Box::pin(restore::run(args, shell)),
         Work::Doctor(args) => Box::pin(doctor::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
+        Work::Export(args) => Box::pin(export::run(args, shell)),
         Work::Demo(args) => Box::pin(demo::run(args, shell)),
         Work::Retain(args) => Box::pin(retain::run(args, shell)),
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),

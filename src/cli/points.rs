@@ -1,5 +1,6 @@
 //! `davit points`: what there is to restore.
 
+use crate::backup::facts::kind;
 use crate::cli::args::PointsArgs;
 use crate::cli::foreign;
 use crate::cli::output::{Document, Ended};
@@ -7,6 +8,7 @@ use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::Result;
 use crate::humane::{age, bytes, count};
+use crate::repository::manifest::End;
 use crate::repository::{Depth, PointSummary, Verified};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -40,6 +42,7 @@ pub(super) struct PointRow {
     sequence: u64,
     time: Timestamp,
     age_seconds: i64,
+    tables: Option<u32>,
     objects: u32,
     rows: u64,
     bytes_read: u64,
@@ -72,6 +75,7 @@ impl PointRow {
             sequence: point.link.sequence,
             time: point.snapshot_time,
             age_seconds: now.duration_since(point.snapshot_time).as_secs(),
+            tables: tables_of(end),
             objects: end.objects,
             rows: end.rows,
             bytes_read: end.bytes,
@@ -107,6 +111,16 @@ impl PointRow {
             verified,
             self.hold.as_ref().map(|reason| format!("held: {reason}")).unwrap_or_default(),
         ]
+    }
+}
+
+/// Tables with rows in a point. What one `pg_dump` wrote is one object, whatever is in it.
+fn tables_of(end: &End) -> Option<u32> {
+    let of_kind = |name: &str| end.kinds.get(name).copied();
+    match of_kind(kind::DUMP) {
+        Some(_) => None,
+        None if end.kinds.is_empty() => None,
+        None => Some(of_kind(kind::TABLE).unwrap_or_default()),
     }
 }
 

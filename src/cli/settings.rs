@@ -103,6 +103,15 @@ impl Shown {
         let budget = &source.snapshot_budget;
         self.add(&format!("{prefix}snapshot_budget"), budget.value, &budget.origin);
         self.add(&format!("{prefix}retention"), rules(&source.retention.value), &source.retention.origin);
+        if !source.unlogged {
+            self.add(&format!("{prefix}unlogged"), false, &here);
+        }
+        let least = &source.min_content;
+        for (name, number) in [("tables", least.tables), ("rows", least.rows), ("bytes", least.bytes)] {
+            if number > 0 {
+                self.add(&format!("{prefix}min_content.{name}"), number, &here);
+            }
+        }
         for check in &source.checks {
             self.add(&format!("{prefix}checks"), check.display(), &here);
         }
@@ -191,7 +200,7 @@ fn check(overrides: &Overrides, environment: &Environment) -> Result<Checked> {
         found.push(Found { line: None, problem, hint: None });
     }
     if settings.file.is_some() && settings.sources.is_empty() && found.is_empty() {
-        let hint = Some("add sources: with a name and a url for each; see docs/examples".to_owned());
+        let hint = Some("add sources: with a name and a url for each; see docs/examples/davit.yaml".to_owned());
         found.push(Found { line: None, problem: "there are no sources, so nothing is backed up".to_owned(), hint });
     }
     found.sort_by_key(|found| found.line);

@@ -9,6 +9,7 @@ use crate::id::{ChunkId, Nonce, PointId, RepositoryId, RunId, Sha256, SourceName
 use crate::rowsum::RowSum;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// The newest manifest format this build reads and the only one it writes.
 pub const FORMAT: u32 = 1;
@@ -142,6 +143,9 @@ pub struct ObjectLine {
 pub struct End {
     /// Objects.
     pub objects: u32,
+    /// Objects of each kind, for lists that do not open the manifest.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty", default)]
+    pub kinds: BTreeMap<String, u32>,
     /// Chunks.
     pub chunks: u64,
     /// Chunks that this run stored; the others were in the repository already.

@@ -1,6 +1,7 @@
 //! Runs the program as a person does, in a directory of its own and with an environment of its own.
 
-#![allow(dead_code, reason = "each test file uses its part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -57,6 +58,7 @@ impl Desk {
     }
 
     /// The command, for those who need more than its end.
+    #[expect(clippy::disallowed_methods, reason = "tests find programs where the caller does")]
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_davit"));
         command.args(arguments).current_dir(self.path()).env_clear().stdin(std::process::Stdio::null());

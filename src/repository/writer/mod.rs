@@ -281,6 +281,7 @@ impl PointWriter {
                 )));
             }
             draft.named.objects += 1;
+            *draft.named.kinds.entry(object.kind.clone()).or_default() += 1;
             draft.write(&Line::Object(Box::new(object)))
         })
     }

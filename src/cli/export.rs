@@ -1,0 +1,29 @@
+//! `davit export POINT > dump.sql`: the result on stdout is SQL, so what was written is told on stderr.
+
+use crate::backup::foreign::export::{self, ExportReport};
+use crate::cli::args::{ExportArgs, OutputForm};
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, Ended};
+use crate::cli::shell::Shell;
+use crate::error::Result;
+use crate::humane::{bytes, counted};
+use crate::journal::Progress;
+
+/// Writes a point as SQL.
+pub(super) async fn run(args: &ExportArgs, shell: &Shell) -> Result<Ended> {
+    let (repository, point) = shell.point(&args.point).await?;
+    let stdout = tokio::io::stdout();
+    let progress = shell.progress();
+    let database = args.database.as_deref();
+    let written = export::run(&repository, &point, database, stdout, progress.as_ref(), &shell.stop.gently).await?;
+    match shell.form {
+        OutputForm::Text => shell.story.note(sentence(&written)),
+        OutputForm::Json => shell.story.note(output::json(&written)?.trim_end().to_owned()),
+    }
+    Ok(Ended::silently(Exit::Done))
+}
+
+fn sentence(written: &ExportReport) -> String {
+    let (tables, rows) = (counted(written.tables, "table"), counted(written.rows, "row"));
+    format!("exported {} of point {}: {tables}, {rows}, {}", written.database, written.point, bytes(written.bytes))
+}

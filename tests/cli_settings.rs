@@ -1,0 +1,70 @@
+//! The example settings are valid, complete, and mean what their comments say.
+
+mod cli_support;
+
+use cli_support::Desk;
+use std::path::Path;
+
+fn example() -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/examples/davit.yaml");
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// A desk on which everything that the example refers to exists.
+fn desk_of_the_example() -> Desk {
+    let mut desk = Desk::new();
+    for directory in ["checks", "secrets", "vault", "tools"] {
+        std::fs::create_dir(desk.path().join(directory)).unwrap();
+    }
+    desk.write("checks/cloudflow.sql", "SELECT true");
+    desk.write("secrets/ecotrack-url", "postgresql://davit:hunter2@postgres-primary-1/ecotrack\n");
+    desk.write("vault/database", "export DATABASE_URL=\"postgresql://cloudcart:hunter2@postgres:5432/cloudcart\"\n");
+    let path = |name: &str| desk.path().join(name).display().to_string();
+    let text = example()
+        .replace("/vault/secrets/database", &path("vault/database"))
+        .replace("/usr/lib/postgresql/14/bin", &path("tools"));
+    desk.write("davit.yaml", &text);
+    desk.set(
+        "CLOUDFLOW_DATABASE_URL",
+        "postgres://cloudflow:hunter2@postgresql.cloudflow-prod.svc.cluster.local/cloudflow",
+    );
+    desk
+}
+
+#[test]
+fn the_example_is_valid() {
+    let said = desk_of_the_example().davit(&["config", "check"]);
+    assert_eq!((said.code, said.stdout.as_str()), (0, "davit.yaml: fine, 3 sources\n"), "{}", said.stderr);
+}
+
+#[test]
+fn every_value_is_shown_with_its_source_and_no_password() {
+    let mut desk = desk_of_the_example();
+    desk.set("DAVIT_JOBS", "7");
+    let said = desk.davit(&["config", "show", "--keys", "elsewhere"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(!said.stdout.contains("hunter2"), "{}", said.stdout);
+    // The columns are as wide as the desk's path is long.
+    let lines = said.stdout.lines().map(|line| line.split("  ").filter(|cell| !cell.is_empty()).map(str::trim));
+    let shown: Vec<String> = lines.map(|cells| cells.collect::<Vec<_>>().join(" | ")).collect();
+    let shown = shown.join("\n").replace(&desk.path().display().to_string(), "DESK");
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "golden", omit_expression => true }, {
+        insta::assert_snapshot!("config-show", shown);
+    });
+}
+
+#[test]
+fn the_example_names_every_setting_there_is() {
+    let desk = Desk::new();
+    desk.write("davit.yaml", "zzz: 1\nsources: {shop: {url: x, zzz: 1}}\nretention: {zzz: 1}\n");
+    let said = desk.davit(&["config", "check"]);
+    let hints = said.stdout.lines().filter_map(|line| line.trim().strip_prefix("hint: what can stand here: "));
+    let known: Vec<&str> = hints.flat_map(|hint| hint.split(", ")).collect();
+    assert!(known.len() > 20, "{}", said.stdout);
+    // The example's rules use one spelling of each idea.
+    let elsewhere = ["hourly", "yearly"];
+    let example = example();
+    for name in known {
+        assert!(example.contains(&format!("{name}:")) || elsewhere.contains(&name), "{name} is not in the example");
+    }
+}
