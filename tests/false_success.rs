@@ -26,6 +26,7 @@ struct World {
 struct Ending {
     code: Option<i32>,
     stdout: String,
+    #[expect(dead_code, reason = "shown when a test fails")]
     stderr: String,
 }
 

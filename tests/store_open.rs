@@ -8,7 +8,7 @@ mod store_support;
 use davit::clock::SystemClock;
 use davit::error::Kind;
 use davit::retry::Policy;
-use davit::store::{ObjectKey, OpenOptions, Put, S3Options, SharedStore, Store, StoreError};
+use davit::store::{ObjectKey, OpenOptions, Put, S3Options, SharedStore, StoreError};
 use futures_util::StreamExt;
 use std::path::Path;
 use std::process::Command;

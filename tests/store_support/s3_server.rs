@@ -25,6 +25,7 @@ pub struct Server {
     /// Its URL.
     pub endpoint: String,
     /// What it holds.
+    #[allow(dead_code, reason = "not every test binary looks behind the server")]
     pub memory: Arc<MemoryStore>,
     task: JoinHandle<()>,
 }

@@ -57,7 +57,7 @@ fn no_committed_point_loses_a_chunk_in_any_of_these_histories() {
 
 #[test]
 #[ignore = "long: make soak"]
-fn no_committed_point_loses_a_chunk_in_ten_thousand_histories() {
+fn soak_no_committed_point_loses_a_chunk_in_ten_thousand_histories() {
     let tally = play_all(1_000..11_000);
     assert!(tally.refused_commits > 100, "{tally:?}");
 }
