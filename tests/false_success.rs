@@ -98,7 +98,7 @@ fn run_seed(world: &mut World, seed: u64) -> Option<String> {
     let from = rng.random_range(0..40);
     let fault = rng.random_range(0..9);
     world.proxy.behave(match fault {
-        1 => Misbehaviour::Busy { from, to: from + rng.random_range(1..30) },
+        1 => Misbehaviour::Busy { from, to: from + rng.random_range(1..7) },
         2 => Misbehaviour::ResetAfter { every },
         3 => Misbehaviour::ResetBefore { every },
         4 => Misbehaviour::Truncate { every },

@@ -21,6 +21,7 @@ mod retain;
 mod settings;
 mod signal;
 mod sweep;
+mod verify;
 
 use crate::clock::SystemClock;
 use crate::config::{Environment, Settings};
@@ -114,9 +115,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
-        work => Box::pin(async move {
-            Err(Error::failed(format!("running {work:?} with {:?}: its verb is not part of this build", shell.form)))
-        }),
+        Work::Verify(args) => Box::pin(verify::run(args, shell)),
     }
 }
 

@@ -197,7 +197,7 @@ pub struct VerifyArgs {
     /// How deep to look
     #[arg(long, value_name = "DEPTH", default_value = "stored")]
     pub depth: DepthArg,
-    /// SQL that must return no rows in the restored database (a file; may be repeated)
+    /// SQL that must return no rows, or one true, in the restored database (a file; may be repeated)
     #[arg(long, value_name = "FILE")]
     pub check: Vec<PathBuf>,
     /// Look only at this share of the chunks, drawn at random

@@ -148,6 +148,9 @@ fn inspect(need: Need, directories: impl Iterator<Item = PathBuf>) -> Vec<Tools>
         if real.file_name().is_some_and(|name| name == "pg_wrapper") || seen.contains(&real) {
             continue;
         }
+        // A directory of links to some of the programs: the others are where the links lead.
+        let home = real.parent().filter(|home| need.programs().iter().all(|name| is_program(&home.join(name))));
+        let directory = home.map(Path::to_path_buf).unwrap_or(directory);
         let program = directory.join(if need == Need::Client { "pg_restore" } else { "postgres" });
         seen.push(real);
         if let Some(version) = ask_version(&program) {
@@ -229,6 +232,17 @@ mod tests {
         assert_eq!(Tools::find(16, &dirs, None).unwrap().directory(), newer.path());
         let path = std::env::join_paths(&dirs).unwrap();
         assert_eq!(Tools::find(16, &[], path.to_str()).unwrap().version().major, 17);
+    }
+
+    #[test]
+    fn a_directory_of_links_leads_to_the_one_that_has_every_program() {
+        let real = pretend("15.20", Need::Server);
+        let links = tempfile::tempdir().unwrap();
+        for name in Need::Server.programs() {
+            std::os::unix::fs::symlink(real.path().join(name), links.path().join(name)).unwrap();
+        }
+        let found = Tools::find_server(15, &paths(&[&links]), None).unwrap();
+        assert_eq!(found.directory(), real.path().canonicalize().unwrap());
     }
 
     #[test]
