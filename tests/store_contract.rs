@@ -87,8 +87,8 @@ fn faulty(versioned: bool, seed: u64) -> Ready<World> {
     let clock = SystemClock::shared();
     let memory: SharedStore =
         if versioned { MemoryStore::versioned(clock.clone()) } else { MemoryStore::new(clock.clone()) };
-    let faults = FaultPlan::random(seed, Chances::passing(0.03));
-    let faulty = Arc::new(FaultyStore::new(memory, faults, clock.clone()));
+    let plan = FaultPlan::random(seed, Chances::passing(0.03));
+    let faulty = Arc::new(FaultyStore::new(memory, plan, clock.clone()));
     let policy = Policy { attempts: 50, first_pause: Duration::from_micros(50), ..Policy::STORE };
     let policy = Policy { longest_pause: Duration::from_millis(1), ..policy };
     let store = Retrying::new(faulty, policy, clock, CancellationToken::new());
@@ -98,6 +98,7 @@ fn faulty(versioned: bool, seed: u64) -> Ready<World> {
 async fn s3s(versioned: bool) -> World {
     let server = Server::start(versioned, 0).await;
     let store = S3Store::open(BUCKET, "some/prefix", &server.options(), SystemClock::shared()).await.unwrap();
+    assert_eq!(server.memory.keys(), []);
     World::new(Arc::new(store), versioned, server)
 }
 
