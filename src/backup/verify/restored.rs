@@ -167,11 +167,10 @@ impl Proving<'_> {
         }
         let named = roles.join(", ");
         // In our own server there are exactly the roles of the point: one that is missing there is missing in it.
-        Err(match scratch.is_own() {
-            true => Error::check(format!("the point lacks {named}, which its definitions name")),
-            false => {
-                Error::undecided(format!("the server lacks {named}")).hint("leave out --into, or make the roles there")
-            }
+        Err(if scratch.is_own() {
+            Error::check(format!("the point lacks {named}, which its definitions name"))
+        } else {
+            Error::undecided(format!("the server lacks {named}")).hint("leave out --into, or make the roles there")
         })
     }
 
