@@ -1,5 +1,14 @@
 //! What goes wrong with logical backups, row by row; each of these fails without the rule it is about.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod backup_support;
 mod support;
 

@@ -1,5 +1,14 @@
 //! Runs that are refused, stopped, or take another way: with the right exit code, and nothing left behind.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod backup_support;
 mod support;
 

@@ -1,5 +1,14 @@
 //! A backup of a database with something of everything: nothing is missing, and every sum is right.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod backup_support;
 mod support;
 

@@ -1,4 +1,13 @@
 //! Bad input: a clear error, the right exit code, nothing changed. The texts are golden, because people read them at three
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
 //! in the morning. What needs a server is in `cli_bad_servers.rs`.
 
 mod cli_support;

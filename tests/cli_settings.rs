@@ -1,5 +1,14 @@
 //! The example settings are valid, complete, and mean what their comments say.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod cli_support;
 
 use cli_support::Desk;

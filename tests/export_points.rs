@@ -1,5 +1,15 @@
 //! Recovery points as SQL: stock `psql` loads them, and so do we.
 
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod backup_support;
 mod support;
 

@@ -1,4 +1,13 @@
 //! No false success: whatever happens to a backup, a point that is listed as good restores to the rows of its snapshot.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
 //!
 //! Each seed picks a fault (kill −9, 503 bursts, resets before and after the effect, truncated answers, a full disk,
 //! expired credentials, a database server that dies mid-copy) and an instant, runs a real `davit backup` against a real

@@ -1,5 +1,14 @@
 //! PostgreSQL's own programs, found on this machine and run against a real server.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod support;
 
 use davit::error::Kind;

@@ -1,5 +1,14 @@
 //! Nobody needs Davit to get their data back: the commands of `docs/restore-by-hand.md`, run as they stand.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unused_self,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise"
+)]
+
 mod support;
 
 use std::path::Path;

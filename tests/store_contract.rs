@@ -1,4 +1,6 @@
 //! One set of behaviours over every store: memory, directory, decorators, an S3 server in this process, and a
+
+#![allow(clippy::panic, clippy::assigning_clones, reason = "a test stops at the first surprise")]
 //! real one.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]

@@ -1,5 +1,6 @@
 //! What is special about a directory as a store: other processes, links, strangers' files, crashes, no room.
 
+#![allow(clippy::panic, clippy::assigning_clones, reason = "a test stops at the first surprise")]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "a test that starts itself again speaks to itself by the environment")]
 

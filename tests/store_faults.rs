@@ -1,4 +1,6 @@
 //! What is believed when calls go wrong: a lost answer is settled by reading back, a broken listing or body goes
+
+#![allow(clippy::panic, clippy::assigning_clones, reason = "a test stops at the first surprise")]
 //! on where it broke off, and what cannot pass is not tried again.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may stop at the first surprise")]

@@ -1,5 +1,6 @@
 //! From the name of a repository, and from the AWS environment, to its store; and what a wrong name comes to.
 
+#![allow(clippy::panic, clippy::assigning_clones, reason = "a test stops at the first surprise")]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "a test that starts itself again speaks to itself by the environment")]
 #![allow(dead_code, unreachable_pub, reason = "the support module serves other tests, too")]

@@ -1,4 +1,6 @@
 //! What the answers of an S3 server, and their absence, come to for a person: the kind of failure, its text, the
+
+#![allow(clippy::panic, clippy::assigning_clones, reason = "a test stops at the first surprise")]
 //! next step. The server here says exactly what each test wants.
 
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first surprise")]

@@ -144,9 +144,9 @@ fn answer(client: &mut TcpStream, status: &str, code: &str) {
 
 fn serve(client: &TcpStream, upstream: u16, behaviour: &Mutex<Misbehaviour>, requests: &AtomicU64) {
     let Ok(mut client) = client.try_clone() else { return };
-    client.set_read_timeout(Some(Duration::from_secs(120))).ok();
+    client.set_read_timeout(Some(Duration::from_mins(2))).ok();
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
-    server.set_read_timeout(Some(Duration::from_secs(120))).ok();
+    server.set_read_timeout(Some(Duration::from_mins(2))).ok();
     while let Some(request) = read_message(&mut client, false) {
         let number = requests.fetch_add(1, Ordering::SeqCst);
         let is_head = request.head.starts_with(b"HEAD");
