@@ -35,7 +35,7 @@ pub struct Charter {
     pub writers: Vec<Writer>,
     /// Whom manifests and records are sealed to besides the readers.
     pub manifest_recipients: Vec<String>,
-    /// The [`Inner`] secrets sealed to the readers (base64), so that a new writer needs nothing but a reader key.
+    /// The inner secrets sealed to the readers (base64), so that a new writer needs nothing but a reader key.
     pub secrets: String,
     /// What every run obeys.
     pub settings: Settings,

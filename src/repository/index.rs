@@ -24,7 +24,7 @@ struct Record {
     sha256: Sha256,
     stored: u32,
     epoch: u16,
-    /// Until when it is known to be locked, in [`LOCK_STEP`]s since 1970, and whether a listing showed it.
+    /// Until when it is known to be locked, in `LOCK_STEP`s since 1970, and whether a listing showed it.
     locked: u16,
 }
 

@@ -17,7 +17,7 @@ use crate::postgres::{ConnInfo, Session, catalog, connect};
 use crate::repository::spec::PointSpec;
 use crate::repository::{Damage, PointSummary};
 
-/// A restore that may be done as asked. Print its [`summary`](Self::summary), then [`run`](super::run) it.
+/// A restore that may be done as asked. Print its [`summary`](Self::summary), then `run` it.
 pub struct RestorePlan {
     pub(super) point: PointSummary,
     pub(super) wanted: Wanted,
