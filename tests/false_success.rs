@@ -170,8 +170,8 @@ fn run_seeds(seeds: std::ops::Range<u64>) {
 }
 
 #[test]
-#[ignore = "needs PostgreSQL and an S3 server: make test"]
-fn fifty_seeds_of_faults_leave_no_false_success() {
+#[ignore = "needs PostgreSQL and an S3 server, minutes: make soak"]
+fn soak_fifty_seeds_of_faults_leave_no_false_success() {
     run_seeds(0..50);
 }
 
