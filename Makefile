@@ -36,7 +36,7 @@ quick: ## only what needs nothing installed
 lint: ## formatting, lints, documentation, licences of dependencies
 	@$(STAGE) "format" $(CARGO) fmt --check
 	@$(STAGE) "clippy" $(CARGO) clippy --all-targets --locked --quiet -- -D warnings
-	@$(STAGE) "documentation" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --no-deps --document-private-items --locked --quiet
+	@$(STAGE) "documentation" env RUSTDOCFLAGS="-D warnings" $(CARGO) doc --lib --examples --no-deps --document-private-items --locked --quiet
 	@if command -v cargo-deny >/dev/null; then $(STAGE) "dependencies" cargo deny --offline check bans licenses sources; \
 	else echo "== dependencies: skipped, cargo-deny is not installed (cargo install cargo-deny)"; fi
 

@@ -7,7 +7,6 @@ mod belonging;
 mod kind;
 mod render;
 mod roles;
-mod words;
 
 pub(super) use belonging::{foundations, of_tables};
 pub(super) use kind::{Section, Turn};
@@ -15,6 +14,7 @@ pub(super) use render::render;
 
 use super::names::TableKey;
 use crate::error::Result;
+use crate::postgres::script::words::{Kind, Word, words};
 use crate::postgres::script::{self, Limits};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -61,7 +61,7 @@ impl Definition {
             "SEQUENCE" => "SEQUENCE",
             _ => return None,
         };
-        let words = words::words(self.statements.first()?);
+        let words = words(self.statements.first()?);
         let place = words.iter().position(|word| word.is(noun))?;
         // The sequence of an identity column is made by altering its table: … SEQUENCE NAME schema.name.
         let place = if words.get(place + 1)?.is("NAME") { place + 2 } else { place + 1 };
@@ -75,7 +75,7 @@ impl Definition {
 
     /// The constraint that it adds.
     pub(super) fn constraint(&self) -> Option<String> {
-        let words = words::words(self.statements.first()?);
+        let words = words(self.statements.first()?);
         let place = words.windows(2).position(|pair| pair[0].is("ADD") && pair[1].is("CONSTRAINT"))?;
         words.get(place + 2)?.name()
     }
@@ -152,13 +152,13 @@ pub(super) fn with_roles(statement: &str, map: &BTreeMap<String, String>) -> Str
 
 /// The names and keywords of a statement as the server reads them, and whether each was written without quotes.
 pub(super) fn words_of(statement: &str) -> Vec<(String, bool)> {
-    let read = |word: words::Word<'_>| word.name().map(|name| (name, word.kind == words::Kind::Bare));
-    words::words(statement).into_iter().filter_map(read).collect()
+    let read = |word: Word<'_>| word.name().map(|name| (name, word.kind == Kind::Bare));
+    words(statement).into_iter().filter_map(read).collect()
 }
 
 /// What `SET name = value;` sets, without its quotes.
 fn value_of(statement: &str) -> Option<String> {
-    let words = words::words(statement);
+    let words = words(statement);
     let place = words.iter().position(|word| word.is_sign("="))?;
     let value = words.get(place + 1)?;
     value.name().or_else(|| Some(value.text.trim_matches('\'').replace("''", "'")))

@@ -3,8 +3,8 @@
 //! `pg_restore` cannot do it. Only statements in which a role can stand are looked at, and only at the places where
 //! it can stand, so that a table called like a role keeps its name.
 
-use super::words::{Kind, Word, words};
 use crate::postgres::quote;
+use crate::postgres::script::words::{Kind, Word, words};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Words that stand where a role does and are none.
