@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo build test quick live lint doc bench soak clean
+.PHONY: help demo build test quick lint bench soak clean cluster-tests cluster-up cluster-down cluster-shell
 
 # One feature set and one profile for building, testing, benchmarks and the demo, so that no dependency is compiled twice:
 # a build of the binary alone would resolve other features than the tests do.
@@ -12,7 +12,7 @@ BUILD := $(CARGO) build --all-targets --locked
 STAGE := tests/stage.sh
 
 help: ## this list
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 build: ## compile everything once
 	@$(STAGE) "build" $(BUILD)
@@ -28,7 +28,13 @@ test: ## install what is missing, then lint, quick tests and live tests against 
 	@$(STAGE) "build" $(BUILD)
 	@$(MAKE) --no-print-directory lint
 	@$(STAGE) "tests, live ones included" tests/servers/run.sh
+	@$(MAKE) --no-print-directory cluster-tests
 	@tests/stage.sh --summary
+
+cluster-tests: # a part of `test` and of `soak`: it needs what these install and build
+	@reasons=$$(tests/cluster/why-not.sh | paste -sd ';'); if [ -z "$$reasons" ]; then \
+	$(STAGE) "tests on a cluster" tests/cluster/run.sh; \
+	else $(STAGE) --not-run "tests on a cluster" "$$reasons"; fi
 
 quick: ## only what needs nothing installed
 	@$(STAGE) "quick tests" $(CARGO) test --locked --no-fail-fast
@@ -48,6 +54,18 @@ bench: ## micro-benchmarks, then Davit beside its peers on the same machine in t
 soak: ## the long ones: 1,000 seeds of false success, 10,000 simulated histories
 	@$(STAGE) "install test servers" tests/servers/install.sh test
 	@$(STAGE) "soak" env DAVIT_SOAK=1 tests/servers/run.sh
+	@DAVIT_SOAK=1 $(MAKE) --no-print-directory cluster-tests
+
+cluster-up: ## a Kubernetes of three nodes on this machine, to try things on (root on Linux)
+	@$(STAGE) "install the cluster" tests/servers/install.sh cluster
+	@$(STAGE) "start the cluster" tests/cluster/cluster.sh up dev --keep
+	@echo "   make cluster-shell opens a shell on it; make cluster-down takes it away"
+
+cluster-shell: ## a shell with kubectl and S3 set for that cluster
+	@tests/cluster/cluster.sh shell dev
+
+cluster-down: ## take that cluster away, with everything in it
+	@$(STAGE) "stop the cluster" tests/cluster/cluster.sh down dev
 
 clean: ## remove what was built (not the cache of test servers)
 	@$(CARGO) clean

@@ -2,6 +2,7 @@
 # Installs what the tests, the demo and the benchmarks run against: real servers and stock tools.
 #
 #   tests/servers/install.sh demo    only what `make demo` needs: a PostgreSQL server
+#   tests/servers/install.sh cluster only what the test cluster is made of
 #   tests/servers/install.sh test    the above and every server that `make test` uses
 #   tests/servers/install.sh bench   the above and the peers that `make bench` measures against
 #
@@ -103,12 +104,17 @@ mkdir -p "$cache"
 chmod a+rx "$cache"
 case $level in
   demo) debian_packages postgresql-15 postgresql-client-15 ;;
+  cluster)
+    versitygw
+    "$(dirname "$0")/../cluster/install.sh"
+    ;;
   test | bench)
     debian_packages postgresql-15 postgresql-client-15 pgbouncer age minisign zstd jq gcc
     versitygw
     embedded_postgres
     full_postgres
+    "$(dirname "$0")/../cluster/install.sh"
     [ "$level" = test ] || debian_packages pgcopydb pgbackrest time
     ;;
-  *) echo "usage: install.sh demo|test|bench" >&2; exit 2 ;;
+  *) echo "usage: install.sh demo|cluster|test|bench" >&2; exit 2 ;;
 esac

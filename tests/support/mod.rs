@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a broken test server should stop the test")]
 #![allow(clippy::disallowed_methods, reason = "tests read their environment and poll with a bound")]
 
+pub mod cluster;
 pub mod faulty_proxy;
 pub mod pgbouncer;
 pub mod postgres;

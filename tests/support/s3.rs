@@ -29,6 +29,19 @@ pub fn versitygw() -> PathBuf {
     folder.expect("versitygw in the cache: run tests/servers/install.sh").join("versitygw")
 }
 
+/// A plain SDK client of such a server.
+pub fn client_at(endpoint: &str) -> aws_sdk_s3::Client {
+    let credentials = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
+    let config = aws_sdk_s3::Config::builder()
+        .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
+        .credentials_provider(credentials)
+        .region(aws_sdk_s3::config::Region::new(REGION))
+        .endpoint_url(endpoint)
+        .force_path_style(true)
+        .build();
+    aws_sdk_s3::Client::from_conf(config)
+}
+
 impl S3 {
     /// Starts one without buckets.
     pub fn start() -> Self {
@@ -72,15 +85,7 @@ impl S3 {
 
     /// A plain SDK client.
     pub fn client(&self) -> aws_sdk_s3::Client {
-        let credentials = aws_sdk_s3::config::Credentials::new(ACCESS_KEY, SECRET_KEY, None, None, "test");
-        let config = aws_sdk_s3::Config::builder()
-            .behavior_version(aws_sdk_s3::config::BehaviorVersion::latest())
-            .credentials_provider(credentials)
-            .region(aws_sdk_s3::config::Region::new(REGION))
-            .endpoint_url(self.endpoint())
-            .force_path_style(true)
-            .build();
-        aws_sdk_s3::Client::from_conf(config)
+        client_at(&self.endpoint())
     }
 
     /// Makes a bucket without versions.
