@@ -205,7 +205,7 @@ impl Namespace<'_> {
         succeed(self.kubectl_command().args(["apply", "-f"]).arg(file.path()));
     }
 
-    /// Waits until a Deployment or StatefulSet has all its pods ready; if it does not, says what Kubernetes says.
+    /// Waits until a Deployment or `StatefulSet` has all its pods ready; if it does not, says what Kubernetes says.
     pub fn wait_rollout(&self, workload: &str) {
         let output = self.try_kubectl(&format!("rollout status {workload} --timeout=60s"));
         if !output.status.success() {
