@@ -397,7 +397,11 @@ impl Repository {
             Some(source) => vec![source.clone()],
             None => self.sources().await?,
         };
-        self.points_of_all(sources, false).await
+        let points = self.points_of_all(sources, false).await?;
+        if let Some(source) = source {
+            self.meet_witness(source)?;
+        }
+        Ok(points)
     }
 
     /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every

@@ -261,17 +261,21 @@ impl Repository {
         Err(damaged("nobody who may sign for this repository signed it"))
     }
 
-    /// Refuses a source whose newest point is older than one that was seen before or that a witness names.
+    /// Refuses a source whose newest point is older than one that was seen here before, else remembers it.
     pub fn meet_newest(&self, source: &SourceName, sequence: u64) -> Result<()> {
-        if let Some(expected) = self.0.expect_seq
-            && sequence < expected
-        {
-            return Err(Error::refused(format!(
-                "checking {source}: its newest point is number {sequence}, but --expect-seq says {expected}"
-            ))
-            .hint("somebody took newer points away; look at older versions of the store's objects"));
-        }
         self.0.memory.meet_sequence(source, sequence)
+    }
+
+    /// Refuses a source whose newest point, as it was just met, is older than the one that a witness names.
+    pub(super) fn meet_witness(&self, source: &SourceName) -> Result<()> {
+        let newest = self.0.memory.newest(source);
+        match self.0.expect_seq {
+            Some(expected) if newest < expected => Err(Error::refused(format!(
+                "checking {source}: its newest point is number {newest}, but --expect-seq says {expected}"
+            ))
+            .hint("somebody took newer points away; look at older versions of the store's objects")),
+            _ => Ok(()),
+        }
     }
 
     /// Looks at a source: head, folders, catalogue, and committed points that the catalogue does not know.

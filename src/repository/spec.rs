@@ -82,10 +82,12 @@ impl Repository {
 
     async fn resolve_id(&self, id: &PointId) -> Result<PointSummary> {
         let points = self.points(None).await?;
-        points.into_iter().find(|point| point.link.point == *id).ok_or_else(|| {
+        let found = points.into_iter().find(|point| point.link.point == *id).ok_or_else(|| {
             Error::input(format!("finding point {id}: the repository has none of that id"))
                 .hint("davit points lists what there is")
-        })
+        })?;
+        self.meet_witness(&found.source)?;
+        Ok(found)
     }
 
     async fn unknown_source(&self, source: &SourceName) -> Result<Error> {

@@ -22,6 +22,16 @@ struct Seen {
     sources: BTreeMap<SourceName, u64>,
 }
 
+impl Seen {
+    fn join(&mut self, other: Self) {
+        self.counter = self.counter.max(other.counter);
+        for (source, sequence) in other.sources {
+            let known = self.sources.entry(source).or_default();
+            *known = sequence.max(*known);
+        }
+    }
+}
+
 impl Memory {
     /// The memory of `repository` in `directory`; without one, nothing outlives the process.
     pub(super) fn load(directory: Option<&Path>, repository: RepositoryId) -> Result<Self> {
@@ -70,6 +80,11 @@ impl Memory {
         Ok(())
     }
 
+    /// The newest sequence number seen of a source.
+    pub(super) fn newest(&self, source: &SourceName) -> u64 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).sources.get(source).copied().unwrap_or(0)
+    }
+
     fn rolled_back(&self, what: String) -> Error {
         let error = Error::refused(what);
         match &self.path {
@@ -84,11 +99,14 @@ impl Memory {
     fn save(&self, seen: &Seen) -> Result<()> {
         let Some(path) = &self.path else { return Ok(()) };
         let doing = || format!("remembering the state of the repository in {}", path.display());
+        // Other processes remember here, too; nobody takes away what another one saw.
+        let mut seen = seen.clone();
+        seen.join(read(path)?);
         let directory = path.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(directory).context(Kind::Input, doing)?;
         // Written beside and renamed: a crash leaves the old memory or the new one, never half of one.
         let mut file = tempfile::NamedTempFile::new_in(directory).context(Kind::Input, doing)?;
-        let text = serde_json::to_vec(seen).context(Kind::Failed, doing)?;
+        let text = serde_json::to_vec(&seen).context(Kind::Failed, doing)?;
         file.write_all(&text).and_then(|()| file.as_file().sync_all()).context(Kind::Failed, doing)?;
         file.persist(path).map_err(|why| why.error).context(Kind::Failed, doing)?;
         Ok(())
@@ -121,6 +139,9 @@ mod tests {
         assert_eq!(later.meet_sequence(&source, 8).unwrap_err().kind(), Kind::Refused);
         later.meet_counter(3).unwrap();
         later.meet_sequence(&source, 10).unwrap();
+        memory.meet_sequence(&"bank".parse().unwrap(), 2).unwrap();
+        let both = Memory::load(Some(directory.path()), repository).unwrap();
+        assert_eq!(both.newest(&source), 10, "two processes at once take nothing from each other");
         let stranger = Memory::load(Some(directory.path()), RepositoryId([5; 16])).unwrap();
         stranger.meet_counter(1).unwrap();
     }

@@ -11,6 +11,10 @@ use crate::repository::{Evidence, PointSummary, RecordError, Repository, Verifie
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+/// How far ahead a held point is locked.
+const HELD_AHEAD: Duration = Duration::from_hours(24 * 30);
 
 /// Which rules hold for which source.
 #[derive(Debug, Clone, Default)]
@@ -219,16 +223,23 @@ async fn decide_on_all_evidence(
     }
 }
 
+/// A hold has no end, so its point is locked ahead of time, again and again, as long as it is held.
+fn held_until(point: &PointSummary, now: Timestamp) -> Option<Timestamp> {
+    let held = point.hold.is_some() && point.lock_until < Some(now + HELD_AHEAD / 2);
+    held.then(|| now + HELD_AHEAD)
+}
+
 async fn fate_of(repository: &Repository, point: &PointSummary, decision: &Decision, now: Timestamp) -> Result<Fate> {
     if decision.keep {
-        let promised = decision.promised_until.filter(|_| repository.settings().lock.is_some());
-        return Ok(match promised {
+        let promised = decision.promised_until.max(held_until(point, now));
+        return Ok(match promised.filter(|_| repository.settings().lock.is_some()) {
             Some(lock_until) if point.lock_until < promised => Fate::Promoted { lock_until },
             _ => Fate::Stays,
         });
     }
     let mut until = None;
-    for key in [layout::signature(&point.source, point.point()), layout::manifest(&point.source, point.point())] {
+    let (source, id) = (&point.source, point.point());
+    for key in [layout::intent(source, id), layout::signature(source, id), layout::manifest(source, id)] {
         until = until.max(locked_until(repository.store().as_ref(), &key, now).await?);
     }
     Ok(until.map_or(Fate::Goes, |until| Fate::Locked { until }))

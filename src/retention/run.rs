@@ -7,7 +7,8 @@ use super::plan::{self, Fate, PointPlan, RetainPlan, RulesBySource, SourcePlan};
 use super::purge::{Purged, purge};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, SourceName};
-use crate::repository::{Repository, intent, layout};
+use crate::repository::{PointSummary, Repository, intent, layout};
+use crate::store::{Lock, StoreError};
 use futures_util::TryStreamExt;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -70,8 +71,8 @@ async fn promote(repository: &Repository, source: &SourcePlan, report: &mut Reta
     for planned in &source.points {
         let point = planned.point.point();
         match planned.fate {
-            Fate::Promoted { lock_until } => match repository.lock_point(&planned.point, lock_until).await {
-                Ok(_) => report.promoted.push(point.clone()),
+            Fate::Promoted { lock_until } => match lock(repository, &planned.point, lock_until).await {
+                Ok(()) => report.promoted.push(point.clone()),
                 // A damaged point is not promoted; the others are.
                 Err(error) if error.kind() == Kind::CheckFailed => {
                     report.problems.push(format!("{point} is not locked until {lock_until}: {error}"));
@@ -83,6 +84,19 @@ async fn promote(repository: &Repository, source: &SourcePlan, report: &mut Reta
         }
     }
     Ok(())
+}
+
+/// Locks a point with all it names, and what holds it.
+async fn lock(repository: &Repository, point: &PointSummary, until: Timestamp) -> Result<()> {
+    let (Some(mode), Some(_)) = (repository.settings().lock, &point.hold) else {
+        return repository.lock_point(point, until).await.map(drop);
+    };
+    let key = layout::hold(point.point());
+    match repository.store().extend_lock(&key, None, Lock { mode, until }).await {
+        // A hold that somebody took away still holds as long as the catalogue knows it.
+        Ok(()) | Err(StoreError::NotFound(_)) => repository.lock_point(point, until).await.map(drop),
+        Err(error) => Err(error.explain(format!("locking {key}"))),
+    }
 }
 
 /// Takes the points away that go.

@@ -76,6 +76,10 @@ async fn newest_points_that_were_deleted_are_missed() {
         let cx = OpenContext { expect_seq, ..world.context() };
         let repository = Repository::open(store.clone(), world.keys.clone(), cx).await.unwrap();
         assert_eq!(repository.points(Some(&name("shop"))).await.is_err(), refused, "{expect_seq:?}");
+        let by_id = repository.points(None).await.unwrap().into_iter().next().map(|point| point.link.point);
+        if let Some(id) = by_id {
+            assert_eq!(repository.resolve(&PointSpec::Id(id)).await.is_err(), refused, "{expect_seq:?}");
+        }
     }
 }
 

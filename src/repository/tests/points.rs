@@ -155,3 +155,39 @@ async fn a_mark_keeps_chunks_from_being_used_again() {
     let next = world.back_up("shop", &rows(1, 2)).await;
     assert_eq!(next.end.chunks_new, 1);
 }
+
+#[tokio::test]
+async fn ten_thousand_points_are_listed_with_a_few_requests() {
+    use crate::repository::catalogue::Entry;
+    use crate::store::{FaultPlan, FaultyStore};
+    let world = World::new().await;
+    let committed = world.back_up("shop", &rows(1, 1)).await;
+    let repository = world.writer().await;
+    let first = repository.points(None).await.unwrap().remove(0);
+    let mut sequence = 1;
+    let mut many = |count: u64| -> Vec<Entry> {
+        let point = |_| {
+            let mut point = first.clone();
+            sequence += 1;
+            point.link.sequence = sequence;
+            point.link.point =
+                PointId::at(point.snapshot_time + jiff::SignedDuration::from_secs(sequence.cast_signed()));
+            Entry::Point(Box::new(point))
+        };
+        (0..count).map(point).collect()
+    };
+    repository.append_to_catalogue(&name("shop"), many(9_980)).await.unwrap();
+    for _ in 0..19 {
+        repository.append_to_catalogue(&name("shop"), many(1)).await.unwrap();
+    }
+    let newest =
+        Link { sequence: 10_000, point: committed.point, previous: None, manifest_sha256: committed.manifest_sha256 };
+    repository.move_head(&name("shop"), &newest).await.unwrap();
+    let plan = FaultPlan::script([]);
+    let counted = Arc::new(FaultyStore::new(world.store.clone(), plan, Arc::new(world.clock.clone())));
+    let repository = Repository::open(counted.clone(), world.keys.clone(), world.context()).await.unwrap();
+    let before = counted.calls();
+    assert_eq!(repository.points(None).await.unwrap().len(), 10_000);
+    let calls = counted.calls() - before;
+    assert!(calls <= 40, "{calls} requests");
+}

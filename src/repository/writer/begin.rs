@@ -81,6 +81,7 @@ impl Repository {
     pub async fn begin(&self, begin: BeginPoint) -> Result<PointWriter> {
         self.signer()?;
         let mut survey = self.survey(&begin.source).await?;
+        self.meet_witness(&begin.source)?;
         refuse_another_identity(&begin, &survey)?;
         let id_key = self.0.id_keys.get(&self.charter().epoch).cloned().ok_or_else(|| {
             Error::input("beginning a point: no key at hand makes chunk ids").hint("--keys says where writer.key is")

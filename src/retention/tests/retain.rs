@@ -197,3 +197,22 @@ async fn what_lies_hidden_under_a_removed_point_goes_with_it() {
     world.retain(1).await;
     assert_eq!(world.store.versions(&format!("points/shop/{old}/")).await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_held_point_is_locked_ahead_as_long_as_it_is_held() {
+    let world = World::with(Some(LockMode::Compliance)).await;
+    let held = world.back_up(&["a"]).await;
+    world.back_up(&["b"]).await;
+    let repository = world.repository().await;
+    let point = repository.points(None).await.unwrap().pop().unwrap();
+    repository.hold(&point, "audit", None).await.unwrap();
+    for month in 0..3 {
+        assert_eq!(world.retain(1).await.promoted, std::slice::from_ref(&held), "month {month}");
+        assert_eq!(world.retain(1).await.promoted, []);
+        for key in [layout::hold(&held), layout::signature(&shop(), &held)] {
+            let lock = world.store.head(&key, None).await.unwrap().lock.unwrap();
+            assert!(lock.until >= world.clock.now() + DAY * 30, "{key}");
+        }
+        world.clock.advance(DAY * 28);
+    }
+}
