@@ -30,7 +30,7 @@ pub struct Policy {
     pub first_pause: Duration,
     /// No pause is longer than this.
     pub longest_pause: Duration,
-    /// After this much time no new attempt is begun.
+    /// After this much time no new attempt is begun; the last pause is cut to end at it.
     pub deadline: Duration,
 }
 
@@ -42,6 +42,11 @@ impl Policy {
         longest_pause: Duration::from_secs(10),
         deadline: Duration::from_mins(2),
     };
+
+    /// As many attempts as begin within `budget`, with the pauses of [`Policy::STORE`].
+    pub const fn within(budget: Duration) -> Self {
+        Self { attempts: u32::MAX, deadline: budget, ..Self::STORE }
+    }
 
     /// Exactly one attempt.
     pub const ONCE: Self =
@@ -76,7 +81,7 @@ impl Policy {
                 return Err(error);
             }
             // Full jitter keeps many workers that failed together from coming back together.
-            let pause = self.pause(number).mul_f64(rand::rng().random_range(0.5..=1.0));
+            let pause = self.pause(number).mul_f64(rand::rng().random_range(0.5..=1.0)).min(self.deadline - spent);
             tokio::select! {
                 () = clock.sleep(pause) => {}
                 () = cancel.cancelled() => return Err(error),
@@ -123,6 +128,16 @@ mod tests {
     async fn no_attempt_begins_after_the_deadline() {
         let policy = Policy { attempts: 1000, deadline: Duration::from_secs(30), ..Policy::STORE };
         let (_, waited) = attempts_made(Retry::Later, policy).await;
-        assert!(waited < policy.deadline + policy.longest_pause, "{waited:?}");
+        assert_eq!(waited, policy.deadline);
+    }
+
+    #[tokio::test]
+    async fn a_budget_is_used_up_whatever_the_number_of_attempts() {
+        for seconds in [1, 60, 3600] {
+            let (made, waited) = attempts_made(Retry::Later, Policy::within(Duration::from_secs(seconds))).await;
+            assert_eq!(waited, Duration::from_secs(seconds));
+            assert!(made > 3 && u64::from(made) < 12 + seconds, "{made} attempts in {seconds} s");
+        }
+        assert_eq!(attempts_made(Retry::Later, Policy::within(Duration::ZERO)).await.0, 1);
     }
 }

@@ -108,6 +108,7 @@ fn on_this_machine(mut request: Request, shell: &Shell) -> Request {
     request.tool_dirs.clone_from(&shell.settings.client_tools.value);
     request.path = shell.settings.environment.search_path();
     request.holder = shell.settings.environment.holder();
+    request.lease_term = shell.settings.lease_term.value.0;
     request
 }
 

@@ -59,6 +59,9 @@ impl Shown {
         shown.add("object_lock", or(lock, "off"), &settings.object_lock.origin);
         shown.inherited("", &settings.jobs, &settings.limit_rate, &settings.lock_budget);
         shown.add("snapshot_budget", settings.snapshot_budget.value, &settings.snapshot_budget.origin);
+        let budget = or(settings.retry_budget.value, "8 attempts");
+        shown.add("retry_budget", budget, &settings.retry_budget.origin);
+        shown.add("lease_term", settings.lease_term.value, &settings.lease_term.origin);
         shown.add("retention", rules(&settings.retention.value), &settings.retention.origin);
         for source in settings.sources.values() {
             shown.source(settings, source);

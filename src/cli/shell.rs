@@ -9,6 +9,7 @@ use crate::journal::SharedProgress;
 use crate::postgres::ConnInfo;
 use crate::repository::{Keys, OpenContext, PointSummary, Repository};
 use crate::retention::RulesBySource;
+use crate::retry::Policy;
 use crate::secret::Secret;
 use crate::store::{self, OpenOptions, SharedStore};
 use crate::telemetry::Story;
@@ -44,6 +45,7 @@ impl Shell {
         OpenOptions {
             limit_bytes_per_second: self.settings.limit_rate.value.map(|rate| rate.0),
             create,
+            retry: self.settings.retry_budget.value.map_or(Policy::STORE, |budget| Policy::within(budget.0)),
             cancel: self.stop.gently.clone(),
             ..OpenOptions::default()
         }

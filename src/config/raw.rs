@@ -29,6 +29,10 @@ pub struct Raw {
     pub lock_budget: Option<Spanned<Span>>,
     /// How long a snapshot may be held.
     pub snapshot_budget: Option<Spanned<Span>>,
+    /// For how long a call to the store that fails in passing is tried again.
+    pub retry_budget: Option<Spanned<Span>>,
+    /// How long a runner that died keeps the next one of its source waiting.
+    pub lease_term: Option<Spanned<Span>>,
     /// Directories with PostgreSQL client programs, looked at before `PATH`.
     pub client_tools: Option<Spanned<Vec<PathBuf>>>,
     /// Whether and how `init` has objects locked.

@@ -10,6 +10,7 @@ use crate::config::units::{Bytes, Span};
 use crate::error::{Context, Error, Kind, Result};
 use crate::id::SourceName;
 use crate::postgres::ConnInfo;
+use crate::repository::lease::TERM;
 use crate::retention::policy::Rules;
 use crate::secret::Secret;
 use serde_saphyr::Spanned;
@@ -20,6 +21,8 @@ use std::time::Duration;
 
 /// More at once than this only makes a server and a store slower.
 const JOBS_MAX: u32 = 64;
+/// A shorter lease is lost to one slow answer of the store; a longer one blocks a source for too long after a crash.
+const LEASE_TERMS: std::ops::RangeInclusive<Duration> = Duration::from_secs(3)..=Duration::from_hours(1);
 /// Where settings are looked for when nobody says where.
 const USUAL_FILES: [&str; 2] = ["davit.yaml", "/etc/davit/davit.yaml"];
 
@@ -61,6 +64,10 @@ pub struct Settings {
     pub lock_budget: Setting<Span>,
     /// How long a snapshot may be held.
     pub snapshot_budget: Setting<Span>,
+    /// For how long a call to the store that fails in passing is tried again; [`crate::retry::Policy::STORE`] by default.
+    pub retry_budget: Setting<Option<Span>>,
+    /// How long a runner that died keeps the next one of its source waiting.
+    pub lease_term: Setting<Span>,
     /// Directories with client programs, looked at before `PATH`.
     pub client_tools: Setting<Vec<PathBuf>>,
     /// Whether and how `init` has objects locked.
@@ -177,6 +184,9 @@ impl Settings {
 
     /// What is well formed and still makes no sense.
     fn judge(&self, problems: &mut Vec<Problem>) {
+        if let (Origin::File { line, .. }, Some(text)) = (&self.lease_term.origin, wrong_term(&self.lease_term.value)) {
+            problems.push(Problem::new(Some(*line), text, None));
+        }
         let all = self.sources.values().map(|source| &source.jobs).chain([&self.jobs]);
         for jobs in all {
             if let (Origin::File { line, .. }, false) = (&jobs.origin, (1..=JOBS_MAX).contains(&jobs.value)) {
@@ -231,6 +241,13 @@ impl Layers<'_> {
             [flag("--snapshot-budget", overrides.snapshot_budget), self.of_file(raw.snapshot_budget)],
             Span(Duration::from_hours(12)),
         );
+        let retry_budget = Setting::first_of(
+            [
+                self.env("DAVIT_RETRY_BUDGET")?.map(|budget| budget.map(Some)),
+                self.of_file(raw.retry_budget).map(|budget| budget.map(Some)),
+            ],
+            None,
+        );
         let retention = Setting::first_of([self.of_file(raw.retention)], Rules::default());
         let inherited = Inherited { jobs, limit_rate, lock_budget, snapshot_budget, retention };
         let sources = self.sources(raw.sources, &inherited, problems);
@@ -258,6 +275,8 @@ impl Layers<'_> {
                 ],
                 self.default_state(),
             ),
+            retry_budget,
+            lease_term: Setting::first_of([self.lease_term()?, self.of_file(raw.lease_term)], Span(TERM)),
             client_tools: Setting::first_of([self.of_file(raw.client_tools)], Vec::new()),
             object_lock: Setting::first_of([self.of_file(raw.object_lock)], ObjectLock::Off),
             jobs: inherited.jobs,
@@ -342,6 +361,15 @@ impl Layers<'_> {
         }
     }
 
+    fn lease_term(&self) -> Result<Option<Setting<Span>>> {
+        let name = "DAVIT_LEASE_TERM";
+        let term: Option<Setting<Span>> = self.env(name)?;
+        match term.as_ref().and_then(|term| wrong_term(&term.value)) {
+            Some(text) => Err(Error::input(format!("reading the environment variable {name}: {text}"))),
+            None => Ok(term),
+        }
+    }
+
     /// A path of the file starts beside the file, wherever the command was called.
     fn beside(&self, path: &Path) -> PathBuf {
         self.file.as_ref().and_then(|file| file.parent()).map_or_else(|| path.to_owned(), |base| base.join(path))
@@ -359,6 +387,12 @@ impl Layers<'_> {
         let state = state.or_else(|| self.environment.home().map(|home| home.join(".local/state")));
         state.map(|state| state.join("davit"))
     }
+}
+
+/// What is wrong with the length of a lease, if anything is.
+fn wrong_term(term: &Span) -> Option<String> {
+    let text = || format!("lease_term is {term}, and must be between 3s and 1h");
+    (!LEASE_TERMS.contains(&term.0)).then(text)
 }
 
 /// What sources take over unless they say otherwise.

@@ -4,6 +4,7 @@ use super::pattern::TablePattern;
 use crate::error::{Error, Result};
 use crate::id::SourceName;
 use crate::postgres::ConnInfo;
+use crate::repository::lease::TERM;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -116,6 +117,8 @@ pub struct Request {
     pub path: Option<String>,
     /// Who runs this (host and process), for a second runner's message.
     pub holder: String,
+    /// How long this run, if it dies, keeps the next one of its source waiting.
+    pub lease_term: Duration,
 }
 
 impl Request {
@@ -144,6 +147,7 @@ impl Request {
             tool_dirs: Vec::new(),
             path: None,
             holder: "davit".to_owned(),
+            lease_term: TERM,
         }
     }
 

@@ -17,7 +17,7 @@ use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::journal::{Amount, Recorder, SharedProgress};
 use crate::postgres::{ConnInfo, connect};
-use crate::repository::lease::{Claim, Lease, TERM};
+use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::PointKind;
 use crate::repository::{BeginPoint, Committed, Depth, PointWriter, Repository};
 use jiff::Timestamp;
@@ -49,7 +49,8 @@ pub async fn run(
     let clock = repository.clock();
     let recorder = Recorder::new(Arc::clone(clock), progress);
     let began = clock.monotonic();
-    let claim = Claim { name: format!("backup-{}", plan.source), holder: plan.request.holder.clone(), term: TERM };
+    let (holder, term) = (plan.request.holder.clone(), plan.request.lease_term);
+    let claim = Claim { name: format!("backup-{}", plan.source), holder, term };
     let lease = Lease::acquire(repository.store(), clock, &claim, cancel).await?;
     let run = Run { plan: &plan, repository, recorder: &recorder, began };
     let outcome = tokio::select! {
