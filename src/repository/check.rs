@@ -51,7 +51,7 @@ fn damage(object: &str, key: impl std::fmt::Display, what: impl Into<String>) ->
 
 impl Repository {
     /// Checks everything about a source's points but what their manifests name: head, signatures, links, tombstones,
-    /// catalogue, evidence, intents.
+    /// catalogue, evidence, journals of unfinished runs.
     pub async fn check_chain(&self, source: &SourceName) -> Result<ChainReport> {
         let survey = self.survey(source).await?;
         let (removed, bad_stones) = self.all_tombstones(source).await?;
@@ -102,7 +102,7 @@ impl Repository {
         Ok(links)
     }
 
-    /// The evidence and the holds of committed points, against what the catalogue knows of them.
+    /// The evidence and the holds of committed points, against what the catalogue knows of them; and journals.
     async fn check_records(
         &self,
         source: &SourceName,
@@ -130,6 +130,9 @@ impl Repository {
                 let key = layout::evidence(source, point, &verified.run);
                 found.push(damage("evidence", key, "it is missing, but the catalogue knows of it"));
             }
+        }
+        for (key, what) in self.damaged_journals(source, survey).await? {
+            found.push(damage("journal", key, what));
         }
         for (key, what) in self.damaged_holds().await? {
             found.push(damage("hold", key, what));

@@ -233,14 +233,27 @@ async fn one_of_everything() -> World {
     for part in ["manifest", "manifest.sig", "intent"] {
         world.store.lose(&key(&format!("points/shop/{}/{part}", points[2].point())));
     }
+    // A run that was given up: its journal tells the next one what it stored.
+    let writer = world.writer().await.begin(world.begin("shop")).await.unwrap();
+    put_table(&writer, &rows(5, 2)).await.unwrap();
+    writer.abandon().await.unwrap();
     world
 }
 
-/// Whether anything is seen to be wrong with a store.
-async fn is_seen(world: &World, store: Arc<MemoryStore>) -> bool {
-    let opened = Repository::open(store, world.keys.clone(), world.context()).await;
-    match opened {
-        Ok(repository) => repository.audit(Depth::Stored).await.map_or(true, |audit| audit.damage().next().is_some()),
+/// What is seen to be wrong with a store; an error stands for itself.
+async fn seen(world: &World, store: Arc<MemoryStore>) -> std::result::Result<Vec<Damage>, Error> {
+    let repository = Repository::open(store, world.keys.clone(), world.context()).await?;
+    Ok(repository.audit(Depth::Stored).await?.damage().cloned().collect())
+}
+
+/// Whether what was done to an object is seen; to a chunk of rows, as its table and rows.
+async fn is_seen(world: &World, store: Arc<MemoryStore>, key: &ObjectKey) -> bool {
+    match seen(world, store).await {
+        Ok(damage) if key.as_str().starts_with("chunks/") => {
+            let told = |damage: &Damage| damage.table.is_some() && damage.rows.is_some();
+            damage.iter().any(|damage| damage.chunk == key.as_str() && told(damage))
+        }
+        Ok(damage) => !damage.is_empty(),
         Err(_) => true,
     }
 }
@@ -248,21 +261,22 @@ async fn is_seen(world: &World, store: Arc<MemoryStore>) -> bool {
 #[tokio::test]
 async fn every_object_that_is_flipped_truncated_dropped_or_swapped_is_seen() {
     let world = one_of_everything().await;
-    assert!(!is_seen(&world, world.store.fork()).await, "an untouched repository is whole");
-    // Chunks of the removed point are garbage that a sweep takes away; nothing refers to them.
+    assert_eq!(seen(&world, world.store.fork()).await.unwrap(), Vec::new(), "an untouched repository is whole");
+    // Chunks of the removed point are garbage that a sweep takes away; so is all that the unfinished run left, but its
+    // journal is believed by the next run.
     let repository = Repository::open(world.store.clone(), world.keys.clone(), world.context()).await.unwrap();
     let mut named = std::collections::BTreeSet::new();
     for point in repository.points(None).await.unwrap() {
         let loaded = repository.load_point(&point.source, point.point()).await.unwrap();
         named.extend(loaded.ranges.iter().flat_map(|range| &range.chunks).map(layout::chunk));
     }
-    let keys: Vec<ObjectKey> = world
-        .store
-        .keys()
-        .into_iter()
-        .filter(|key| named.contains(key) || !key.as_str().starts_with("chunks/"))
-        .collect();
-    assert!(keys.len() > 20);
+    let unfinished =
+        world.store.keys().into_iter().filter(|key| key.as_str().ends_with("/intent")).next_back().unwrap();
+    let counts = |key: &ObjectKey| named.contains(key) || !(key.as_str().starts_with("chunks/") || *key == unfinished);
+    let keys: Vec<ObjectKey> = world.store.keys().into_iter().filter(counts).collect();
+    for folder in ["davit.json", "chunks/", "points/", "heads/", "catalog/", "tombstones/", "holds/", "journals/"] {
+        assert!(keys.iter().any(|key| key.as_str().starts_with(folder)), "{folder} is not tried");
+    }
     let mut unseen = Vec::new();
     for (number, key) in keys.iter().enumerate() {
         let body = world.store.get(key, None).await.unwrap().body;
@@ -277,13 +291,17 @@ async fn every_object_that_is_flipped_truncated_dropped_or_swapped_is_seen() {
         for (what, bytes) in flips.into_iter().chain(cuts).chain(swapped) {
             let store = world.store.fork();
             store.tamper(key, bytes);
-            if !is_seen(&world, store).await {
+            if !is_seen(&world, store, key).await {
                 unseen.push(format!("{what} {key}"));
             }
         }
+        // Nobody knows how many batches a dead run had; without one of them, chunks are stored once more.
+        if key.as_str().starts_with("journals/") {
+            continue;
+        }
         let store = world.store.fork();
         store.lose(key);
-        if !is_seen(&world, store).await {
+        if !is_seen(&world, store, key).await {
             unseen.push(format!("dropped {key}"));
         }
     }

@@ -272,7 +272,7 @@ impl Repository {
 
     /// The intents of a source's latest runs that did not commit. They are asked now, after our own intent was put,
     /// whether they may still commit: what a closed run stored is garbage that a sweep may be taking away.
-    async fn unfinished(&self, source: &SourceName, survey: &Survey) -> Result<Vec<Intent>> {
+    pub(super) async fn unfinished(&self, source: &SourceName, survey: &Survey) -> Result<Vec<Intent>> {
         let known: BTreeSet<&PointId> = survey.uncatalogued.iter().map(|link| &link.point).collect();
         let open = survey
             .folders
@@ -314,5 +314,5 @@ fn refuse_another_identity(begin: &BeginPoint, survey: &Survey) -> Result<()> {
         "backing up {}: this source is bound to {bound}, but what is there now is {}",
         begin.source, begin.identity
     ))
-    .hint("give it a name of its own with --source, or bind the name anew with --rebind"))
+    .hint("give the other one a name of its own in davit.yaml, or bind this name anew with --rebind"))
 }

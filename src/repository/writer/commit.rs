@@ -140,7 +140,7 @@ impl PointWriter {
                 "committing point {}: the run was closed by a sweep because it took longer than the longest run allowed",
                 self.point()
             ))
-            .hint("raise the longest run allowed, or make the run shorter; the next one uses what this one stored")),
+            .hint("make the run shorter (--jobs, fewer databases in one source); the next one uses what this one stored")),
             Err(error) => Err(failed(format!("committing point {}", self.point()))(error)),
         }
     }

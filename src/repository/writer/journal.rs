@@ -2,11 +2,13 @@
 
 use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, SourceName};
+use crate::repository::chain::Survey;
 use crate::repository::intent::Intent;
 use crate::repository::layout;
 use crate::repository::manifest::Chunk;
 use crate::repository::record::{Privacy, RecordError};
 use crate::repository::{Repository, SIDE_BY_SIDE, failed};
+use crate::store::ObjectKey;
 use futures_util::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
@@ -108,32 +110,53 @@ impl Journal {
 impl Repository {
     /// What a run that did not commit has stored.
     pub(super) async fn stored_by(&self, intent: &Intent) -> Result<Vec<(Chunk, u16)>> {
-        let doing = || failed(format!("reading the journal of run {}", intent.run));
+        let (batches, damaged) = self.batches_of(intent).await?;
+        for (key, what) in damaged {
+            tracing::warn!(%key, %what, "a journal batch is damaged and not used");
+        }
+        let chunks = |batch: Batch| batch.chunks.into_iter().map(move |chunk| (chunk, batch.lock_step));
+        Ok(batches.into_iter().flat_map(chunks).collect())
+    }
+
+    /// The batches of a run's journal, and those that cannot be believed.
+    async fn batches_of(&self, intent: &Intent) -> Result<(Vec<Batch>, Vec<(ObjectKey, String)>)> {
         let mut keys = Vec::new();
         let folder = layout::stored_batches(&intent.run);
         let mut entries = self.store().list(&folder);
-        while let Some(entry) = entries.try_next().await.map_err(doing())? {
+        while let Some(entry) =
+            entries.try_next().await.map_err(failed(format!("reading the journal of run {}", intent.run)))?
+        {
             keys.push(entry.key);
         }
         drop(entries);
-        let mut chunks = Vec::new();
+        let (mut good, mut damaged) = (Vec::new(), Vec::new());
         let mut batches = futures_util::stream::iter(keys)
-            .map(|key| async move { self.record::<Batch>(&key).await })
+            .map(|key| async move { (self.record::<Batch>(&key).await, key) })
             .buffered(SIDE_BY_SIDE);
-        while let Some(batch) = batches.next().await {
+        while let Some((batch, key)) = batches.next().await {
             match batch {
-                Ok(Some((batch, _))) if batch.run == intent.run => {
-                    chunks.extend(batch.chunks.into_iter().map(|chunk| (chunk, batch.lock_step)));
-                }
+                Ok(Some((batch, _))) if batch.run == intent.run => good.push(batch),
                 Ok(_) => {}
-                Err(RecordError::Damaged { key, what }) => {
-                    tracing::warn!(%key, %what, "a journal batch is damaged and not used");
-                }
+                Err(RecordError::Damaged { what, .. }) => damaged.push((key, what)),
                 Err(error) => return Err(error.into()),
             }
         }
         drop(batches);
-        Ok(chunks)
+        Ok((good, damaged))
+    }
+
+    /// What is wrong with the journals of a source's unfinished runs. No point depends on them: a chunk that a damaged
+    /// batch names is stored anew.
+    pub(in crate::repository) async fn damaged_journals(
+        &self,
+        source: &SourceName,
+        survey: &Survey,
+    ) -> Result<Vec<(ObjectKey, String)>> {
+        let mut all = Vec::new();
+        for intent in self.unfinished(source, survey).await? {
+            all.extend(self.batches_of(&intent).await?.1);
+        }
+        Ok(all)
     }
 
     /// Puts a batch of a run's events away, sealed and signed; numbers count from 0.
