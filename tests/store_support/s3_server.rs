@@ -33,9 +33,18 @@ pub struct Server {
 impl Server {
     /// Starts one; with versions it locks, too, and each new object for `default_days` if that is not 0.
     pub async fn start(versioned: bool, default_days: i32) -> Self {
+        Self::start_with(versioned, default_days, false).await
+    }
+
+    /// Starts one that overwrites whatever the conditions of a put say, as some compatible servers do.
+    pub async fn start_without_conditions() -> Self {
+        Self::start_with(false, 0, true).await
+    }
+
+    async fn start_with(versioned: bool, default_days: i32, ignores_conditions: bool) -> Self {
         let clock = SystemClock::shared();
         let memory = if versioned { MemoryStore::versioned(clock) } else { MemoryStore::new(clock) };
-        let bucket = Bucket { memory: Arc::clone(&memory), versioned, default_days };
+        let bucket = Bucket { memory: Arc::clone(&memory), versioned, default_days, ignores_conditions };
         let mut service = S3ServiceBuilder::new(bucket);
         service.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
         let service = service.build();
@@ -75,6 +84,7 @@ struct Bucket {
     memory: Arc<MemoryStore>,
     versioned: bool,
     default_days: i32,
+    ignores_conditions: bool,
 }
 
 type Answer<T> = S3Result<S3Response<T>>;
@@ -160,6 +170,10 @@ impl Bucket {
         }
         let key = key(&input.key)?;
         let stored = match (input.if_none_match, input.if_match) {
+            _ if self.ignores_conditions => {
+                self.memory.lose(&key);
+                self.memory.put_new(&key, put).await
+            }
             (Some(_), _) => self.memory.put_new(&key, put).await,
             (None, Some(dto::ETagCondition::ETag(tag))) => {
                 let outcome = self.memory.put_if_match(&key, put, &ETag(tag.into_value())).await;

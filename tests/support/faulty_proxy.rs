@@ -1,6 +1,6 @@
 //! A TCP proxy in front of an S3 server that misbehaves on command.
 
-use std::io::{Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -33,10 +33,29 @@ pub enum Misbehaviour {
         /// How often.
         every: u64,
     },
+    /// Every `every`th request with a body arrives at the server with half of it, and then the connection is gone.
+    CutBody {
+        /// How often.
+        every: u64,
+    },
+    /// Every `every`th request with a body arrives at the server with one wrong bit.
+    Scramble {
+        /// How often.
+        every: u64,
+    },
     /// From this request on every answer is `ExpiredToken`.
     Expired {
         /// First request.
         from: u64,
+    },
+    /// Every request of this method (of any, if empty) is refused.
+    Refuse {
+        /// `PUT`, `DELETE`, …
+        method: &'static str,
+        /// The answer: `403 Forbidden`.
+        status: &'static str,
+        /// Its code: `AccessDenied`.
+        code: &'static str,
     },
     /// From this request on every PUT is answered with "no space left".
     Full {
@@ -106,7 +125,7 @@ struct Message {
     body: Vec<u8>,
 }
 
-fn read_message(stream: &mut TcpStream, answers_head: bool) -> Option<Message> {
+fn read_message(stream: &mut BufReader<TcpStream>, answers_head: bool) -> Option<Message> {
     let mut head = Vec::new();
     let mut byte = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -128,7 +147,7 @@ fn read_message(stream: &mut TcpStream, answers_head: bool) -> Option<Message> {
         }
     } else if let (Some(length), false) = (header("content-length:"), bodiless) {
         if header("expect:").is_some_and(|value| value.contains("100-continue")) {
-            stream.write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
+            stream.get_mut().write_all(b"HTTP/1.1 100 Continue\r\n\r\n").ok()?;
         }
         body.resize(length.parse().ok()?, 0);
         stream.read_exact(&mut body).ok()?;
@@ -136,45 +155,75 @@ fn read_message(stream: &mut TcpStream, answers_head: bool) -> Option<Message> {
     Some(Message { head, body })
 }
 
-fn answer(client: &mut TcpStream, status: &str, code: &str) {
+fn answer(client: &mut TcpStream, is_head: bool, status: &str, code: &str) {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
     let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
+    // The answer to a HEAD has no body, whatever its length says.
+    let body = if is_head { "" } else { &body };
     client.write_all(format!("{head}{body}").as_bytes()).ok();
 }
 
+/// What the proxy answers itself.
+fn own_answer(now: Misbehaviour, number: u64, head: &[u8]) -> Option<(&'static str, &'static str)> {
+    match now {
+        Misbehaviour::Busy { from, to } if (from..to).contains(&number) => Some(("503 Slow Down", "SlowDown")),
+        Misbehaviour::Expired { from } if number >= from => Some(("403 Forbidden", "ExpiredToken")),
+        Misbehaviour::Full { from } if number >= from && head.starts_with(b"PUT") => {
+            Some(("507 Insufficient Storage", "InsufficientStorage"))
+        }
+        Misbehaviour::Refuse { method, status, code } if head.starts_with(method.as_bytes()) => Some((status, code)),
+        _ => None,
+    }
+}
+
+/// What is sent on of a request's body; false if the connection ends behind it.
+fn passed_on(now: Misbehaviour, number: u64, body: &mut Vec<u8>) -> bool {
+    let nth = |every: u64| number % every == every - 1 && !body.is_empty();
+    match now {
+        Misbehaviour::CutBody { every } if nth(every) => {
+            body.truncate(body.len() / 2);
+            false
+        }
+        Misbehaviour::Scramble { every } if nth(every) => {
+            let middle = body.len() / 2;
+            body[middle] ^= 1;
+            true
+        }
+        _ => true,
+    }
+}
+
 fn serve(client: &TcpStream, upstream: u16, behaviour: &Mutex<Misbehaviour>, requests: &AtomicU64) {
-    let Ok(mut client) = client.try_clone() else { return };
-    client.set_read_timeout(Some(Duration::from_mins(2))).ok();
+    let (Ok(reader), Ok(mut client)) = (client.try_clone(), client.try_clone()) else { return };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
-    server.set_read_timeout(Some(Duration::from_mins(2))).ok();
-    while let Some(request) = read_message(&mut client, false) {
+    let Ok(replies) = server.try_clone() else { return };
+    for stream in [&reader, &replies] {
+        stream.set_read_timeout(Some(Duration::from_mins(2))).ok();
+        stream.set_nodelay(true).ok();
+    }
+    let (mut reader, mut replies) = (BufReader::new(reader), BufReader::new(replies));
+    while let Some(mut request) = read_message(&mut reader, false) {
         let number = requests.fetch_add(1, Ordering::SeqCst);
         let is_head = request.head.starts_with(b"HEAD");
-        let is_put = request.head.starts_with(b"PUT");
         let nth = |every: u64| number % every == every - 1;
         let now = *behaviour.lock().unwrap();
-        match now {
-            Misbehaviour::Busy { from, to } if (from..to).contains(&number) => {
-                answer(&mut client, "503 Slow Down", "SlowDown");
-                continue;
-            }
-            Misbehaviour::Expired { from } if number >= from => {
-                answer(&mut client, "403 Forbidden", "ExpiredToken");
-                continue;
-            }
-            Misbehaviour::Full { from } if number >= from && is_put => {
-                answer(&mut client, "507 Insufficient Storage", "InsufficientStorage");
-                continue;
-            }
-            Misbehaviour::ResetBefore { every } if nth(every) => break,
-            _ => {}
+        if let Some((status, code)) = own_answer(now, number, &request.head) {
+            answer(&mut client, is_head, status, code);
+            continue;
+        }
+        if matches!(now, Misbehaviour::ResetBefore { every } if nth(every)) {
+            break;
         }
         // The prototype of a continuation is answered here, so it is not asked for upstream.
         let head = String::from_utf8_lossy(&request.head).replace("expect: 100-continue\r\n", "");
+        let whole = passed_on(now, number, &mut request.body);
         if server.write_all(head.as_bytes()).and_then(|()| server.write_all(&request.body)).is_err() {
             break;
         }
-        let Some(reply) = read_message(&mut server, is_head) else { break };
+        if !whole {
+            break;
+        }
+        let Some(reply) = read_message(&mut replies, is_head) else { break };
         match now {
             Misbehaviour::ResetAfter { every } if nth(every) => break,
             Misbehaviour::Truncate { every } if nth(every) && !reply.body.is_empty() => {

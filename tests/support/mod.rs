@@ -13,6 +13,7 @@ pub mod pgbouncer;
 pub mod postgres;
 pub mod process;
 pub mod s3;
+pub mod shop;
 
 use std::path::PathBuf;
 use std::process::Command;

@@ -1,0 +1,158 @@
+//! Runs that meet each other or a store that gives out: who is refused, who takes over, and what is left.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise and polls with a bound"
+)]
+
+mod cli_support;
+mod support;
+
+use cli_support::Desk;
+use std::process::{Child, Stdio};
+use support::faulty_proxy::{FaultyProxy, Misbehaviour};
+use support::postgres::PgServer;
+use support::s3::S3;
+use support::{shop, wait_until};
+
+struct World {
+    server: PgServer,
+    s3: S3,
+    proxy: FaultyProxy,
+    desk: Desk,
+}
+
+impl World {
+    fn new() -> Self {
+        let (server, s3) = (shop::open(), S3::start());
+        tokio::runtime::Runtime::new().unwrap().block_on(s3.plain_bucket("backups"));
+        let proxy = FaultyProxy::start(s3.port);
+        let mut desk = Desk::new();
+        for (name, value) in s3.environment() {
+            desk.set(name, &value);
+        }
+        desk.set("AWS_ENDPOINT_URL_S3", &format!("http://127.0.0.1:{}", proxy.port));
+        desk.set("DAVIT_REPOSITORY", "s3://backups/shop");
+        desk.set("DAVIT_RETRY_BUDGET", "2s").set("DAVIT_LEASE_TERM", "3s");
+        let said = desk.davit(&["init"]);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+        Self { server, s3, proxy, desk }
+    }
+
+    fn points(&self) -> Vec<String> {
+        let (code, document) = self.desk.json(&["points"]);
+        assert_eq!(code, 0, "{document}");
+        let points = document["points"].as_array().unwrap();
+        points.iter().map(|point| point["point"].as_str().unwrap().to_owned()).collect()
+    }
+
+    /// A backup; its exit code and what it told.
+    fn back_up(&self) -> (i32, String) {
+        let said = self.desk.davit(&["backup", &self.server.url("shop")]);
+        (said.code, said.stderr)
+    }
+
+    /// A backup that takes a minute, and holds its lease when this returns.
+    fn slow_backup(&self) -> Child {
+        let url = self.server.url("shop");
+        let mut command = self.desk.command(&["backup", &url, "--limit-rate", "40kB"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let intents = self.s3.bucket_dir("backups").join("shop/points/shop");
+        wait_until(60, "the run having begun", || std::fs::read_dir(&intents).is_ok_and(|points| points.count() > 0));
+        child
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn the_second_runner_of_a_source_is_refused_and_a_dead_one_is_taken_over() {
+    let world = World::new();
+    let mut first = world.slow_backup();
+    let (code, told) = world.back_up();
+    assert_eq!(code, 3, "{told}");
+    let holder = format!("process {} has held it for", first.id());
+    assert!(told.contains("taking the lease backup-shop") && told.contains(&holder), "{told}");
+    assert!(told.contains("let that run end; if it is dead, its lease is taken over by itself"), "{told}");
+    assert!(first.try_wait().unwrap().is_none(), "the first one goes on");
+    assert_eq!(world.points(), Vec::<String>::new());
+
+    first.kill().unwrap();
+    first.wait().unwrap();
+    let (code, told) = world.back_up();
+    assert_eq!(code, 0, "{told}");
+    assert_eq!(world.points().len(), 1, "nothing of the dead one is listed");
+    assert_eq!(world.desk.davit(&["verify", "--all", "--depth", "stored"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn a_store_that_gives_out_in_the_middle_leaves_the_old_points_and_the_next_run_works() {
+    let world = World::new();
+    assert_eq!(world.back_up().0, 0);
+    let before = world.points();
+    for (day, misbehaviour, says) in [
+        (1, Misbehaviour::Full { from: 12 }, &["no space left at the store", "make room or raise the quota"][..]),
+        (2, Misbehaviour::Expired { from: 12 }, &["the credentials do not work: ExpiredToken", "sign in again"]),
+        (
+            3,
+            Misbehaviour::Busy { from: 12, to: u64::MAX },
+            &["store not available", "check that the store can be reached"],
+        ),
+    ] {
+        shop::trade(&world.server, day);
+        world.proxy.behave(misbehaviour);
+        let (code, told) = world.back_up();
+        world.proxy.behave(Misbehaviour::None);
+        assert_eq!(code, 4, "{misbehaviour:?}: {told}");
+        for text in says {
+            assert!(told.contains(text), "{misbehaviour:?}: {text:?} is not in: {told}");
+        }
+        assert_eq!(world.points(), before, "{misbehaviour:?}");
+    }
+    let denied = Misbehaviour::Refuse { method: "PUT", status: "403 Forbidden", code: "AccessDenied" };
+    world.proxy.behave(denied);
+    let (code, told) = world.back_up();
+    world.proxy.behave(Misbehaviour::None);
+    assert_eq!(code, 3, "{told}");
+    assert!(told.contains("grant s3:PutObject on s3://backups/shop/leases/"), "{told}");
+    let (code, told) = world.back_up();
+    assert_eq!((code, world.points().len()), (0, 2), "{told}");
+    assert_eq!(world.desk.davit(&["verify", "--all", "--depth", "stored"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn a_point_half_deleted_is_damage_by_name_and_everything_else_goes_on() {
+    let world = World::new();
+    let mut digests = Vec::new();
+    for day in 1..=2 {
+        shop::trade(&world.server, day);
+        assert_eq!(world.back_up().0, 0);
+        digests.push(shop::digest(&world.server, "shop"));
+    }
+    let points = world.points();
+    let (newest, older) = (&points[0], &points[1]);
+    let folder = world.s3.bucket_dir("backups").join("shop/points/shop").join(newest);
+    std::fs::remove_file(folder.join("manifest")).unwrap();
+
+    let into = world.server.url("copy");
+    let said = world.desk.davit(&["restore", newest, "--into", &into, "--create"]);
+    assert_eq!(said.code, 1, "{}", said.stderr);
+    assert!(said.stderr.contains(newest.as_str()) && said.stderr.contains("manifest"), "{}", said.stderr);
+    assert_eq!(world.server.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'copy'"), "0");
+    let said = world.desk.davit(&["verify", "--all", "--depth", "stored"]);
+    assert_eq!(said.code, 1, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains(&format!("points/shop/{newest}/manifest")), "{}", said.stdout);
+    // Nothing is taken away while a manifest cannot be read: it may name what looks like garbage.
+    let said = world.desk.davit(&["sweep"]);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    assert!(said.stderr.contains("nothing was deleted"), "{}", said.stderr);
+
+    let said = world.desk.davit(&["restore", older, "--into", &into, "--create"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(shop::digest(&world.server, "copy"), digests[0]);
+    let (code, told) = world.back_up();
+    assert_eq!((code, world.points().len()), (0, 3), "{told}");
+}
