@@ -333,18 +333,11 @@ fn charter_secrets(charter: &Charter, identities: &[Identity]) -> Option<charter
 /// A store's failure while `doing` something, in the middle of a run.
 pub(crate) fn failed(doing: impl Into<String>) -> impl FnOnce(StoreError) -> Error {
     let doing = doing.into();
-    move |why| Error::new(Kind::Failed, doing).because(why)
+    move |why| why.explain(doing).as_kind(Kind::Failed)
 }
 
 /// A store's failure before anything was done: what the user can mend is told apart from what may pass.
 pub(crate) fn refused(doing: impl Into<String>) -> impl FnOnce(StoreError) -> Error {
     let doing = doing.into();
-    move |why| {
-        let kind = match why {
-            StoreError::NoStore(_) | StoreError::BadKey(_) | StoreError::Misconfigured(_) => Kind::Input,
-            StoreError::Denied { .. } | StoreError::Unsupported(_) => Kind::Refused,
-            _ => Kind::Failed,
-        };
-        Error::new(kind, doing).because(why)
-    }
+    move |why| why.explain(doing)
 }

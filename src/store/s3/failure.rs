@@ -117,8 +117,11 @@ impl Request<'_> {
     }
 
     fn wrong_region(&self, answer: &Answer<'_>) -> StoreError {
-        // "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-central-1'"
-        let expected = answer.message.split_once("expecting '").and_then(|(_, rest)| rest.split('\'').next());
+        // "The authorization header is malformed; the region 'us-east-1' is wrong; expecting 'eu-central-1'"; others
+        // write double quotes.
+        let quotes = ['\'', '"'];
+        let expected = answer.message.split_once("expecting ").map(|(_, rest)| rest.trim_start_matches(quotes));
+        let expected = expected.and_then(|rest| rest.split(quotes).next());
         if answer.code == "AuthorizationHeaderMalformed" && expected.is_none() && answer.region.is_none() {
             return StoreError::Credentials(answer.text());
         }
