@@ -276,20 +276,22 @@ struct CheckedPoint {
     source: String,
     readers: Vec<String>,
     opened_by_keys_here: bool,
+    opened_by_present_readers: bool,
 }
 
 async fn check(shell: &Shell) -> Result<Ended> {
     let repository = shell.repository(None).await?;
     let check = repository.key_check().await?;
-    let encrypted = repository.encrypted();
+    let present = |keys: &PointKeys| keys.readers.iter().any(|reader| check.readers.contains(reader));
     let point = |keys: &PointKeys| CheckedPoint {
         point: keys.point.point().to_string(),
         source: keys.point.source.to_string(),
         readers: keys.readers.clone(),
         opened_by_keys_here: keys.at_hand,
+        opened_by_present_readers: !repository.encrypted() || present(keys),
     };
     let points: Vec<CheckedPoint> = check.points.iter().map(point).collect();
-    let ok = !encrypted || points.iter().all(|point| !point.readers.is_empty());
+    let ok = points.iter().all(|point| point.opened_by_present_readers);
     Ended::with(&Checked { ok, readers: check.readers, points })
 }
 
@@ -299,12 +301,21 @@ impl Document for Checked {
             return "no recovery points yet\n".to_owned();
         }
         let row = |point: &CheckedPoint| {
-            let readers =
-                if point.readers.is_empty() { "NONE OF THE PRESENT ONES".to_owned() } else { point.readers.join(" ") };
+            let readers = match point.opened_by_present_readers {
+                true => point.readers.join(" "),
+                false => format!("NONE OF THE PRESENT ONES; {}", point.readers.join(" ")),
+            };
             let here = if point.opened_by_keys_here { "yes" } else { "no" };
             [point.source.clone(), point.point.clone(), here.to_owned(), readers]
         };
-        table(["source", "point", "opens here", "readers that open all of it"], self.points.iter().map(row))
+        let mut text =
+            table(["source", "point", "opens here", "readers that open all of it"], self.points.iter().map(row));
+        if !self.ok {
+            text.push_str(
+                "\nkeep the older reader key until davit key rotate --rewrap has sealed those points again\n",
+            );
+        }
+        text
     }
 
     fn exit(&self) -> Exit {
