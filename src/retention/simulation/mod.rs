@@ -55,11 +55,33 @@ fn no_committed_point_loses_a_chunk_in_any_of_these_histories() {
     assert!(tally.named_again > 0 && tally.sweeps_failed == 0, "{tally:?}");
 }
 
-#[test]
-#[ignore = "long: make soak"]
-fn soak_no_committed_point_loses_a_chunk_in_ten_thousand_histories() {
-    let tally = play_all(1_000..11_000);
-    assert!(tally.refused_commits > 100, "{tally:?}");
+/// Ten thousand more, a thousand to a test, so that they run side by side and any part can be run alone.
+mod soak_no_committed_point_loses_a_chunk_in_ten_thousand_histories {
+    use super::play_all;
+
+    macro_rules! a_thousand_histories {
+        ($($name:ident: $first:literal,)*) => {$(
+            #[test]
+            #[ignore = "long: make soak"]
+            fn $name() {
+                let tally = play_all($first..$first + 1_000);
+                assert!(tally.refused_commits > 10 && tally.chunks_taken > 100, "{tally:?}");
+            }
+        )*};
+    }
+
+    a_thousand_histories! {
+        from_1000: 1_000,
+        from_2000: 2_000,
+        from_3000: 3_000,
+        from_4000: 4_000,
+        from_5000: 5_000,
+        from_6000: 6_000,
+        from_7000: 7_000,
+        from_8000: 8_000,
+        from_9000: 9_000,
+        from_10000: 10_000,
+    }
 }
 
 #[test]
