@@ -81,7 +81,10 @@ impl Policy {
                 return Err(error);
             }
             // Full jitter keeps many workers that failed together from coming back together.
-            let pause = self.pause(number).mul_f64(rand::rng().random_range(0.5..=1.0)).min(self.deadline - spent);
+            let pause = self
+                .pause(number)
+                .mul_f64(rand::rng().random_range(0.5..=1.0))
+                .min(self.deadline.saturating_sub(spent));
             tokio::select! {
                 () = clock.sleep(pause) => {}
                 () = cancel.cancelled() => return Err(error),

@@ -149,7 +149,8 @@ fn signature(seed: &[u8], body: &str, comment: &str) -> String {
     use blake2::Digest as _;
     let key = Ed25519KeyPair::from_seed_unchecked(seed).unwrap();
     let signed = key.sign(&blake2::Blake2b512::digest(body.as_bytes()));
-    let id = &blake3::hash(key.public_key().as_ref()).as_bytes()[..8];
+    let id = blake3::hash(key.public_key().as_ref());
+    let id = &id.as_bytes()[..8];
     let global = key.sign(&[signed.as_ref(), comment.as_bytes()].concat());
     let (first, second) = (STANDARD.encode([b"ED", id, signed.as_ref()].concat()), STANDARD.encode(global.as_ref()));
     format!("untrusted comment: signature by davit\n{first}\ntrusted comment: {comment}\n{second}\n")

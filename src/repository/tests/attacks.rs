@@ -270,8 +270,7 @@ async fn every_object_that_is_flipped_truncated_dropped_or_swapped_is_seen() {
         let loaded = repository.load_point(&point.source, point.point()).await.unwrap();
         named.extend(loaded.ranges.iter().flat_map(|range| &range.chunks).map(layout::chunk));
     }
-    let unfinished =
-        world.store.keys().into_iter().filter(|key| key.as_str().ends_with("/intent")).next_back().unwrap();
+    let unfinished = world.store.keys().into_iter().rfind(|key| key.as_str().ends_with("/intent")).unwrap();
     let counts = |key: &ObjectKey| named.contains(key) || !(key.as_str().starts_with("chunks/") || *key == unfinished);
     let keys: Vec<ObjectKey> = world.store.keys().into_iter().filter(counts).collect();
     for folder in ["davit.json", "chunks/", "points/", "heads/", "catalog/", "tombstones/", "holds/", "journals/"] {

@@ -159,7 +159,7 @@ async fn a_mark_keeps_chunks_from_being_used_again() {
 #[tokio::test]
 async fn ten_thousand_points_are_listed_with_a_few_requests() {
     use crate::repository::catalogue::Entry;
-    use crate::store::{FaultPlan, FaultyStore};
+    use crate::store::{Fault, FaultPlan, FaultyStore};
     let world = World::new().await;
     let committed = world.back_up("shop", &rows(1, 1)).await;
     let repository = world.writer().await;
@@ -190,4 +190,15 @@ async fn ten_thousand_points_are_listed_with_a_few_requests() {
     assert_eq!(repository.points(None).await.unwrap().len(), 10_000);
     let calls = counted.calls() - before;
     assert!(calls <= 40, "{calls} requests");
+
+    // The same with 50 ms between every request and its answer, as from a bucket that is not next door.
+    let clock = crate::clock::SystemClock::shared();
+    let far = Arc::new(FaultyStore::new(world.store.clone(), FaultPlan::script([]), clock.clone()));
+    far.stand(Some(Fault::Late(Duration::from_millis(50))));
+    let before = clock.monotonic();
+    let cx = OpenContext::new(clock.clone());
+    let repository = Repository::open(far, world.keys.clone(), cx).await.unwrap();
+    assert_eq!(repository.points(None).await.unwrap().len(), 10_000);
+    let took = clock.monotonic().saturating_sub(before);
+    assert!(took < Duration::from_secs(2), "{calls} requests of 50 ms took {took:?}");
 }
