@@ -43,6 +43,9 @@ fn refused(desk: &Desk, arguments: &[&str], code: i32, says: &[&str]) {
     }
 }
 
+/// A repository's URL, what is odd about the environment and the server, the exit code, and what is said.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], Misbehaviour, i32, &'a [&'a str]);
+
 const SKEWED: Misbehaviour = Misbehaviour::Refuse { method: "", status: "403 Forbidden", code: "RequestTimeTooSkewed" };
 
 const fn denied(method: &'static str) -> Misbehaviour {
@@ -57,7 +60,7 @@ fn a_store_that_cannot_be_reached_as_it_is_named_tells_what_to_change_and_keeps_
     let through_proxy = format!("http://127.0.0.1:{}", proxy.port);
     let closed = format!("http://127.0.0.1:{}", support::free_port());
     let here = "s3://backups/here";
-    let cases: [(&str, &[(&str, &str)], Misbehaviour, i32, &[&str]); 8] = [
+    let cases: [Case<'_>; 8] = [
         ("s3://nowhere/here", &[], Misbehaviour::None, 2, &["no store at s3://nowhere", "make the bucket"]),
         (here, &[("AWS_REGION", "eu-west-1")], Misbehaviour::None, 2, &["set AWS_REGION=us-east-1"]),
         (here, &[("AWS_SECRET_ACCESS_KEY", "wrong")], Misbehaviour::None, 2, &["AWS_SECRET_ACCESS_KEY"]),
@@ -79,7 +82,9 @@ fn a_store_that_cannot_be_reached_as_it_is_named_tells_what_to_change_and_keeps_
             desk.set(name, value);
         }
         proxy.behave(misbehaviour);
-        refused(&desk, &["init"], code, says);
+        let said = desk.davit(&["init"]);
+        let told = says.iter().all(|text| said.stderr.contains(text));
+        assert!(said.code == code && told, "{environment:?}, {misbehaviour:?}: {said:?}");
         assert!(desk.inventory().is_empty(), "keys of a repository that is not there: {:?}", desk.inventory());
     }
     let left = run(server.client().list_objects_v2().bucket("backups").send()).unwrap();

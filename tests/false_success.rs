@@ -10,6 +10,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::print_stdout,
     reason = "a test stops at the first surprise, reads its environment and polls with a bound"
 )]
 

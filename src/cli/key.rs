@@ -301,10 +301,9 @@ impl Document for Checked {
             return "no recovery points yet\n".to_owned();
         }
         let row = |point: &CheckedPoint| {
-            let readers = match point.opened_by_present_readers {
-                true => point.readers.join(" "),
-                false => format!("NONE OF THE PRESENT ONES; {}", point.readers.join(" ")),
-            };
+            let readers = point.readers.join(" ");
+            let readers =
+                if point.opened_by_present_readers { readers } else { format!("NONE OF THE PRESENT ONES; {readers}") };
             let here = if point.opened_by_keys_here { "yes" } else { "no" };
             [point.source.clone(), point.point.clone(), here.to_owned(), readers]
         };

@@ -37,6 +37,7 @@ impl Server {
     }
 
     /// Starts one that overwrites whatever the conditions of a put say, as some compatible servers do.
+    #[allow(dead_code, reason = "not every test binary wants such a server")]
     pub async fn start_without_conditions() -> Self {
         Self::start_with(false, 0, true).await
     }

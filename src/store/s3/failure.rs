@@ -57,8 +57,10 @@ impl Request<'_> {
     }
 
     fn answered(&self, answer: &Answer<'_>) -> StoreError {
-        let target = || self.target.to_owned();
+        let target = || self.name();
         match (answer.code, answer.status) {
+            // Some servers give an unknown key id the status of something that is missing.
+            (code, _) if is_about_credentials(code) => StoreError::Credentials(answer.text()),
             ("NoSuchBucket", _) => StoreError::NoStore(self.bucket().to_owned()),
             // A delete marker answers 405 when it is asked for by its version.
             ("NoSuchKey" | "NoSuchVersion" | "NotFound" | "MethodNotAllowed", _) | (_, 404 | 405) => {
@@ -66,7 +68,6 @@ impl Request<'_> {
             }
             ("InvalidArgument", _) if answer.mentions("version id") => StoreError::NotFound(target()),
             ("RequestTimeTooSkewed" | "RequestExpired", _) => StoreError::ClockSkew(answer.text()),
-            (code, _) if is_about_credentials(code) => StoreError::Credentials(answer.text()),
             (code, status) if is_about_the_region(code, status) => self.wrong_region(answer),
             (code, status) if is_about_room(code, status) => StoreError::Full(target()),
             (code, _) if is_about_the_hash(code) => StoreError::Damaged { target: target(), detail: answer.text() },
@@ -102,13 +103,13 @@ impl Request<'_> {
         }
         let refused = |cause: &&(dyn StdError + 'static)| cause.downcast_ref::<io::Error>().is_some_and(never_arrived);
         if causes.iter().any(refused) || says("connect timeout") || says("dns error") || says("tcp connect") {
-            return StoreError::Unavailable { target: self.target.to_owned(), detail: text };
+            return StoreError::Unavailable { target: self.name(), detail: text };
         }
         self.uncertain(text)
     }
 
     fn uncertain(&self, detail: String) -> StoreError {
-        let target = self.target.to_owned();
+        let target = self.name();
         if self.writes {
             StoreError::OutcomeUnknown { target, detail }
         } else {
@@ -127,6 +128,11 @@ impl Request<'_> {
         }
         let region = answer.region.or(expected).map(ToOwned::to_owned);
         StoreError::WrongRegion { target: self.bucket().to_owned(), region }
+    }
+
+    /// What a message calls the target; a request about the bucket has no other name.
+    fn name(&self) -> String {
+        if self.target.is_empty() { self.bucket().to_owned() } else { self.target.to_owned() }
     }
 
     fn bucket(&self) -> &str {
