@@ -91,10 +91,16 @@ fn names(found: &[Value], object: &str) -> bool {
 fn every_object_that_is_tampered_with_is_seen_and_named() {
     let (desk, repository) = one_of_everything();
     let call = ["verify", "--all", "--depth", "stored"];
+    let untouched = desk.path().join("untouched");
+    let undo = || {
+        std::fs::remove_dir_all(&repository).unwrap();
+        copy(&untouched, &repository);
+    };
+    copy(&repository, &untouched);
     let said = desk.davit(&call);
     assert_eq!(said.code, 0, "untouched it is whole: {}{}", said.stdout, said.stderr);
-    let untouched = desk.path().join("untouched");
-    copy(&repository, &untouched);
+    // What a verification found is evidence from then on, in the place of older evidence; each is to judge by itself.
+    undo();
     // A lease says who may run now; nothing that is kept depends on it. `~` begins what the directory has for itself.
     let kept =
         |path: &PathBuf| !path.starts_with(repository.join("leases")) && !path.starts_with(repository.join("~lock"));
@@ -108,9 +114,7 @@ fn every_object_that_is_tampered_with_is_seen_and_named() {
         for deed in deeds {
             tamper(deed, path, &other);
             let (code, document) = desk.json(&call);
-            // What this verification found is evidence now; the next one is to judge by itself.
-            std::fs::remove_dir_all(&repository).unwrap();
-            copy(&untouched, &repository);
+            undo();
             let found = damage(&document);
             tables.extend(found.iter().filter_map(|damage| damage["table"].as_str().map(str::to_owned)));
             let seen = match object {

@@ -59,7 +59,7 @@ impl Request<'_> {
     fn answered(&self, answer: &Answer<'_>) -> StoreError {
         let target = || self.name();
         match (answer.code, answer.status) {
-            // Some servers give an unknown key id the status of something that is missing.
+            // First, because of a server that gives an unknown key id the status of something missing.
             (code, _) if is_about_credentials(code) => StoreError::Credentials(answer.text()),
             ("NoSuchBucket", _) => StoreError::NoStore(self.bucket().to_owned()),
             // A delete marker answers 405 when it is asked for by its version.
@@ -169,6 +169,8 @@ fn is_about_credentials(code: &str) -> bool {
             | "UnrecognizedClientException"
             | "CredentialsNotSupported"
             | "NotSignedUp"
+            // versitygw, of a key id that it does not know; with the status of something missing.
+            | "XAdminUserNotFound"
             | "AccountProblem"
     )
 }
