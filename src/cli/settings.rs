@@ -64,7 +64,7 @@ impl Shown {
         shown.add("lease_term", settings.lease_term.value, &settings.lease_term.origin);
         shown.add("retention", rules(&settings.retention.value), &settings.retention.origin);
         for source in settings.sources.values() {
-            shown.source(settings, source);
+            shown.source(source);
         }
         shown
     }
@@ -82,41 +82,36 @@ impl Shown {
         self.add(&format!("{prefix}lock_budget"), &budget.value, &budget.origin);
     }
 
-    fn source(&mut self, settings: &Settings, source: &Source) {
+    fn source(&mut self, source: &Source) {
         let prefix = format!("sources.{}.", source.name);
-        let here = Origin::File {
-            path: settings.file.as_ref().map(|file| file.value.clone()).unwrap_or_default(),
-            line: source.line,
-        };
-        self.add(&format!("{prefix}url"), &source.url, &here);
-        let databases = match &source.databases {
+        self.add(&format!("{prefix}url"), &source.url.value, &source.url.origin);
+        let databases = match &source.databases.value {
             Databases::OfUrl => "the one of the url".to_owned(),
             Databases::List(names) => names.join(", "),
             Databases::All => "all".to_owned(),
         };
-        self.add(&format!("{prefix}databases"), databases, &here);
-        self.add(&format!("{prefix}engine"), source.engine, &here);
-        for (name, left_out) in [("tables", &source.exclude.tables), ("rows", &source.exclude.rows)] {
+        self.add(&format!("{prefix}databases"), databases, &source.databases.origin);
+        self.add(&format!("{prefix}engine"), source.engine.value, &source.engine.origin);
+        let left_out = &source.exclude.value;
+        for (name, left_out) in [("tables", &left_out.tables), ("rows", &left_out.rows)] {
             let patterns: Vec<String> = left_out.iter().map(ToString::to_string).collect();
             if !patterns.is_empty() {
-                self.add(&format!("{prefix}exclude.{name}"), patterns.join(", "), &here);
+                self.add(&format!("{prefix}exclude.{name}"), patterns.join(", "), &source.exclude.origin);
             }
         }
         self.inherited(&prefix, &source.jobs, &source.limit_rate, &source.lock_budget);
         let budget = &source.snapshot_budget;
         self.add(&format!("{prefix}snapshot_budget"), budget.value, &budget.origin);
         self.add(&format!("{prefix}retention"), rules(&source.retention.value), &source.retention.origin);
-        if !source.unlogged {
-            self.add(&format!("{prefix}unlogged"), false, &here);
-        }
-        let least = &source.min_content;
+        self.add(&format!("{prefix}unlogged"), source.unlogged.value, &source.unlogged.origin);
+        let least = &source.min_content.value;
         for (name, number) in [("tables", least.tables), ("rows", least.rows), ("bytes", least.bytes)] {
             if number > 0 {
-                self.add(&format!("{prefix}min_content.{name}"), number, &here);
+                self.add(&format!("{prefix}min_content.{name}"), number, &source.min_content.origin);
             }
         }
-        for check in &source.checks {
-            self.add(&format!("{prefix}checks"), check.display(), &here);
+        for check in &source.checks.value {
+            self.add(&format!("{prefix}checks"), check.display(), &source.checks.origin);
         }
     }
 
@@ -193,7 +188,7 @@ fn check(overrides: &Overrides, environment: &Environment) -> Result<Checked> {
             let problem = redact(&error.to_string()).into_owned();
             found.push(Found { line: Some(source.line), problem, hint: error.hint_text().map(str::to_owned) });
         }
-        for path in source.checks.iter().filter(|path| !path.is_file()) {
+        for path in source.checks.value.iter().filter(|path| !path.is_file()) {
             let problem = format!("reading the checks of source {}: no file {}", source.name, path.display());
             found.push(Found { line: Some(source.line), problem, hint: None });
         }

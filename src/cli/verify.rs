@@ -28,7 +28,7 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
     let mut request = Request::new(which, depth);
     request.sample = args.sample.as_deref().map(sample).transpose()?;
     request.into = args.into.as_ref().map(|url| shell.connection(url)).transpose()?;
-    request.scratch_dir = shell.settings.environment.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+    request.scratch_dir = shell.settings.environment.temporary();
     for file in &args.check {
         request.checks.push(read_check(file)?);
     }
@@ -47,7 +47,7 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
 async fn own_checks(spec: Option<&PointSpec>, repository: &Repository, shell: &Shell) -> Result<Vec<SqlCheck>> {
     let sources = &shell.settings.sources;
     let Some(spec) = spec else {
-        if sources.values().any(|source| !source.checks.is_empty()) {
+        if sources.values().any(|source| !source.checks.value.is_empty()) {
             shell.story.warn(
                 "the checks of davit.yaml belong to one source each and are not run with --all".to_owned(),
                 Some("verify SOURCE@latest runs them".to_owned()),
@@ -55,11 +55,11 @@ async fn own_checks(spec: Option<&PointSpec>, repository: &Repository, shell: &S
         }
         return Ok(Vec::new());
     };
-    if sources.values().all(|source| source.checks.is_empty()) {
+    if sources.values().all(|source| source.checks.value.is_empty()) {
         return Ok(Vec::new());
     }
     let point = repository.resolve(spec).await?;
-    let files = sources.get(&point.source).map(|source| source.checks.as_slice()).unwrap_or_default();
+    let files = sources.get(&point.source).map(|source| source.checks.value.as_slice()).unwrap_or_default();
     files.iter().map(read_check).collect()
 }
 

@@ -72,22 +72,17 @@ impl ObjectLock {
 #[serde(deny_unknown_fields)]
 pub struct RawSource {
     /// Where the server is.
-    pub url: SecretRef,
+    pub url: Spanned<SecretRef>,
     /// Which databases: the one of the URL, a list, or `all`.
-    #[serde(default)]
-    pub databases: Databases,
+    pub databases: Option<Spanned<Databases>>,
     /// What is left out.
-    #[serde(default)]
-    pub exclude: Exclude,
+    pub exclude: Option<Spanned<Exclude>>,
     /// How rows are read.
-    #[serde(default)]
-    pub engine: EngineChoice,
+    pub engine: Option<Spanned<EngineChoice>>,
     /// Whether rows of unlogged tables are backed up.
-    #[serde(default = "yes")]
-    pub unlogged: bool,
+    pub unlogged: Option<Spanned<bool>>,
     /// What a point must hold at least; less, and it is not committed.
-    #[serde(default)]
-    pub min_content: MinContent,
+    pub min_content: Option<Spanned<MinContent>>,
     /// Overrides of the values above the sources.
     pub jobs: Option<Spanned<u32>>,
     /// Most bytes per second.
@@ -99,12 +94,7 @@ pub struct RawSource {
     /// How long its points are kept.
     pub retention: Option<Spanned<Rules>>,
     /// SQL files that `verify --depth restored` runs.
-    #[serde(default)]
-    pub checks: Vec<PathBuf>,
-}
-
-const fn yes() -> bool {
-    true
+    pub checks: Option<Spanned<Vec<PathBuf>>>,
 }
 
 /// What is left out of a source.

@@ -36,7 +36,8 @@ impl SecretRef {
             Self::Plain(secret) => Ok(secret.clone()),
             Self::Env(name) => match environment.get(name)? {
                 Some(value) => Ok(Secret::new(value)),
-                None => Err(Error::input(format!("reading {what}: the environment variable {name} is not set"))),
+                None => Err(Error::input(format!("reading {what}: the environment variable {name} is not set"))
+                    .hint(format!("export {name}=postgres://user@host/database, or keep it in a {{file: …}}"))),
             },
             Self::File(path) => {
                 let text = read(&base.join(path), what)?;

@@ -7,7 +7,7 @@ use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawSource};
 use crate::config::secret::SecretRef;
 use crate::config::setting::{Origin, Setting};
 use crate::config::units::{Bytes, Span};
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::id::SourceName;
 use crate::postgres::ConnInfo;
 use crate::repository::lease::TERM;
@@ -88,17 +88,17 @@ pub struct Source {
     /// Its line in the file.
     pub line: u64,
     /// Where its server is.
-    pub url: SecretRef,
+    pub url: Setting<SecretRef>,
     /// Which databases.
-    pub databases: Databases,
+    pub databases: Setting<Databases>,
     /// What is left out.
-    pub exclude: Exclude,
+    pub exclude: Setting<Exclude>,
     /// How rows are read.
-    pub engine: EngineChoice,
+    pub engine: Setting<EngineChoice>,
     /// Whether rows of unlogged tables are backed up.
-    pub unlogged: bool,
+    pub unlogged: Setting<bool>,
     /// What a point must hold at least.
-    pub min_content: MinContent,
+    pub min_content: Setting<MinContent>,
     /// How many things are done at once.
     pub jobs: Setting<u32>,
     /// Most bytes per second.
@@ -110,7 +110,7 @@ pub struct Source {
     /// How long its points are kept.
     pub retention: Setting<Rules>,
     /// SQL files that `verify --depth restored` runs.
-    pub checks: Vec<PathBuf>,
+    pub checks: Setting<Vec<PathBuf>>,
 }
 
 impl Settings {
@@ -137,8 +137,7 @@ impl Settings {
             None => (Raw::default(), Vec::new()),
             Some(file) => {
                 let path = &file.value;
-                let text = std::fs::read_to_string(path)
-                    .context(Kind::Input, || format!("reading the settings in {}", path.display()))?;
+                let text = std::fs::read_to_string(path).map_err(|error| unreadable(file, error))?;
                 let (raw, problems) = problem::parse(&text);
                 (raw.unwrap_or_default(), problems)
             }
@@ -172,7 +171,7 @@ impl Settings {
 
     /// The URL of a source, fetched from where it is kept.
     pub fn url_of(&self, source: &Source) -> Result<Secret> {
-        source.url.fetch(&format!("the URL of source {}", source.name), &self.environment, &self.base())
+        source.url.value.fetch(&format!("the URL of source {}", source.name), &self.environment, &self.base())
     }
 
     /// How to reach a source's server.
@@ -197,6 +196,15 @@ impl Settings {
                 }
             }
         }
+    }
+}
+
+fn unreadable(file: &Setting<PathBuf>, error: std::io::Error) -> Error {
+    let doing = format!("reading the settings in {}", file.value.display());
+    let error = Error::input(doing).because(error);
+    match &file.origin {
+        Origin::Default => error,
+        named => error.hint(format!("{named} names this file")),
     }
 }
 
@@ -312,21 +320,23 @@ impl Layers<'_> {
     fn source(&self, name: SourceName, raw: Spanned<RawSource>, inherited: &Inherited) -> Source {
         let line = raw.defined.line();
         let raw = raw.value;
+        let url = Setting::new(raw.url.value, self.line(raw.url.defined.line()));
+        let checks = self.only(raw.checks, Vec::new());
         Source {
             name,
             line,
-            url: raw.url,
-            databases: raw.databases,
-            exclude: raw.exclude,
-            engine: raw.engine,
-            unlogged: raw.unlogged,
-            min_content: raw.min_content,
+            url,
+            databases: self.only(raw.databases, Databases::default()),
+            exclude: self.only(raw.exclude, Exclude::default()),
+            engine: self.only(raw.engine, EngineChoice::default()),
+            unlogged: self.only(raw.unlogged, true),
+            min_content: self.only(raw.min_content, MinContent::default()),
             jobs: self.own(raw.jobs, &inherited.jobs),
             limit_rate: self.own_option(raw.limit_rate, &inherited.limit_rate),
             lock_budget: self.own(raw.lock_budget, &inherited.lock_budget),
             snapshot_budget: self.own(raw.snapshot_budget, &inherited.snapshot_budget),
             retention: self.own(raw.retention, &inherited.retention),
-            checks: raw.checks.iter().map(|path| self.beside(path)).collect(),
+            checks: checks.map(|paths| paths.iter().map(|path| self.beside(path)).collect()),
         }
     }
 
@@ -343,6 +353,15 @@ impl Layers<'_> {
             (Origin::Default | Origin::File { .. }, Some(own)) => own.map(Some),
             _ => inherited.clone(),
         }
+    }
+
+    /// What only a source can say.
+    fn only<T>(&self, own: Option<Spanned<T>>, default: T) -> Setting<T> {
+        Setting::first_of([self.of_file(own)], default)
+    }
+
+    fn line(&self, line: u64) -> Origin {
+        self.file.clone().map_or(Origin::Default, |path| Origin::File { path, line })
     }
 
     fn of_file<T>(&self, value: Option<Spanned<T>>) -> Option<Setting<T>> {

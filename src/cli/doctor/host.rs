@@ -5,7 +5,7 @@ use crate::cli::shell::Shell;
 use crate::humane::{bytes, counted};
 use crate::postgres::tools::Tools;
 use crate::repository::Keys;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The oldest server that is supported.
 const OLDEST_MAJOR: u32 = 14;
@@ -115,8 +115,12 @@ pub(super) fn tools(findings: &mut Findings, shell: &Shell) {
 
 /// Room for throw-away servers.
 pub(super) fn room(findings: &mut Findings, shell: &Shell) {
-    let directory = shell.settings.environment.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
-    room_in(findings, "room", &directory, "for the throw-away server of davit verify --depth restored");
+    room_in(
+        findings,
+        "room",
+        &shell.settings.environment.temporary(),
+        "for the throw-away server of davit verify --depth restored",
+    );
 }
 
 /// How much room a directory has.

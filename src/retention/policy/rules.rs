@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use jiff::tz::TimeZone;
 use jiff::{Span, Timestamp, Zoned};
+use serde::de::IntoDeserializer;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt;
 use std::str::FromStr;
@@ -33,7 +34,7 @@ pub struct Rules {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub keep_within: Option<Term>,
     /// Where days, weeks, months and years begin.
-    #[serde(with = "jiff::fmt::serde::tz::required")]
+    #[serde(serialize_with = "jiff::fmt::serde::tz::required::serialize", deserialize_with = "time_zone")]
     pub time_zone: TimeZone,
 }
 
@@ -224,7 +225,8 @@ impl FromStr for Term {
         let text = text.trim();
         let doing = || format!("reading {text:?} as a length of time");
         let span: Span =
-            text.parse().map_err(|error: jiff::Error| Error::input(doing()).because(error).hint(TERM_HINT))?;
+            // The parser's own words are about designators; the hint shows what is wanted.
+            text.parse().map_err(|_: jiff::Error| Error::input(doing()).hint(TERM_HINT))?;
         if !span.is_positive() {
             return Err(Error::input(doing()).because("it is not positive").hint(TERM_HINT));
         }
@@ -243,6 +245,17 @@ impl<'de> Deserialize<'de> for Term {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(|error| explained(&error))
     }
+}
+
+/// A time zone by its name; the reader's own words are about databases of zones.
+fn time_zone<'de, D: Deserializer<'de>>(deserializer: D) -> Result<TimeZone, D::Error> {
+    let name = String::deserialize(deserializer)?;
+    let read: Result<TimeZone, serde::de::value::Error> =
+        jiff::fmt::serde::tz::required::deserialize(name.as_str().into_deserializer());
+    read.map_err(|_| {
+        let hint = "write a name such as UTC, Europe/Berlin or America/New_York";
+        explained(&Error::input(format!("reading {name:?} as a time zone")).hint(hint))
+    })
 }
 
 /// A settings reader shows one text; the next step belongs into it.
