@@ -22,50 +22,63 @@ use std::path::{Path, PathBuf};
 /// The oldest major that the demo runs on.
 const OLDEST_MAJOR: u32 = 14;
 
+/// The settings that a person would write for the shop.
+const SETTINGS: &str = "\
+repository: repository
+keys: keys
+state: state
+retention: {daily: 30 days, weekly: 90 days, monthly: 1 year}
+sources:
+  shop:
+    url: postgres:///shop   # the server of the demo; it is gone when the demo is over
+";
+
 /// Shows it all.
 pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     let directory = make_directory(args.directory.as_deref(), shell)?;
     let path = shell.settings.environment.search_path();
     let tools = Tools::find_server(OLDEST_MAJOR, &shell.settings.client_tools.value, path.as_deref())?;
-    let temporary = std::env::temp_dir();
-    let mut options = ThrowawayOptions::new(tools, &temporary, shell.clock.clone(), shell.stop.gently.clone());
+    let mut options = ThrowawayOptions::new(
+        tools,
+        &shell.settings.environment.temporary(),
+        shell.clock.clone(),
+        shell.stop.gently.clone(),
+    );
     "demo".clone_into(&mut options.superuser);
     let server = Server::start(options).await?;
-    let shown = tokio::select! {
-        shown = show(&directory, &server, shell) => shown,
-        () = shell.stop.gently.cancelled() => Err(Error::failed("running the demo: stopped")
-            .hint(format!("what it had made is in {}; its server is gone", directory.display()))),
-    };
+    let shown = show(&directory, &server, shell).await;
     server.stop().await?;
     shown.map(|()| Ended::silently(Exit::Done))
 }
 
 /// The demonstration, step by step.
 async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
-    let stage = Stage::new(directory, server.conn())?;
+    let settings = directory.join("davit.yaml");
+    std::fs::write(&settings, SETTINGS).context(Kind::Failed, || format!("writing {}", settings.display()))?;
+    let stage = Stage::new(directory, server.conn(), shell.stop.gently.clone())?;
     let tell = |text: &str| stage.tell(text);
 
     tell(&format!(
         "A throw-away PostgreSQL {} is running (no TCP port, gone when this ends).\nEverything else stays in {}.\n\
-         It holds a small shop, and two customers are buying while you watch.",
+         It holds a small shop, and two customers are buying while you watch. The settings are in davit.yaml there.",
         server.version(),
         directory.display()
     ))?;
-    let mut shop = Shop::open(server.conn(), shell.clock.clone()).await?;
+    let mut shop = stage.unless_stopped(Shop::open(server.conn(), shell.clock.clone())).await?;
 
     stage.title("1. Make a repository: a place for backups, and its two keys")?;
     stage.run(&["init"], &[0]).await?;
 
     stage.title("2. Back the shop up while it is open")?;
-    stage.run(&["backup", "postgres:///shop"], &[0]).await?;
+    stage.run(&["backup", "shop"], &[0]).await?;
 
     stage.title("3. Back it up again: only what changed is uploaded")?;
-    shop.wait_for_orders(50).await?;
-    stage.run(&["backup", "postgres:///shop"], &[0]).await?;
+    stage.unless_stopped(shop.wait_for_orders(50)).await?;
+    stage.run(&["backup", "shop"], &[0]).await?;
     stage.run(&["points"], &[0]).await?;
 
     stage.title("4. The disaster: somebody drops the table of orders")?;
-    let lost = shop.drop_orders().await?;
+    let lost = stage.unless_stopped(shop.drop_orders()).await?;
     tell(&format!(
         "DROP TABLE orders CASCADE   -- {} orders are gone, and the shop is down:\n{}",
         count(lost.orders),
@@ -79,9 +92,9 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
             &[0],
         )
         .await?;
-    let back = shop.count_orders().await?;
+    let back = stage.unless_stopped(shop.count_orders()).await?;
     tell(&format!(
-        "The shop has {} orders again. {} bought after the backup began are lost: that is what a recovery point objective is about.",
+        "The shop has {} orders again. The {} bought after the backup began are lost:\nthat is what a recovery point objective (RPO) is about.",
         count(back),
         count(lost.orders.saturating_sub(back))
     ))?;
@@ -94,9 +107,10 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
     tell(&format!("flipped a bit in the middle of {}", tampered.object.display()))?;
     stage.run(&["verify", "shop@latest", "--depth", "stored"], &[1]).await?;
     tampered.repair()?;
-    tell("(the bit is flipped back)")?;
+    tell("The bit is flipped back; a backup would have stored the damaged rows anew.")?;
+    stage.run(&["verify", "shop@latest", "--depth", "stored"], &[0]).await?;
 
-    stage.title("8. Retention: what would go, and why the rest stays")?;
+    stage.title("8. Retention: one point a day is enough, and a proven one always stays")?;
     stage.run(&["retain", "--dry-run"], &[0]).await?;
 
     stage.title("Now your own database")?;

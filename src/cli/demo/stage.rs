@@ -6,27 +6,32 @@ use crate::postgres::ConnInfo;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
-use tokio::process::Command;
+use std::time::Duration;
+use tokio::process::{Child, Command};
+use tokio_util::sync::CancellationToken;
+
+/// How long a command that was asked to stop may take to undo what it began.
+const UNDOING: Duration = Duration::from_secs(20);
 
 /// Runs commands of this very binary against the demo's server and repository.
 pub(super) struct Stage {
     davit: PathBuf,
     directory: PathBuf,
     environment: Vec<(String, String)>,
+    stop: CancellationToken,
 }
 
 impl Stage {
-    pub(super) fn new(directory: &Path, server: &ConnInfo) -> Result<Self> {
+    pub(super) fn new(directory: &Path, server: &ConnInfo, stop: CancellationToken) -> Result<Self> {
         let davit = std::env::current_exe().context(Kind::Failed, || "finding davit's own program".to_owned())?;
         let mut environment = server.child_environment();
         // These two belong to libpq's own files, which must play no part here.
         environment.retain(|(name, _)| name != "PGDATABASE");
-        let path = |name: &str| directory.join(name).display().to_string();
-        environment.push(("DAVIT_REPOSITORY".to_owned(), path("repository")));
-        environment.push(("DAVIT_KEYS".to_owned(), path("keys")));
-        environment.push(("DAVIT_CONFIG".to_owned(), String::new()));
-        environment.push(("XDG_STATE_HOME".to_owned(), path("state")));
-        Ok(Self { davit, directory: directory.to_owned(), environment })
+        // What the caller's shell says of other repositories must play no part, either.
+        for name in ["REPOSITORY", "KEYS", "CONFIG", "STATE", "JOBS", "LIMIT_RATE"] {
+            environment.push((format!("DAVIT_{name}"), String::new()));
+        }
+        Ok(Self { davit, directory: directory.to_owned(), environment, stop })
     }
 
     /// A heading.
@@ -56,7 +61,8 @@ impl Stage {
         self.print(&format!("  $ davit {}\n", arguments.join(" ")))?;
         let doing = || format!("running davit {}", arguments.join(" "));
         let mut command = Command::new(&self.davit);
-        command.args(arguments).current_dir(&self.directory).stdin(Stdio::null()).kill_on_drop(true);
+        // A group of its own: Ctrl-C in a terminal comes to us alone, and we pass it on once. Twice would mean "at once".
+        command.args(arguments).current_dir(&self.directory).stdin(Stdio::null()).process_group(0).kill_on_drop(true);
         for (name, value) in &self.environment {
             if value.is_empty() {
                 command.env_remove(name);
@@ -64,7 +70,14 @@ impl Stage {
                 command.env(name, value);
             }
         }
-        let status = command.status().await.context(Kind::Failed, doing)?;
+        let mut child = command.spawn().context(Kind::Failed, doing)?;
+        let status = tokio::select! {
+            status = child.wait() => status.context(Kind::Failed, doing)?,
+            () = self.stop.cancelled() => {
+                self.end(child).await;
+                return Err(self.stopped());
+            }
+        };
         match status.code() {
             Some(code) if expected.contains(&code) => {
                 if code != 0 {
@@ -75,5 +88,26 @@ impl Stage {
             Some(code) => Err(Error::failed(format!("{}: it ended with exit {code}", doing()))),
             None => Err(Error::failed(format!("{}: it was killed", doing()))),
         }
+    }
+    /// Does a step that is no command, unless the demo is to stop.
+    pub(super) async fn unless_stopped<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
+        tokio::select! {
+            done = step => done,
+            () = self.stop.cancelled() => Err(self.stopped()),
+        }
+    }
+
+    /// Asks a command to stop, and gives it time to undo what it began: it may have a throw-away server of its own.
+    async fn end(&self, mut child: Child) {
+        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+        let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
+        if asked && tokio::time::timeout(UNDOING, child.wait()).await.is_err() {
+            tracing::warn!("a command of the demo did not stop within {} s and is killed", UNDOING.as_secs());
+        }
+    }
+
+    fn stopped(&self) -> Error {
+        Error::failed("running the demo: stopped")
+            .hint(format!("what it had made is in {}; its server is gone", self.directory.display()))
     }
 }

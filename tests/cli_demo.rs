@@ -1,0 +1,131 @@
+//! `davit demo` from its first line to its last, and what remains when it is interrupted.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::disallowed_methods,
+    reason = "a test stops at the first surprise, and the bar is in wall time"
+)]
+
+mod cli_support;
+mod support;
+
+use cli_support::Desk;
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// `nobody` on every Linux we know.
+const NOBODY: u32 = 65534;
+
+/// What the demo left below the directory for temporary files.
+fn leftovers(temporary: &Path) -> Vec<PathBuf> {
+    std::fs::read_dir(temporary).unwrap().map(|entry| entry.unwrap().path()).collect()
+}
+
+/// Command lines of processes that name the directory: servers, and davit's own throw-away ones.
+fn running_in(directory: &Path) -> Vec<String> {
+    let name = directory.to_str().unwrap();
+    let processes = std::fs::read_dir("/proc").unwrap().map(|entry| entry.unwrap().path().join("cmdline"));
+    let lines = processes.filter_map(|path| std::fs::read(path).ok());
+    let lines = lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " "));
+    lines.filter(|line| line.contains("postgres") && line.contains(name)).collect()
+}
+
+fn desk() -> (Desk, tempfile::TempDir) {
+    let mut desk = Desk::new();
+    // A socket's path is short, and the server's account must be able to enter.
+    let temporary = tempfile::Builder::new().prefix("dd").tempdir_in("/tmp").unwrap();
+    std::fs::set_permissions(temporary.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    desk.set("TMPDIR", temporary.path().to_str().unwrap());
+    // Whatever the caller's shell says of other repositories must play no part.
+    desk.set("DAVIT_REPOSITORY", "/nowhere").set("DAVIT_KEYS", "/nowhere").set("PGDATABASE", "nowhere");
+    (desk, temporary)
+}
+
+/// The same call as an account without rights, if we are root: a newcomer on a laptop is none.
+fn as_a_normal_user(desk: &Desk, temporary: &Path, arguments: &[&str]) -> Command {
+    let command = desk.command(arguments);
+    if !support::process::is_root() {
+        return command;
+    }
+    // The caller's build directory may be closed to others.
+    let program = temporary.join("davit");
+    std::fs::copy(env!("CARGO_BIN_EXE_davit"), &program).unwrap();
+    chown(temporary, Some(NOBODY), Some(NOBODY)).unwrap();
+    chown(desk.path(), Some(NOBODY), Some(NOBODY)).unwrap();
+    let mut other = Command::new("setpriv");
+    let id = NOBODY.to_string();
+    other.args(["--reuid", &id, "--regid", &id, "--clear-groups"]).arg(program).args(arguments);
+    other.current_dir(desk.path()).env_clear().stdin(Stdio::null());
+    other.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    other
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server installation: make test"]
+fn the_demo_of_a_normal_user_takes_under_a_minute_and_leaves_only_its_directory() {
+    let (desk, temporary) = desk();
+    let start = Instant::now();
+    let said = as_a_normal_user(&desk, temporary.path(), &["demo", "--directory", "here"]).output().unwrap();
+    let took = start.elapsed();
+    let (stdout, stderr) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr));
+    assert_eq!(said.status.code(), Some(0), "{stdout}\n{stderr}");
+    assert!(took < Duration::from_mins(1), "it took {took:?}");
+    for expected in [
+        "DROP TABLE orders",
+        "proof read back",
+        "restored: every row",
+        "DAMAGE  public.orders, rows",
+        "daily 30 days, weekly 90 days, monthly 1 year",
+        "Now your own database",
+    ] {
+        assert!(stdout.contains(expected), "{expected}:\n{stdout}");
+    }
+    // Piped, it is plain text.
+    assert!(!stdout.contains('\u{1b}') && !stderr.contains('\u{1b}'), "{stdout}\n{stderr}");
+    // A line wraps only where it names an object of the store.
+    for line in stdout.lines().filter(|line| !line.contains("chunks/")) {
+        assert!(line.chars().count() <= 120, "{line}");
+    }
+    let left: Vec<PathBuf> = leftovers(temporary.path()).into_iter().filter(|path| !path.ends_with("davit")).collect();
+    assert_eq!(left, Vec::<PathBuf>::new());
+    // What it left is a repository like any other, and the damage it made is healed.
+    let mut again = desk.command(&["verify", "--all", "--depth", "stored", "--config", "here/davit.yaml"]);
+    let again = again.env_remove("DAVIT_REPOSITORY").env_remove("DAVIT_KEYS").output().unwrap();
+    assert_eq!(again.status.code(), Some(0), "{}", String::from_utf8_lossy(&again.stderr));
+}
+
+/// Signals the demo when it prints `step` (`after` such as `$ davit verify`), as `kill` or as a terminal does.
+fn interrupted(signal: &str, whole_group: bool, step: &str) {
+    let (desk, temporary) = desk();
+    let mut command = desk.command(&["demo", "--directory", "here"]);
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
+    let mut child: Child = command.spawn().unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains(step)), "the demo never came to {step:?}");
+    assert!(!running_in(temporary.path()).is_empty(), "its server is running");
+    let target = if whole_group { format!("-{}", child.id()) } else { child.id().to_string() };
+    assert!(Command::new("kill").args([signal, "--", &target]).status().unwrap().success());
+    lines.for_each(drop);
+    let mut story = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut story).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{signal} at {step:?}: {story}");
+    assert!(story.contains("stopped") && story.contains("/here"), "{signal} at {step:?}: {story}");
+    assert_eq!(running_in(temporary.path()), Vec::<String>::new(), "{signal} at {step:?}");
+    assert_eq!(leftovers(temporary.path()), Vec::<PathBuf>::new(), "{signal} at {step:?}");
+}
+
+#[test]
+#[ignore = "needs a PostgreSQL server installation: make test"]
+fn a_demo_that_is_interrupted_at_any_step_ends_its_servers_and_names_its_directory() {
+    interrupted("-INT", true, "A throw-away PostgreSQL");
+    interrupted("-TERM", false, "$ davit backup");
+    interrupted("-INT", true, "$ davit restore");
+    // This one has a throw-away server of its own.
+    interrupted("-TERM", false, "$ davit verify");
+}
