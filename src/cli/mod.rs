@@ -26,6 +26,7 @@ mod verify;
 use crate::clock::SystemClock;
 use crate::config::{Environment, Settings};
 use crate::error::{Error, Result};
+use crate::journal::Progress;
 use crate::secret::redact;
 use crate::telemetry::{self, Form, Story};
 use args::{Cli, Command, OutputForm, Work};
@@ -46,21 +47,44 @@ pub async fn run(arguments: impl IntoIterator<Item = OsString>, environment: Env
         Err(error) => return usage(&error, &arguments).into(),
     };
     let form = cli.global.output;
+    let place = Place::of(&cli.command);
     let clock = SystemClock::shared();
     let log_form = match environment.get("DAVIT_LOG_FORMAT") {
         Ok(Some("json")) => Form::Json,
         _ => Form::Text,
     };
-    let story = Story::on_stderr(log_form, cli.global.verbose > 0, clock.clone());
+    let terminal = environment.get("TERM").ok().flatten();
+    let story = Story::on_stderr(log_form, cli.global.verbose > 0, terminal, clock.clone());
     let ended = begin(cli, environment, &story, clock).await.and_then(|ended| {
         story.end();
         ended.print(form)
     });
     let exit = ended.unwrap_or_else(|error| {
         story.end();
-        failed(&error, form, &story)
+        failed(&error, form, place, &story)
     });
     exit.into()
+}
+
+/// Where a command's document goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Stdout,
+    /// stdout is something else that a document would spoil.
+    Stderr,
+    /// What it prints is for people or for a shell.
+    Nowhere(&'static str),
+}
+
+impl Place {
+    const fn of(command: &Command) -> Self {
+        match command {
+            Command::Work(Work::Export(_)) => Self::Stderr,
+            Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
+            Command::Completions(_) => Self::Nowhere("completions"),
+            Command::Work(_) | Command::Config(_) => Self::Stdout,
+        }
+    }
 }
 
 /// The process could not even begin.
@@ -80,6 +104,10 @@ async fn begin(
     telemetry::install(story, environment.get("DAVIT_LOG")?, cli.global.verbose)?;
     let overrides = cli.overrides();
     let form = cli.global.output;
+    if let (OutputForm::Json, Place::Nowhere(command)) = (form, Place::of(&cli.command)) {
+        return Err(Error::input(format!("running davit {command} --output json: it has no document"))
+            .hint("leave --output out; docs/json.md lists what every other command prints"));
+    }
     let work = match cli.command {
         // These must work beside a broken settings file.
         Command::Completions(args) => return completions::run(&args),
@@ -127,12 +155,19 @@ fn check_log_format(environment: &Environment) -> Result<()> {
     }
 }
 
-fn failed(error: &Error, form: OutputForm, story: &Story) -> Exit {
+fn failed(error: &Error, form: OutputForm, place: Place, story: &Story) -> Exit {
     story.failure(error);
-    if form == OutputForm::Json
-        && let Err(second) = output::failure(error).and_then(|document| output::print(&document))
-    {
-        story.failure(&second);
+    if form == OutputForm::Json {
+        let told = output::failure(error).and_then(|document| match place {
+            Place::Stderr => {
+                story.note(document.trim_end().to_owned());
+                Ok(())
+            }
+            Place::Stdout | Place::Nowhere(_) => output::print(&document),
+        });
+        if let Err(second) = told {
+            story.failure(&second);
+        }
     }
     Exit::Not(error.kind())
 }
