@@ -2,14 +2,16 @@
 
 use crate::humane;
 use crate::journal::{Amount, Event, Stage};
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::fmt::Write;
 use std::time::Duration;
 
 /// Bars are redrawn this often even when nothing happens, so that a stall looks like one.
 const TICK: Duration = Duration::from_millis(250);
-const IN_BYTES: &str = "{prefix:>16} {bar:24} {percent:>3}%  {bytes}/{total_bytes}  {bytes_per_sec}  eta {eta}  {msg}";
-const IN_ITEMS: &str = "{prefix:>16} {bar:24} {percent:>3}%  {pos}/{len}  eta {eta}  {msg}";
-const UNKNOWN: &str = "{prefix:>16} {spinner}  {elapsed}  {msg}";
+/// On 80 columns all of a line but its rows is seen; the rows are cut rather than wrapped.
+const IN_BYTES: &str = "{prefix:>13} {bar:12} {percent:>3}%  {size}  {rate}  {left}  {wide_msg}";
+const IN_ITEMS: &str = "{prefix:>13} {bar:12} {percent:>3}%  {count}  {left}  {wide_msg}";
+const UNKNOWN: &str = "{prefix:>13} {spinner}  {elapsed}  {wide_msg}";
 
 /// All bars of one run.
 pub(super) struct Bars {
@@ -143,13 +145,104 @@ impl Shown {
 
 fn style(template: &str) -> ProgressStyle {
     // The templates are constants, and a test draws every one of them.
-    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar()).progress_chars("=> ")
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    style
+        .progress_chars("=> ")
+        .with_key("size", |state: &ProgressState, to: &mut dyn Write| told(to, &size(state)))
+        .with_key("count", |state: &ProgressState, to: &mut dyn Write| told(to, &part_of(state, humane::count)))
+        .with_key("rate", |state: &ProgressState, to: &mut dyn Write| told(to, &rate(state)))
+        .with_key("left", |state: &ProgressState, to: &mut dyn Write| told(to, &left(state)))
+}
+
+/// Nothing can be done about a bar that cannot be drawn.
+fn told(to: &mut dyn Write, text: &str) {
+    let _ignored = to.write_str(text);
+}
+
+fn size(state: &ProgressState) -> String {
+    part_of(state, humane::bytes)
+}
+
+/// `3.1 MiB of 40.4 MiB`; what is done is one number.
+fn part_of(state: &ProgressState, form: impl Fn(u64) -> String) -> String {
+    match state.len() {
+        Some(all) if all > state.pos() => format!("{} of {}", form(state.pos()), form(all)),
+        _ => form(state.pos()),
+    }
+}
+
+fn rate(state: &ProgressState) -> String {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate for reading")]
+    let rate = state.per_sec().max(0.0) as u64;
+    format!("{}/s", humane::bytes(rate))
+}
+
+/// What remains, or how long it took.
+fn left(state: &ProgressState) -> String {
+    if state.is_finished() {
+        return format!("in {}", humane::seconds(state.elapsed().as_secs_f64()));
+    }
+    match state.eta().as_secs() {
+        // Nothing is known before the first step is done.
+        _ if state.pos() == 0 => String::new(),
+        seconds @ 0..60 => format!("{seconds} s left"),
+        seconds @ 60..7200 => format!("{} min left", seconds / 60),
+        seconds => format!("{} h left", seconds / 3600),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use indicatif::ProgressDrawTarget;
+    use indicatif::{ProgressDrawTarget, TermLike};
+    use std::io;
+    use std::sync::{Arc, Mutex};
+
+    /// A terminal of 80 columns that remembers each line it was given.
+    #[derive(Debug, Clone, Default)]
+    struct Narrow(Arc<Mutex<String>>);
+
+    impl Narrow {
+        fn add(&self, text: &str) {
+            self.0.lock().unwrap().extend([text, "\n"]);
+        }
+    }
+
+    impl TermLike for Narrow {
+        fn width(&self) -> u16 {
+            80
+        }
+        fn move_cursor_up(&self, _: usize) -> io::Result<()> {
+            self.add("");
+            Ok(())
+        }
+        fn move_cursor_down(&self, _: usize) -> io::Result<()> {
+            self.add("");
+            Ok(())
+        }
+        fn move_cursor_right(&self, _: usize) -> io::Result<()> {
+            Ok(())
+        }
+        fn move_cursor_left(&self, _: usize) -> io::Result<()> {
+            self.add("");
+            Ok(())
+        }
+        fn write_line(&self, text: &str) -> io::Result<()> {
+            self.add(text);
+            Ok(())
+        }
+        fn write_str(&self, text: &str) -> io::Result<()> {
+            self.add(text);
+            Ok(())
+        }
+        fn clear_line(&self) -> io::Result<()> {
+            self.add("");
+            Ok(())
+        }
+        fn flush(&self) -> io::Result<()> {
+            Ok(())
+        }
+    }
 
     fn after(events: &[Event]) -> Bars {
         let mut bars = Bars::new(MultiProgress::with_draw_target(ProgressDrawTarget::hidden()));
@@ -164,6 +257,23 @@ mod tests {
         for template in [IN_BYTES, IN_ITEMS, UNKNOWN] {
             assert!(ProgressStyle::with_template(template).is_ok(), "{template}");
         }
+    }
+
+    #[test]
+    fn a_line_fits_a_terminal_of_80_columns() {
+        let term = Narrow::default();
+        let target = ProgressDrawTarget::term_like(Box::new(term.clone()));
+        let mut bars = Bars::new(MultiProgress::with_draw_target(target));
+        bars.event(&Event::StageBegan { stage: "rows", total: Amount::rows(0, 987 << 30) });
+        bars.event(&Event::StageBegan { stage: "large-objects", total: Amount::items(1_234_567) });
+        bars.event(&Event::Advanced { stage: "rows", by: Amount::rows(1_234_567_890, 567 << 30) });
+        bars.event(&Event::StageEnded { stage: "large-objects", done: Amount::items(1_234_567) });
+        bars.end();
+        let screen = term.0.lock().unwrap().clone();
+        let widest = screen.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
+        assert!(widest <= 80, "{widest}: {screen}");
+        assert!(screen.contains("rows ======>") && screen.contains("57%  567 GiB of 987 GiB"), "{screen}");
+        assert!(screen.contains("100%  1,234,567  in "), "{screen}");
     }
 
     #[test]

@@ -44,9 +44,11 @@ enum View {
 
 impl Story {
     /// A story on stderr. `verbose` also tells what is only of interest to somebody who looks for a cause.
-    pub fn on_stderr(form: Form, verbose: bool, clock: SharedClock) -> Arc<Self> {
+    /// A `terminal` that is `dumb` moves no cursor, so no bars are drawn on it.
+    pub fn on_stderr(form: Form, verbose: bool, terminal: Option<&str>, clock: SharedClock) -> Arc<Self> {
         let multi = MultiProgress::new();
-        let view = if form == Form::Text && std::io::stderr().is_terminal() {
+        let draws = std::io::stderr().is_terminal() && terminal.is_some_and(|name| name != "dumb");
+        let view = if form == Form::Text && draws {
             View::Bars(Mutex::new(Bars::new(multi.clone())))
         } else {
             View::Lines(Mutex::new(Lines::new(clock)))

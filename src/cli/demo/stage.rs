@@ -74,7 +74,7 @@ impl Stage {
         let status = tokio::select! {
             status = child.wait() => status.context(Kind::Failed, doing)?,
             () = self.stop.cancelled() => {
-                self.end(child).await;
+                end(child).await;
                 return Err(self.stopped());
             }
         };
@@ -89,6 +89,7 @@ impl Stage {
             None => Err(Error::failed(format!("{}: it was killed", doing()))),
         }
     }
+
     /// Does a step that is no command, unless the demo is to stop.
     pub(super) async fn unless_stopped<T>(&self, step: impl Future<Output = Result<T>>) -> Result<T> {
         tokio::select! {
@@ -97,17 +98,17 @@ impl Stage {
         }
     }
 
-    /// Asks a command to stop, and gives it time to undo what it began: it may have a throw-away server of its own.
-    async fn end(&self, mut child: Child) {
-        let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
-        let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
-        if asked && tokio::time::timeout(UNDOING, child.wait()).await.is_err() {
-            tracing::warn!("a command of the demo did not stop within {} s and is killed", UNDOING.as_secs());
-        }
-    }
-
     fn stopped(&self) -> Error {
         Error::failed("running the demo: stopped")
             .hint(format!("what it had made is in {}; its server is gone", self.directory.display()))
+    }
+}
+
+/// Asks a command to stop, and gives it time to undo what it began: it may have a throw-away server of its own.
+async fn end(mut child: Child) {
+    let pid = child.id().and_then(|id| i32::try_from(id).ok()).and_then(rustix::process::Pid::from_raw);
+    let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
+    if asked && tokio::time::timeout(UNDOING, child.wait()).await.is_err() {
+        tracing::warn!("a command of the demo did not stop within {} s and is killed", UNDOING.as_secs());
     }
 }
