@@ -1,4 +1,5 @@
 //! Bad input: a clear error, the right exit code, nothing changed. The texts are golden, because people read them at three
+//! in the morning. What needs a server is in `cli_servers.rs`.
 
 #![allow(
     clippy::unwrap_used,
@@ -8,7 +9,6 @@
     clippy::disallowed_methods,
     reason = "a test stops at the first surprise"
 )]
-//! in the morning. What needs a server is in `cli_bad_servers.rs`.
 
 mod cli_support;
 
@@ -55,6 +55,40 @@ fn a_mistyped_command_line_is_told_what_was_meant() {
 }
 
 #[test]
+fn flags_that_contradict_each_other_or_cannot_be_read_are_refused_before_anything_is_touched() {
+    const URL: &str = "postgres://nowhere.invalid/shop";
+    const RESTORE: [&str; 4] = ["restore", "shop@latest", "--into", URL];
+    let restore = |more: &[&'static str]| [&RESTORE, more].concat();
+    refused(
+        "flags",
+        &Desk::with_repository(),
+        &[
+            (&restore(&["--schema-only", "--data-only"]), 2),
+            (&restore(&["--role-map", "eva"]), 2),
+            (&restore(&["--proof", "maybe"]), 2),
+            (&restore(&["--expect-seq", "many"]), 2),
+            (&["verify", "shop@latest", "--sample", "200%"], 2),
+            (&["verify", "shop@latest", "--sample", "some"], 2),
+            (&["verify", "shop@latest", "--check", "nowhere.sql"], 2),
+            (&["backup", URL, "--lock-budget", "soon"], 2),
+            (&["backup", URL, "--exclude-table", "a.b.c"], 2),
+            (&["backup", URL, "--exclude-rows", "public."], 2),
+            (&["backup", ""], 2),
+            (&["points", "shop", "--foreign", "old"], 2),
+            (&["points", "--foreign", "nowhere"], 2),
+            (&["init", "--repository", "new", "--plain", "--reader", "age1x"], 2),
+            (&["init", "--repository", "new", "--reader", "age1x"], 2),
+            (&["key", "rotate", "--rewrap", "--add-reader", "age1x"], 2),
+            (&["key", "rotate", "--add-reader", "age1x"], 2),
+            (&["demo", "--directory", "."], 2),
+            (&["demo", "--output", "json"], 2),
+            (&["completions", "bash", "--output", "json"], 2),
+            (&["completions", "cmd"], 2),
+        ],
+    );
+}
+
+#[test]
 fn a_password_among_wrong_arguments_is_not_shown() {
     let desk = Desk::new();
     for arguments in [
@@ -75,6 +109,7 @@ fn wrong_settings_are_named_with_their_line() {
     let desk = Desk::with_repository();
     desk.write("davit.yaml", "repositry: ./davit-repository\nsources:\n  shop:\n    url: {env: SHOP_URL}\n    retention:\n      dayly: 30 days\n");
     desk.write("typed.yaml", "jobs: many\nlock_budget: 30\nsources:\n  shop:\n    url: postgres://db/shop\n    databases: shop\n    retention: {daily: 30 fortnights}\n");
+    desk.write("rules.yaml", "object_lock: legal\nretention:\n  daily: -3 days\n  weekly: 0\n  monthly: 1 yaer\n  time_zone: Mars/Olympus\n  cron: 0 1 * * *\nsources:\n  Shop/EU:\n    url: x\n  shop:\n    url: x\n    engine: paralel\n    databases: []\n    unlogged: maybe\n    exclude: {tables: [a.b.c]}\n    min_content: {rows: lots}\n");
     desk.write("secrets.yaml", "sources:\n  env:\n    url: {env: SHOP_URL}\n  file:\n    url: {file: nowhere}\n  agent:\n    url: {dotenv: agent, key: DATABASE_URL}\n  both:\n    url: {env: A, file: b}\n");
     desk.write("agent", "export REDIS_URL=redis://redis\n");
     desk.write("empty.yaml", "jobs: 2\n");
@@ -86,6 +121,7 @@ fn wrong_settings_are_named_with_their_line() {
             (&["points"], 2),
             (&["config", "check"], 2),
             (&["config", "check", "--config", "typed.yaml"], 2),
+            (&["config", "check", "--config", "rules.yaml"], 2),
             (&["config", "check", "--config", "secrets.yaml"], 2),
             (&["config", "check", "--config", "empty.yaml"], 2),
             (&["config", "check", "--config", "broken.yaml"], 2),
@@ -128,6 +164,7 @@ fn a_place_that_is_no_repository_is_told_apart() {
             (&["points", "--repository", "file"], 2),
             (&["init", "--repository", "file"], 2),
             (&["init"], 3),
+            (&["init", "--repository", "new"], 3),
             (&["points", "--repository", "ftp://host/dir"], 2),
             (&["points", "--repository", "s3://"], 2),
             (&["points", "--keys", "nowhere"], 2),
@@ -181,6 +218,9 @@ fn with_json_a_failure_is_one_document_on_stdout_and_the_text_on_stderr() {
         (&["points"][..], "input", 2),
         (&["points", "--repostory", "x"], "input", 2),
         (&["hold", "yesterday", "--reason", "why"], "input", 2),
+        (&["demo"], "input", 2),
+        (&["completions", "bash"], "input", 2),
+        (&["config", "show", "--config", "nowhere.yaml"], "input", 2),
     ] {
         let (exit, document) = desk.json(arguments);
         assert_eq!(exit, code, "{document}");
@@ -189,4 +229,17 @@ fn with_json_a_failure_is_one_document_on_stdout_and_the_text_on_stderr() {
         assert_eq!(document["error"]["exit_code"], code);
         assert!(!document["error"]["message"].as_str().unwrap().is_empty());
     }
+}
+
+#[test]
+fn a_check_of_bad_settings_is_its_own_document_and_a_failed_export_leaves_stdout_alone() {
+    let desk = Desk::with_repository();
+    desk.write("davit.yaml", "jobz: 1\n");
+    let (code, document) = desk.json(&["config", "check"]);
+    assert_eq!((code, &document["ok"]), (2, &serde_json::json!(false)), "{document:#}");
+    assert_eq!(document["problems"][0]["hint"], "did you mean \"jobs\"?");
+    std::fs::remove_file(desk.path().join("davit.yaml")).unwrap();
+    let said = desk.davit(&["export", "shop@latest", "--output", "json"]);
+    assert_eq!((said.code, said.stdout.as_str()), (2, ""), "{}", said.stderr);
+    assert!(said.stderr.contains("\"schema_version\": 1"), "{}", said.stderr);
 }

@@ -26,6 +26,10 @@ pub(super) async fn run(args: &InitArgs, shell: &Shell) -> Result<Ended> {
         accept_unconditional_store: args.accept_unconditional_store,
         ..InitOptions::default()
     };
+    // What cannot be made leaves no directory behind; where a repository is already, that is what to say first.
+    if shell.store(false).await.is_err() {
+        options.check()?;
+    }
     let store = shell.store(true).await?;
     let made = Repository::init(store, &options, shell.clock.clone()).await?;
     let reader_key = args.reader_key.clone().unwrap_or_else(|| keys_dir.join(Keys::READER_FILE));

@@ -8,6 +8,7 @@ use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::Result;
 use crate::humane::{age, bytes, count};
+use crate::id::SourceName;
 use crate::repository::manifest::End;
 use crate::repository::{Depth, PointSummary, Verified};
 use jiff::Timestamp;
@@ -18,12 +19,17 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
     if let Some(url) = &args.foreign {
         return foreign::points(url, shell).await;
     }
-    let source = args.source.as_deref().map(str::parse).transpose()?;
+    let source: Option<SourceName> = args.source.as_deref().map(str::parse).transpose()?;
     let repository = shell.repository(None).await?;
     let points = repository.points(source.as_ref()).await?;
     let now = shell.clock.now();
+    let others = match &source {
+        Some(_) if points.is_empty() => repository.sources().await?.iter().map(ToString::to_string).collect(),
+        _ => Vec::new(),
+    };
     let points = points.iter().map(|point| PointRow::of(point, now)).collect();
-    Ended::with(&Listed { repository: repository.store().describe(), points, now })
+    let source = source.map(|source| source.to_string());
+    Ended::with(&Listed { repository: repository.store().describe(), points, now, source, others })
 }
 
 #[derive(Debug, Serialize)]
@@ -32,6 +38,25 @@ struct Listed {
     points: Vec<PointRow>,
     #[serde(skip)]
     now: Timestamp,
+    #[serde(skip)]
+    source: Option<String>,
+    /// The sources that have points, where the one asked for has none.
+    #[serde(skip)]
+    others: Vec<String>,
+}
+
+impl Listed {
+    /// What to say where there is nothing.
+    fn nothing(&self) -> String {
+        let Some(source) = &self.source else {
+            return format!("no recovery points in {}; davit backup makes one\n", self.repository);
+        };
+        let others = match self.others.as_slice() {
+            [] => "davit backup makes one".to_owned(),
+            others => format!("there are points of {}", others.join(", ")),
+        };
+        format!("no recovery points of {source} in {}; {others}\n", self.repository)
+    }
 }
 
 /// One recovery point in lists.
@@ -136,7 +161,7 @@ fn proof_of(point: &PointSummary) -> Option<Proof> {
 impl Document for Listed {
     fn text(&self) -> String {
         if self.points.is_empty() {
-            return format!("no recovery points in {}; davit backup makes one\n", self.repository);
+            return self.nothing();
         }
         let titles = ["source", "point", ">age", ">rows", ">size", ">new", "tier", "verified", "hold"];
         table(titles, self.points.iter().map(|point| point.cells(self.now)))

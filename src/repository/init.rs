@@ -51,6 +51,31 @@ impl Default for InitOptions {
     }
 }
 
+impl InitOptions {
+    /// Refuses readers that are none, and key files that are in the way, before anything is made.
+    pub fn check(&self) -> Result<()> {
+        parse_readers(&self.readers)?;
+        let taken_over = self.reader_path.as_ref().filter(|path| path.exists());
+        if taken_over.is_some() {
+            reader_for(self, RepositoryId::random())?;
+        }
+        let Some(directory) = &self.keys_dir else { return Ok(()) };
+        let (writer, reader) = keys::paths(directory);
+        let wanted = [Some(writer), self.reader_path.is_none().then_some(reader)];
+        match wanted.into_iter().flatten().find(|path| path.exists()) {
+            None => Ok(()),
+            Some(path) => Err(Error::refused(format!("writing key file {}: there is one already", path.display()))
+                .hint("it belongs to another repository: name a directory for the new keys with --keys")),
+        }
+    }
+}
+
+/// The recipients of a repository's readers.
+fn parse_readers(readers: &[String]) -> Result<()> {
+    let parsed = Recipients::parse(readers.iter().map(String::as_str));
+    parsed.map(drop).map_err(|why| Error::input(format!("reading a reader: {why}")).hint("a reader looks like age1…"))
+}
+
 /// A repository that was just made.
 #[derive(Debug)]
 pub struct Initialised {
@@ -148,8 +173,7 @@ impl Made {
         }
         readers.sort();
         readers.dedup();
-        Recipients::parse(readers.iter().map(String::as_str))
-            .map_err(|why| Error::input(format!("reading a reader: {why}")).hint("a reader looks like age1…"))?;
+        parse_readers(&readers)?;
         let signing = new_signing_key()?;
         let identity = Identity::generate();
         let writer = WriterKey {

@@ -37,7 +37,8 @@ impl FromStr for PointSpec {
             "latest-verified" => Ok(Self::LatestVerified(source)),
             time => match time.parse::<Timestamp>() {
                 Ok(time) => Ok(Self::At(source, time)),
-                Err(why) => Err(Error::input(format!("reading {time:?} as a time")).because(why).hint(
+                // The parser's own words are about digits and designators; the hint shows what is wanted.
+                Err(_) => Err(Error::input(format!("reading {time:?} as a time")).hint(
                     "after SOURCE@ comes latest, latest-verified, or a time with its zone such as 2026-11-20T01:00:00Z",
                 )),
             },
@@ -92,12 +93,17 @@ impl Repository {
 
     async fn unknown_source(&self, source: &SourceName) -> Result<Error> {
         let mut sources = self.sources().await?;
-        sources.sort_by_key(|known| strsim::levenshtein(known.as_str(), source.as_str()));
+        sources.retain(|known| known != source);
+        sources.sort_by_cached_key(|known| strsim::damerau_levenshtein(known.as_str(), source.as_str()));
         let error = Error::input(format!("finding points of {source}: there are none"));
-        Ok(match sources.iter().find(|known| *known != source) {
-            Some(nearest) => error.hint(format!("did you mean {nearest}?")),
-            None => error.hint("davit backup makes the first one"),
-        })
+        let Some(nearest) = sources.first() else { return Ok(error.hint("davit backup makes the first one")) };
+        // A third of the letters may be wrong; more than that is another name.
+        let wrong = strsim::damerau_levenshtein(nearest.as_str(), source.as_str());
+        if wrong <= nearest.as_str().chars().count().max(3) / 3 {
+            return Ok(error.hint(format!("did you mean {nearest}?")));
+        }
+        let names: Vec<&str> = sources.iter().take(10).map(SourceName::as_str).collect();
+        Ok(error.hint(format!("there are points of {}", names.join(", "))))
     }
 }
 

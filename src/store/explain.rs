@@ -34,7 +34,10 @@ impl StoreError {
             Self::NoStore(store) if store.starts_with("s3://") => {
                 "check the name, the endpoint and the account, or make the bucket".to_owned()
             }
-            Self::NoStore(_) => "check the path; `davit init` makes a new repository".to_owned(),
+            Self::NoStore(_) => "check the path; davit init makes a new repository".to_owned(),
+            Self::Misconfigured(detail) if detail.ends_with("is a file, not a directory") => {
+                "name a directory, or s3://bucket/prefix".to_owned()
+            }
             Self::Denied { action, target } if action == "s3:GetObject" => {
                 format!("grant {action} on {target}, and s3:ListBucket, without which a missing object is denied, too")
             }

@@ -175,7 +175,8 @@ async fn look_at_target(
 
 /// A backup must not be poured over its own source.
 async fn refuse_source(into: &ConnInfo, facts: &PointFacts, database: &DatabaseFacts) -> Result<()> {
-    let session = Box::pin(connect(into, "restore")).await?;
+    // Where there is no such database it is no source; why it cannot be reached is said by the look at the target.
+    let Ok(session) = Box::pin(connect(into, "restore")).await else { return Ok(()) };
     let identity = catalog::identity(&session).await?;
     session.close().await;
     if identity.system_identifier != facts.system_identifier || identity.database_oid != database.oid {

@@ -5,6 +5,7 @@ use super::plan::{Goal, RestorePlan};
 use super::request::{Existing, Part, Proof};
 use crate::backup::target::Swapped;
 use crate::error::Kind;
+use crate::humane::counted;
 use crate::id::{PointId, SourceName};
 use crate::journal::Phase;
 use crate::repository::Damage;
@@ -186,7 +187,9 @@ impl RestoreReport {
     pub(super) fn note_swap(&mut self, swapped: &Swapped) {
         self.kept.clone_from(&swapped.kept);
         if swapped.ended_sessions > 0 {
-            self.notes.push(format!("{} sessions were ended when the database got its name", swapped.ended_sessions));
+            let sessions = counted(swapped.ended_sessions.unsigned_abs(), "session");
+            self.notes
+                .push(format!("{sessions} of others ended when the database got its name: they have to connect again"));
         }
         if let (Some(kept), Some(why)) = (&swapped.kept, &swapped.not_dropped) {
             self.notes.push(format!("the old database is still there as {kept}: {why}"));

@@ -2,6 +2,7 @@
 
 use super::described::{self, NotRead, not_read};
 use super::grid::Grid;
+use super::pattern::TablePattern;
 use super::preflight;
 use super::request::{Databases, Request};
 use crate::backup::facts::{Engine, LeftOut};
@@ -125,12 +126,14 @@ async fn look(request: Request, repository: &Repository) -> Result<BackupPlan> {
     let conn = session.conn().clone();
     let mut warnings = first_warnings(&session, &tools, &identity, clock).await?;
     let names = database_names(&request, &session).await?;
-    let mut look = Look { decision: None, warnings: Vec::new(), request: &request, clock };
+    let patterns = request.exclude.iter().chain(&request.exclude_rows).collect();
+    let mut look = Look { decision: None, warnings: Vec::new(), patterns, request: &request, clock };
     let mut databases = Vec::with_capacity(names.len());
     for name in &names {
         databases.push(look.database(&conn.with_database(name)).await.map_err(|e| of_several(e, &names, name))?);
     }
     warnings.append(&mut look.warnings);
+    warnings.extend(look.patterns.iter().map(|it| format!("{it} leaves nothing out: no table is called like that")));
     let decision = look.decision.ok_or_else(|| Error::input(format!("backing up {}: no database", request.source)))?;
     let (server_version_num, standby) = (session.version_num(), session.is_standby());
     session.close().await;
@@ -207,6 +210,8 @@ async fn first_warnings(
 struct Look<'a> {
     decision: Option<preflight::Decision>,
     warnings: Vec<String>,
+    /// Patterns that have met no table yet.
+    patterns: Vec<&'a TablePattern>,
     request: &'a Request,
     clock: &'a SharedClock,
 }
@@ -218,6 +223,7 @@ impl Look<'_> {
         let request = self.request;
         let tables = catalog::tables(&session).await?;
         preflight::refuse_unreadable(&tables, request, session.is_standby())?;
+        self.patterns.retain(|it| !tables.iter().any(|table| it.matches(&table.schema, &table.name)));
         let (sequences, large_objects) = preflight::count_state(&session, &tables, request).await?;
         let decision = preflight::decide(&session, session.conn(), &tables, request).await?;
         // All databases of a point are read by one engine: the one that can do every one of them.

@@ -5,7 +5,8 @@ use super::{Mode, NAME_BYTES_MAX, Shape, Standing};
 use crate::error::{Error, Result};
 use crate::postgres::{ConnInfo, Session, catalog, connect};
 
-/// Objects a user made, a few of them by name. What belongs to an extension is not counted.
+/// Objects a user made, a few of them by name. What belongs to an extension is not counted, nor what every table brings
+/// along: its indexes, its row type and the array of it.
 const OBJECTS: &str = "
     WITH spaces AS (
         SELECT oid, nspname FROM pg_catalog.pg_namespace
@@ -13,12 +14,14 @@ const OBJECTS: &str = "
     ), objects(class, id, what) AS (
         SELECT 'pg_catalog.pg_class'::regclass, c.oid, nspname || '.' || relname
         FROM pg_catalog.pg_class c JOIN spaces n ON n.oid = relnamespace
+        WHERE relkind NOT IN ('i', 'I', 't')
         UNION ALL
         SELECT 'pg_catalog.pg_proc'::regclass, p.oid, nspname || '.' || proname || '()'
         FROM pg_catalog.pg_proc p JOIN spaces n ON n.oid = pronamespace
         UNION ALL
         SELECT 'pg_catalog.pg_type'::regclass, t.oid, nspname || '.' || typname
         FROM pg_catalog.pg_type t JOIN spaces n ON n.oid = typnamespace
+        WHERE typrelid = 0 AND typcategory <> 'A'
         UNION ALL
         SELECT 'pg_catalog.pg_namespace'::regclass, oid, 'schema ' || nspname FROM spaces WHERE nspname <> 'public'
         UNION ALL
