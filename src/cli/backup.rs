@@ -30,6 +30,10 @@ pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
         return Ended::with(&Planned { dry_run: true, plan });
     }
     shell.story.note(headline(&plan));
+    if repository.encrypted() && repository.can_read_rows() {
+        let text = "reader.key is on this machine, too: whoever takes it over reads every backup; keep it elsewhere";
+        shell.story.note(text.to_owned());
+    }
     let report = take::run(plan, &repository, shell.progress(), &shell.stop.gently).await?;
     Ended::with(&Taken(report))
 }
@@ -87,16 +91,16 @@ fn of_url(url: &Secret, shell: &Shell) -> Result<Request> {
 pub(super) fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
     let connection: ConnInfo = shell.settings.connection_of(source)?;
     let mut request = on_this_machine(Request::new(source.name.clone(), connection), shell);
-    request.databases = match &source.databases {
+    request.databases = match &source.databases.value {
         raw::Databases::OfUrl => Databases::Connected,
         raw::Databases::List(names) => Databases::Listed(names.clone()),
         raw::Databases::All => Databases::All,
     };
-    request.engine = source.engine;
-    request.exclude.clone_from(&source.exclude.tables);
-    request.exclude_rows.clone_from(&source.exclude.rows);
-    request.include_unlogged = source.unlogged;
-    request.min_content = source.min_content;
+    request.engine = source.engine.value;
+    request.exclude.clone_from(&source.exclude.value.tables);
+    request.exclude_rows.clone_from(&source.exclude.value.rows);
+    request.include_unlogged = source.unlogged.value;
+    request.min_content = source.min_content.value;
     request.jobs = Some(source.jobs.value as usize);
     request.limit_rate = source.limit_rate.value.map(|rate| rate.0);
     request.lock_budget = source.lock_budget.value.0;

@@ -46,12 +46,22 @@ pub enum ObjectLockArg {
 #[derive(Debug, Subcommand)]
 pub enum KeyCommand {
     /// Show which keys are here and what they can do; never the keys themselves
+    #[command(after_help = "\
+Examples:
+  davit key show
+  davit key show --keys /media/usb                  what is on the stick")]
     Show,
     /// Make a new writer key (after the backup host was lost) or another reader
     New(KeyNewArgs),
     /// Add or remove readers, or replace the writer key
     Rotate(KeyRotateArgs),
     /// Say for every recovery point who can open all of it
+    #[command(after_help = "\
+Reads the manifests, not the rows. Exit 1 if a point opens for none of the present readers.
+
+Examples:
+  davit key check
+  davit key check --keys /media/usb                 try once a quarter whether the key in the safe opens everything")]
     Check,
 }
 
@@ -104,8 +114,20 @@ pub struct KeyRotateArgs {
 #[derive(Debug, Subcommand)]
 pub enum ConfigCommand {
     /// Print every setting, where it came from, and no secret
+    #[command(after_help = "\
+Flags win over environment variables, which win over davit.yaml, which wins over defaults.
+
+Examples:
+  davit config show
+  davit config show --config /etc/davit/davit.yaml --output json")]
     Show,
     /// Name everything that is wrong with the settings; fetches secrets, contacts nobody
+    #[command(after_help = "\
+Exit 2 if anything is wrong. davit doctor then looks whether the servers and the store can be reached.
+
+Examples:
+  davit config check
+  davit config check --config new.yaml")]
     Check,
 }
 

@@ -123,8 +123,10 @@ pub enum Work {
     /// Prove that recovery points are whole and can be restored
     Verify(VerifyArgs),
     /// Remove the recovery points that the retention rules let go
+    #[command(after_help = point::RETAIN)]
     Retain(RemoveArgs),
     /// Remove chunks that no recovery point needs any more
+    #[command(after_help = point::SWEEP)]
     Sweep(RemoveArgs),
     /// Keep a recovery point whatever the retention rules say
     Hold(HoldArgs),

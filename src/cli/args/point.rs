@@ -20,14 +20,29 @@ pub struct PointsArgs {
     pub foreign: Option<String>,
 }
 
+/// After the help of `davit retain`.
+pub(super) const RETAIN: &str = "\
+The rules are in davit.yaml, such as retention: {daily: 30 days, weekly: 90 days, monthly: 1 year}; without rules \
+nothing is ever removed. Held points and the newest verified point of a source always stay. On any doubt (a listing \
+that fails, a manifest that cannot be read) nothing is removed. What --dry-run prints is what a run does.
+
+The rows of a removed point stay in the store until davit sweep takes away what no point needs any more.
+
+Examples:
+  davit retain --dry-run                            which points would go, and why each other one stays
+  davit retain";
+
+/// After the help of `davit sweep`.
+pub(super) const SWEEP: &str = "\
+Works in two phases, so that a backup under way never loses what it is about to use: the first run marks the chunks \
+that no point names, a later one removes those that are still not needed. What --dry-run prints is what a run does.
+
+Examples:
+  davit sweep --dry-run                             how much could be removed, and what it waits for
+  davit sweep";
+
 /// `davit retain` and `davit sweep`
 #[derive(Debug, Args)]
-#[command(after_help = "\
-What --dry-run prints is what a run does. Held points, the newest verified point of a source and what runs under way \
-may need are never removed. On any doubt (a listing that fails, a manifest that cannot be read) nothing is removed.
-
-retain removes points by the retention rules of davit.yaml; sweep then removes the chunks that no point names, in two \
-phases: the first run marks them, a later one removes what is still not needed.")]
 pub struct RemoveArgs {
     /// Print what would be removed and why, and remove nothing
     #[arg(long)]
@@ -51,6 +66,10 @@ pub struct HoldArgs {
 
 /// `davit release`
 #[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  davit release shop@latest
+  davit release 20261120T010000Z-k3f9ab             an id, as davit points prints it")]
 pub struct ReleaseArgs {
     /// A recovery point: an id, SOURCE@latest, or SOURCE@TIME
     #[arg(value_name = "POINT")]

@@ -24,7 +24,7 @@ in the repository already are not stored again. Ctrl-C ends it cleanly.
 Examples:
   davit backup shop                                 a source of davit.yaml
   davit backup postgres://backup@db.example.com/shop
-  davit backup shop --dry-run                       what would be read, and what could get in its way
+  davit backup shop --dry-run                       what would be read
   davit backup shop --tier monthly --output json")]
 pub struct BackupArgs {
     /// A source that davit.yaml names, or postgres://user@host/database (then the source is called by its database)
@@ -33,7 +33,7 @@ pub struct BackupArgs {
     /// How many tables or ranges to read at once [env: DAVIT_JOBS] [default: one per core, at most 4]
     #[arg(long, value_name = "N", value_parser = jobs)]
     pub jobs: Option<u32>,
-    /// The only retention tier that may keep this point
+    /// Keep this point by the retention rule of this tier only, not by any that fits
     #[arg(long, value_name = "TIER", value_parser = ["hourly", "daily", "weekly", "monthly", "yearly"])]
     pub tier: Option<String>,
     /// Print what would be done, and do nothing
@@ -148,13 +148,14 @@ pub struct RestoreArgs {
     /// Restore what is whole, list what is lost, and exit 1
     #[arg(long)]
     pub allow_damage: bool,
-    /// Believe a custom-format archive that carries no signature of ours
+    /// Believe a custom-format archive (.dump) that Davit did not sign: reading one can run what its maker put in
     #[arg(long)]
     pub trust: bool,
     /// Which database of a point or dump that holds several
     #[arg(long, value_name = "NAME")]
     pub database: Option<String>,
-    /// Refuse a repository whose newest point of this source has a lower sequence number
+    /// Refuse if the newest point of this source has a lower sequence number (davit backup prints it): then newer
+    /// points were taken away
     #[arg(long, value_name = "N")]
     pub expect_seq: Option<u64>,
     /// Most bytes per second from the store, such as 50MiB [env: DAVIT_LIMIT_RATE]
