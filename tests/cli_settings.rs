@@ -77,3 +77,70 @@ fn the_example_names_every_setting_there_is() {
         assert!(example.contains(&format!("{name}:")) || elsewhere.contains(&name), "{name} is not in the example");
     }
 }
+
+/// The five systems that Davit is made for: file, source, repository, rules, where its URL is.
+const SYSTEMS: [[&str; 5]; 5] = [
+    [
+        "cloudflow",
+        "cloudflow",
+        "s3://cloudflow-db-backups/davit",
+        "daily 30 days, weekly 90 days, monthly 1 year",
+        "postgres://cloudflow@postgresql.cloudflow-prod.svc.cluster.local:5432/cloudflow",
+    ],
+    [
+        "ecotrack",
+        "ecotrack",
+        "s3://ecotrack-backups/davit",
+        "daily 30 days, monthly 1 year",
+        "{file: DESK/postgres-cluster-superuser/uri}",
+    ],
+    ["cicd", "myapp", "s3://myapp-database-backups/davit/prod", "daily 30 days", "{env: MYAPP_BACKUP_URL}"],
+    [
+        "covetpy",
+        "covetpy",
+        "s3://covet-database-backups/davit",
+        "hourly 48 hours, daily 30 days, monthly 1 year",
+        "{env: COVETPY_BACKUP_URL}",
+    ],
+    [
+        "cloudcart",
+        "cloudcart",
+        "s3://cloudcart-backups/davit",
+        "daily 14 days, weekly 8 weeks, keep last 3",
+        "{dotenv: DESK/database, key: DATABASE_URL}",
+    ],
+];
+
+#[test]
+fn the_settings_of_the_five_reference_systems_are_valid_and_mean_what_those_systems_need() {
+    for [system, source, repository, rules, url] in SYSTEMS {
+        let mut desk = Desk::new();
+        let path = desk.path().display().to_string();
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/examples/{system}.yaml"));
+        let text = std::fs::read_to_string(file).unwrap();
+        desk.write("davit.yaml", &text.replace("/etc/davit", &path).replace("/vault/secrets", &path));
+        for directory in ["checks", "postgres-cluster-superuser"] {
+            std::fs::create_dir(desk.path().join(directory)).unwrap();
+        }
+        desk.write("checks/covetpy.sql", "SELECT true");
+        desk.write("postgres-cluster-superuser/uri", "postgresql://postgres:hunter2@postgres-cluster-rw:5432/app");
+        desk.write("database", "export DATABASE_URL=\"postgresql://cloudcart:hunter2@postgres:5432/cloudcart\"\n");
+        desk.set(
+            "MYAPP_BACKUP_URL",
+            "postgres://davit:hunter2@myapp.rds.amazonaws.com/myapp?sslmode=verify-full&sslrootcert=system",
+        );
+        desk.set("COVETPY_BACKUP_URL", "postgres://davit:hunter2@covet-aurora.rds.amazonaws.com/covetpy");
+        let said = desk.davit(&["config", "check"]);
+        assert_eq!(said.stdout, "davit.yaml: fine, 1 source\n", "{system}: {}", said.stderr);
+        let (_, shown) = desk.json(&["config", "show"]);
+        let value = |name: &str| {
+            let found = shown["settings"].as_array().unwrap().iter().find(|row| row["name"] == name);
+            let found = found.unwrap_or_else(|| panic!("{system}: {name} is not shown"));
+            found["value"].as_str().unwrap().replace(&path, "DESK")
+        };
+        assert_eq!(value("repository"), repository, "{system}");
+        assert_eq!(value(&format!("sources.{source}.retention")), rules, "{system}");
+        assert_eq!(value(&format!("sources.{source}.url")), url, "{system}");
+        assert!(!shown.to_string().contains("hunter2"), "{system}: {shown}");
+    }
+}

@@ -21,12 +21,16 @@ say() { printf '   %s\n' "$*"; }
 
 debian_packages() {
   local packages="$*" missing="" package
+  if ! command -v apt-get >/dev/null; then
+    printf 'this is no Debian or Ubuntu: install what corresponds to these packages, then try again:\n\n   %s\n\n' "$packages" >&2
+    exit 1
+  fi
   for package in $packages; do
     dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'ok installed' || missing="$missing $package"
   done
   [ -n "$missing" ] || return 0
   if [ "$(id -u)" -ne 0 ]; then
-    printf 'missing Debian packages; run this once, then try again:\n\n   sudo apt-get install -y%s\n\n' "$missing" >&2
+    printf 'something is missing; run this once, then try again:\n\n   sudo apt-get install -y%s\n\n' "$missing" >&2
     exit 1
   fi
   say "installing Debian packages:$missing"
@@ -37,6 +41,35 @@ debian_packages() {
   apt-get update -qq
   # shellcheck disable=SC2086
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $missing >/dev/null
+}
+
+# Whether a PostgreSQL server of 14 or newer is installed where davit looks for one.
+have_postgres() {
+  local initdb
+  for initdb in $(command -v initdb || true) /usr/lib/postgresql/*/bin/initdb /usr/pgsql-*/bin/initdb; do
+    [ -x "$initdb" ] && [ "$("$initdb" --version | grep -oE '[0-9]+' | head -n 1)" -ge 14 ] && return 0
+  done
+  return 1
+}
+
+# What compiling needs beside Rust: aws-lc and zstd are C.
+have_compiler() { command -v cc >/dev/null; }
+
+have_cargo() {
+  command -v "${CARGO:-cargo}" >/dev/null && return 0
+  printf 'Rust is missing; run this once, then try again:\n\n   %s\n\n' \
+    "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh -s -- -y && . \"\$HOME/.cargo/env\"" >&2
+  exit 1
+}
+
+# The demo takes whatever server there is; what is missing is asked for in one command.
+for_the_demo() {
+  local packages=""
+  have_compiler || packages="gcc libc6-dev"
+  have_postgres || packages="$packages postgresql"
+  # shellcheck disable=SC2086
+  [ -z "$packages" ] || debian_packages $packages
+  have_cargo
 }
 
 versitygw() {
@@ -100,15 +133,18 @@ full_postgres() {
   rm -rf "$unpacked"
 }
 
-mkdir -p "$cache"
-chmod a+rx "$cache"
+if [ "$level" != demo ]; then
+  mkdir -p "$cache"
+  chmod a+rx "$cache"
+fi
 case $level in
-  demo) debian_packages postgresql-15 postgresql-client-15 ;;
+  demo) for_the_demo ;;
   cluster)
     versitygw
     "$(dirname "$0")/../cluster/install.sh"
     ;;
   test | bench)
+    have_cargo
     debian_packages postgresql-15 postgresql-client-15 pgbouncer age minisign zstd jq gcc
     versitygw
     embedded_postgres
