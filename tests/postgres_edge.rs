@@ -274,7 +274,7 @@ async fn each_way_not_to_get_in_is_told_apart() {
     let at = |user: &str, database: &str| format!("postgres://{user}@127.0.0.1:{port}/{database}");
 
     let error = refused(at("postgres", "cloudflw")).await;
-    assert_eq!((error.kind(), error.hint_text()), (Kind::Input, Some("did you mean the database cloudflow")));
+    assert_eq!((error.kind(), error.hint_text()), (Kind::Input, Some("did you mean the database cloudflow?")));
     let error = refused(at("postgres", "warehouse")).await;
     assert_eq!(error.hint_text(), Some("the server has: cloudflow, postgres"));
     let error = refused(at("app:hunter2", "cloudflow")).await;

@@ -17,6 +17,10 @@ use std::path::Path;
 
 /// Lists dumps.
 pub(super) async fn points(url: &str, shell: &Shell) -> Result<Ended> {
+    if !url.contains("://") && !Path::new(url).is_dir() {
+        return Err(Error::input(format!("looking for dumps in {url}: no such directory"))
+            .hint("name the directory or the s3:// URL that an earlier script wrote its dumps to"));
+    }
     let listing = list(url, &shell.store_options(false), shell.clock.clone()).await?;
     Ended::with(&Listed { listing, now: shell.clock.now() })
 }

@@ -313,7 +313,7 @@ async fn with_nearest_database(conn: &ConnInfo, failure: Failure, tls: &MakeRust
             session.close().await;
             let names: Vec<String> = listed.unwrap_or_default().into_iter().flatten().flatten().collect();
             if let Some(near) = parameters::nearest(&conn.database, names.iter().map(String::as_str)) {
-                return failure.error.hint(format!("did you mean the database {near}"));
+                return failure.error.hint(format!("did you mean the database {near}?"));
             }
             let shown: Vec<&str> =
                 names.iter().map(String::as_str).filter(|n| !n.starts_with("template")).take(10).collect();

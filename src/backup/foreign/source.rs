@@ -94,7 +94,7 @@ async fn missing(store: &SharedStore, url: &str, name: &str) -> Error {
         .filter(|(similar, _)| *similar >= SIMILAR)
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match near {
-        Some((_, other)) => error.hint(format!("did you mean {other}")),
+        Some((_, other)) => error.hint(format!("did you mean {other}?")),
         None => error.hint("davit points --foreign FOLDER lists what is there"),
     }
 }
@@ -131,7 +131,7 @@ mod tests {
             Source::find(&url, &OpenOptions::default(), SystemClock::shared()).await
         };
         let error = find("shop_20260125.sql.gz").await.unwrap_err();
-        assert_eq!(error.hint_text(), Some("did you mean shop_20260124.sql.gz"));
+        assert_eq!(error.hint_text(), Some("did you mean shop_20260124.sql.gz?"));
         let error = find("parallel").await.unwrap_err();
         assert!(error.to_string().ends_with("is a directory of pg_dump -Fd"), "{error}");
         assert_eq!(find("shop_20260124.sql.gz").await.unwrap().meta.size, 1);

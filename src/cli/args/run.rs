@@ -15,6 +15,11 @@ fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 
+/// Reads `--expect-seq`.
+fn sequence(text: &str) -> Result<u64, String> {
+    text.parse().map_err(|_| "write the sequence number that davit backup printed".to_owned())
+}
+
 /// `davit backup`
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -156,7 +161,7 @@ pub struct RestoreArgs {
     pub database: Option<String>,
     /// Refuse if the newest point of this source has a lower sequence number (davit backup prints it): then newer
     /// points were taken away
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = sequence)]
     pub expect_seq: Option<u64>,
     /// Most bytes per second from the store, such as 50MiB [env: DAVIT_LIMIT_RATE]
     #[arg(long, value_name = "RATE", value_parser = bytes)]

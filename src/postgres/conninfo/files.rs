@@ -26,7 +26,7 @@ pub(super) fn service(name: &str, files: &[PathBuf]) -> Result<Pairs> {
     let looked = files.iter().map(|file| file.display().to_string()).collect::<Vec<_>>().join(", ");
     let error = Error::input(format!("reading the database connection: no service {name} in {looked}"));
     Err(match parameters::nearest(name, seen.iter().map(String::as_str)) {
-        Some(near) => error.hint(format!("did you mean service={near}")),
+        Some(near) => error.hint(format!("did you mean service={near}?")),
         None => error
             .hint("a service file has [name] lines, each followed by key=value lines; PGSERVICEFILE names the file"),
     })
@@ -177,7 +177,7 @@ mod tests {
         let files = [PathBuf::from("/nonexistent/service"), file.path().to_owned()];
         assert_eq!(service("shop", &files).unwrap(), [("host".into(), "db".into()), ("port".into(), "6".into())]);
         let error = service("shopp", &files).unwrap_err();
-        assert_eq!(error.hint_text(), Some("did you mean service=shop"));
+        assert_eq!(error.hint_text(), Some("did you mean service=shop?"));
     }
 
     #[test]
@@ -185,6 +185,6 @@ mod tests {
         let file = file("[shop]\nhots=db\n", 0o644);
         let error = service("shop", &[file.path().to_owned()]).unwrap_err();
         assert!(error.to_string().contains("line 2"), "{error}");
-        assert_eq!(error.hint_text(), Some("did you mean host"));
+        assert_eq!(error.hint_text(), Some("did you mean host?"));
     }
 }

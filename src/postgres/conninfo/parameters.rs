@@ -116,7 +116,7 @@ fn unknown(key: &str) -> Error {
         return error.hint(format!("{key} is a parameter of {program}, not of PostgreSQL: remove it"));
     }
     match near {
-        Some(near) => error.hint(format!("did you mean {near}")),
+        Some(near) => error.hint(format!("did you mean {near}?")),
         None => error.hint("the names are those of libpq: host, port, dbname, user, sslmode, sslrootcert, …"),
     }
 }

@@ -88,7 +88,7 @@ impl Parameters {
         let all = names.iter().map(|(name, _)| *name).collect::<Vec<_>>().join(", ");
         let error = Error::input(format!("reading the database connection: {key} cannot be {value:?}"));
         Err(match near {
-            Some(near) => error.hint(format!("did you mean {key}={near}")),
+            Some(near) => error.hint(format!("did you mean {key}={near}?")),
             None => error.hint(format!("{key} is one of {all}")),
         })
     }

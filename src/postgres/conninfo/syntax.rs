@@ -45,7 +45,7 @@ fn wrong_scheme(scheme: &str) -> Error {
         return error("leave out the driver: postgres://…".into());
     }
     if strsim::damerau_levenshtein(&lower, "postgres") <= 3 || strsim::damerau_levenshtein(&lower, "postgresql") <= 3 {
-        return error("did you mean postgres://…".into());
+        return error("did you mean postgres://…?".into());
     }
     error(HOW_TO_WRITE.into())
 }
@@ -272,8 +272,8 @@ mod tests {
 
     #[test]
     fn near_misses_are_named() {
-        assert_eq!(pairs("postgre://h").unwrap_err().hint_text(), Some("did you mean postgres://…"));
+        assert_eq!(pairs("postgre://h").unwrap_err().hint_text(), Some("did you mean postgres://…?"));
         let error = pairs("postgres://h/x?sslmod=require").unwrap_err();
-        assert_eq!(error.hint_text(), Some("did you mean sslmode"));
+        assert_eq!(error.hint_text(), Some("did you mean sslmode?"));
     }
 }

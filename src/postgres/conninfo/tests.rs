@@ -84,7 +84,7 @@ fn a_service_gives_what_the_text_leaves_open() {
     let env = environment(&[("PGSERVICE", "shop"), ("PGUSER", "env")], Some(home.path()));
     assert_eq!(ConnInfo::parse("", &env).unwrap().describe(), "postgres://svc@db:5432/shop");
     assert_eq!(ConnInfo::parse("user=me", &env).unwrap().describe(), "postgres://me@db:5432/shop");
-    assert_eq!(ConnInfo::parse("service=shoop", &env).unwrap_err().hint_text(), Some("did you mean service=shop"));
+    assert_eq!(ConnInfo::parse("service=shoop", &env).unwrap_err().hint_text(), Some("did you mean service=shop?"));
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn verification_needs_roots_and_public_roots_need_full_verification() {
 
 #[test]
 fn wrong_values_are_named_with_the_nearest_right_one() {
-    assert_eq!(refusal("host=db sslmode=verfy-full").hint_text(), Some("did you mean sslmode=verify-full"));
+    assert_eq!(refusal("host=db sslmode=verfy-full").hint_text(), Some("did you mean sslmode=verify-full?"));
     assert_eq!(refusal("host=db connect_timeout=soon").kind(), Kind::Input);
     assert_eq!(refusal("host=db port=0").kind(), Kind::Input);
     assert_eq!(refusal("hostaddr=db").hint_text(), Some("a host name goes into host"));
