@@ -110,7 +110,8 @@ impl Document for Retained {
                     Fate::Goes => "GOES".to_owned(),
                     Fate::Locked { until } => format!("locked until {}", time(until)),
                 };
-                [point.point.clone(), age(point.time, self.made), fate, point.reasons.clone()]
+                let why = point.reasons.trim_start_matches("goes: ").to_owned();
+                [point.point.clone(), age(point.time, self.made), fate, why]
             });
             text.push_str(&table(["point", ">age", "fate", "why"], rows));
             text.push('\n');

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 /// Bars are redrawn this often even when nothing happens, so that a stall looks like one.
 const TICK: Duration = Duration::from_millis(250);
-/// On 80 columns all of a line but its rows is seen; the rows are cut rather than wrapped.
-const IN_BYTES: &str = "{prefix:>13} {bar:12} {percent:>3}%  {size}  {rate}  {left}  {wide_msg}";
-const IN_ITEMS: &str = "{prefix:>13} {bar:12} {percent:>3}%  {count}  {left}  {wide_msg}";
-const UNKNOWN: &str = "{prefix:>13} {spinner}  {elapsed}  {wide_msg}";
+/// Each fits 80 columns; what does not is cut rather than wrapped.
+const IN_BYTES: &str = "{prefix:>13} {bar:10} {percent:>3}%  {size}  {rate}  {left}  {wide_msg}";
+const IN_ITEMS: &str = "{prefix:>13} {bar:10} {percent:>3}%  {count}  {left}  {wide_msg}";
+const UNKNOWN: &str = "{prefix:>13} {spinner:10}  {left}  {wide_msg}";
 
 /// All bars of one run.
 pub(super) struct Bars {
@@ -81,7 +81,8 @@ impl Bars {
     }
 
     pub(super) fn end(&mut self) {
-        for stage in &self.stages {
+        // A bar that is drawn again goes on counting time.
+        for stage in self.stages.iter().filter(|stage| !stage.bar.is_finished()) {
             stage.bar.abandon();
         }
         if let Some(total) = self.total.take() {
@@ -110,6 +111,9 @@ impl Bars {
         // Estimates were only estimates: what was done is all there was.
         bar.total = done;
         bar.show();
+        // From here on the time stands still.
+        let took = format!("in {}", humane::seconds(bar.bar.elapsed().as_secs_f64()));
+        bar.bar.set_style(style(&bar.unit.template().replace("{left}", &took)));
         bar.bar.finish();
     }
 
@@ -137,7 +141,7 @@ impl Shown {
         let position = self.unit.measure(self.done);
         self.bar.set_length(self.unit.measure(self.total).max(position));
         self.bar.set_position(position);
-        let rows = (self.done.rows > 0 && self.unit != Unit::Rows).then(|| humane::counted(self.done.rows, "row"));
+        let rows = (self.done.rows > 0 && self.unit != Unit::Rows).then(|| rows(self.done.rows));
         let items = (self.done.items > 0 && self.unit == Unit::Unknown).then(|| humane::count(self.done.items));
         self.bar.set_message(items.or(rows).unwrap_or_default());
     }
@@ -148,8 +152,8 @@ fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
     style
         .progress_chars("=> ")
-        .with_key("size", |state: &ProgressState, to: &mut dyn Write| told(to, &size(state)))
-        .with_key("count", |state: &ProgressState, to: &mut dyn Write| told(to, &part_of(state, humane::count)))
+        .with_key("size", |state: &ProgressState, to: &mut dyn Write| told(to, &humane::bytes(state.pos())))
+        .with_key("count", |state: &ProgressState, to: &mut dyn Write| told(to, &part_of(state)))
         .with_key("rate", |state: &ProgressState, to: &mut dyn Write| told(to, &rate(state)))
         .with_key("left", |state: &ProgressState, to: &mut dyn Write| told(to, &left(state)))
 }
@@ -159,15 +163,19 @@ fn told(to: &mut dyn Write, text: &str) {
     let _ignored = to.write_str(text);
 }
 
-fn size(state: &ProgressState) -> String {
-    part_of(state, humane::bytes)
+/// `3 of 40`; what is done is one number.
+fn part_of(state: &ProgressState) -> String {
+    match state.len() {
+        Some(all) if all > state.pos() => format!("{} of {}", humane::count(state.pos()), humane::count(all)),
+        _ => humane::count(state.pos()),
+    }
 }
 
-/// `3.1 MiB of 40.4 MiB`; what is done is one number.
-fn part_of(state: &ProgressState, form: impl Fn(u64) -> String) -> String {
-    match state.len() {
-        Some(all) if all > state.pos() => format!("{} of {}", form(state.pos()), form(all)),
-        _ => form(state.pos()),
+/// `422,050 rows`, `1,234.5 M rows`: as short as a line is.
+fn rows(number: u64) -> String {
+    match number {
+        0..1_000_000 => humane::counted(number, "row"),
+        _ => format!("{}.{} M rows", humane::count(number / 1_000_000), number / 100_000 % 10),
     }
 }
 
@@ -177,14 +185,12 @@ fn rate(state: &ProgressState) -> String {
     format!("{}/s", humane::bytes(rate))
 }
 
-/// What remains, or how long it took.
+/// How long it will take; as long as nothing is known of that, how long it has taken.
 fn left(state: &ProgressState) -> String {
-    if state.is_finished() {
-        return format!("in {}", humane::seconds(state.elapsed().as_secs_f64()));
+    if state.pos() == 0 {
+        return humane::seconds(state.elapsed().as_secs_f64());
     }
     match state.eta().as_secs() {
-        // Nothing is known before the first step is done.
-        _ if state.pos() == 0 => String::new(),
         seconds @ 0..60 => format!("{seconds} s left"),
         seconds @ 60..7200 => format!("{} min left", seconds / 60),
         seconds => format!("{} h left", seconds / 3600),
@@ -272,7 +278,8 @@ mod tests {
         let screen = term.0.lock().unwrap().clone();
         let widest = screen.lines().map(|line| line.trim_end().chars().count()).max().unwrap();
         assert!(widest <= 80, "{widest}: {screen}");
-        assert!(screen.contains("rows ======>") && screen.contains("57%  567 GiB of 987 GiB"), "{screen}");
+        assert!(screen.contains("rows =====>") && screen.contains("57%  567 GiB"), "{screen}");
+        assert!(screen.contains("1,234.5 M rows"), "{screen}");
         assert!(screen.contains("100%  1,234,567  in "), "{screen}");
     }
 
