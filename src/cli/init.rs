@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::repository::{InitOptions, Initialised, Keys, Repository};
 use crate::store::{Features, LockMode};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Makes a repository.
 pub(super) async fn run(args: &InitArgs, shell: &Shell) -> Result<Ended> {
@@ -27,7 +27,8 @@ pub(super) async fn run(args: &InitArgs, shell: &Shell) -> Result<Ended> {
         ..InitOptions::default()
     };
     // What cannot be made leaves no directory behind; where a repository is already, that is what to say first.
-    if shell.store(false).await.is_err() {
+    let place = &shell.settings.repository.value;
+    if !place.contains("://") && !Path::new(place).exists() {
         options.check()?;
     }
     let store = shell.store(true).await?;

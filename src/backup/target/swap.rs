@@ -160,9 +160,9 @@ async fn exists(admin: &Session, name: &str) -> Result<bool> {
 
 /// Ends all sessions in these databases; gives how many there were.
 async fn end_sessions(admin: &Session, names: &[&str]) -> Result<i64> {
-    // Every one is ended; only those of others are counted.
+    // Every one is ended; those in the new database are our own and are not counted.
     let sql = "SELECT coalesce(pg_catalog.sum(pg_catalog.pg_terminate_backend(pid)::int4 * \
-               (application_name NOT LIKE 'davit%')::int4), 0)::int8 FROM pg_catalog.pg_stat_activity \
+               (datname = ($1::text[])[1])::int4), 0)::int8 FROM pg_catalog.pg_stat_activity \
                WHERE datname = ANY ($1::text[]) AND pid <> pg_catalog.pg_backend_pid() \
                AND backend_type IS DISTINCT FROM 'autovacuum worker'";
     let row = admin.row("ending sessions of the database that gives way", sql, &[&names]).await;

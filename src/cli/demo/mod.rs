@@ -46,7 +46,7 @@ pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     );
     "demo".clone_into(&mut options.superuser);
     let server = Server::start(options).await?;
-    let shown = show(&directory, &server, shell).await;
+    let shown = Box::pin(show(&directory, &server, shell)).await;
     server.stop().await?;
     shown.map(|()| Ended::silently(Exit::Done))
 }
@@ -64,7 +64,7 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
         server.version(),
         directory.display()
     ))?;
-    let mut shop = stage.unless_stopped(Shop::open(server.conn(), shell.clock.clone())).await?;
+    let mut shop = stage.unless_stopped(Box::pin(Shop::open(server.conn(), shell.clock.clone()))).await?;
 
     stage.title("1. Make a repository: a place for backups, and its two keys")?;
     stage.run(&["init"], &[0]).await?;
@@ -73,12 +73,12 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
     stage.run(&["backup", "shop"], &[0]).await?;
 
     stage.title("3. Back it up again: only what changed is uploaded")?;
-    stage.unless_stopped(shop.wait_for_orders(50)).await?;
+    stage.unless_stopped(Box::pin(shop.wait_for_orders(50))).await?;
     stage.run(&["backup", "shop"], &[0]).await?;
     stage.run(&["points"], &[0]).await?;
 
     stage.title("4. The disaster: somebody drops the table of orders")?;
-    let lost = stage.unless_stopped(shop.drop_orders()).await?;
+    let lost = stage.unless_stopped(Box::pin(shop.drop_orders())).await?;
     tell(&format!(
         "DROP TABLE orders CASCADE   -- {} orders are gone, and the shop is down:\n{}",
         count(lost.orders),
@@ -92,7 +92,7 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
             &[0],
         )
         .await?;
-    let back = stage.unless_stopped(shop.count_orders()).await?;
+    let back = stage.unless_stopped(Box::pin(shop.count_orders())).await?;
     tell(&format!(
         "The shop has {} orders again. The {} bought after the backup began are lost:\nthat is what a recovery point objective (RPO) is about.",
         count(back),
