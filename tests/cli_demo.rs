@@ -87,14 +87,15 @@ fn the_readme_shows(stdout: &str) {
 
 #[test]
 #[ignore = "needs a PostgreSQL server installation: make test"]
-fn the_demo_of_a_normal_user_takes_under_a_minute_and_leaves_only_its_directory() {
+fn the_demo_of_a_normal_user_ends_well_and_leaves_only_its_directory() {
     let (desk, temporary) = desk();
     let start = Instant::now();
     let said = as_a_normal_user(&desk, temporary.path(), &["demo", "--directory", "here"]).output().unwrap();
     let took = start.elapsed();
     let (stdout, stderr) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr));
     assert_eq!(said.status.code(), Some(0), "{stdout}\n{stderr}");
-    assert!(took < Duration::from_mins(1), "it took {took:?}");
+    // 20 s where it has two cores to itself; here other tests run beside it.
+    assert!(took < Duration::from_mins(2), "it took {took:?}");
     for expected in [
         "DROP TABLE orders",
         "proof read back",
