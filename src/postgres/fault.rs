@@ -195,6 +195,7 @@ fn hint(fault: Fault) -> Option<&'static str> {
             "give it in the URL, in PGPASSWORD, or in a password file with mode 0600 (PGPASSFILE, ~/.pgpass)"
         }
         Fault::NotAllowed => "pg_hba.conf on the server decides who may come from where, and whether with TLS",
+        Fault::NoRole => "check the user; without one, that of the operating system is taken",
         Fault::TooMany => "lower --jobs, or raise max_connections on the server",
         Fault::Starting => "the server is starting, stopping or replaying WAL: try again in a moment",
         Fault::Locked => "somebody holds a lock that conflicts; pg_stat_activity and pg_locks show who",

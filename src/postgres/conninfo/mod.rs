@@ -210,7 +210,8 @@ impl ConnInfo {
         let database = percent_encode(&self.database);
         match self.hosts.first() {
             Some(host) if host.is_socket() => {
-                format!("postgres://{user}@/{database}?host={}&port={}", host.name, host.port)
+                let directory = percent_encode(&host.name).replace("%2F", "/");
+                format!("postgres://{user}@/{database}?host={directory}&port={}", host.port)
             }
             _ => {
                 let hosts: Vec<_> = self.hosts.iter().map(HostSpec::shown).collect();

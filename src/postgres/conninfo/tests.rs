@@ -114,3 +114,23 @@ fn a_connect_timeout_of_zero_waits_for_ever_and_one_second_is_two() {
     assert_eq!(parse("host=db connect_timeout=1").connect_timeout, Some(Duration::from_secs(2)));
     assert_eq!(parse("host=db").connect_timeout, Some(resolve::CONNECT_TIMEOUT));
 }
+
+proptest::proptest! {
+    #[test]
+    fn a_description_reads_back_as_the_same_connection(
+        user in "[^\\x00]{1,12}", database in "[^\\x00]{1,12}", directory in "/[^\\x00,]{0,12}", port in 1_u16..,
+    ) {
+        let quote = |text: &str| text.replace('\\', "\\\\").replace('\'', "\\'");
+        let (user, database, directory) = (quote(&user), quote(&database), quote(directory.trim_end()));
+        let text = format!("user='{user}' dbname='{database}' host='{directory}' port={port}");
+        let conn = parse(&text);
+        proptest::prop_assert_eq!(&parse(&conn.describe()), &conn);
+    }
+
+    #[test]
+    fn no_text_is_too_strange_to_be_judged_without_showing_its_password(text in "(postgres://)?[^a-z]{0,40}(sekrit)?[^a-z]{0,40}") {
+        if let Err(error) = ConnInfo::parse(&text, &environment(&[("PGUSER", "me")], None)) {
+            proptest::prop_assert!(!format!("{error:?}").contains("sekrit"), "{:?}", error);
+        }
+    }
+}
