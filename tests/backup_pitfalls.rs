@@ -16,6 +16,7 @@ use backup_support::{
     Content, backup, commits, copied, in_background, repository, request, slow_request, until_reading,
 };
 use davit::backup::facts::kind;
+use davit::backup::take::EngineChoice;
 use davit::error::Kind;
 use std::time::Duration;
 use support::postgres::PgServer;
@@ -69,19 +70,24 @@ async fn a_truncate_during_the_backup_waits_and_takes_no_rows_from_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
-async fn a_table_truncated_between_listing_and_locking_is_listed_again() {
-    let server = server_with("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
+async fn tables_that_change_between_listing_and_locking_are_listed_again() {
+    let server = server_with(SLOW_TABLE);
+    server.psql("shop", "CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
     let (repository, _) = repository().await;
     let sql = "BEGIN; LOCK TABLE t; SELECT pg_sleep(2); TRUNCATE t; INSERT INTO t VALUES (7); CREATE TABLE late AS SELECT 1 AS x; COMMIT";
     let mut holder = server.psql_command("shop").args(["-c", sql]).spawn().unwrap();
     let holding =
         "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 't'::regclass";
     wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
-    let report = backup(request(&server, "shop"), &repository).await.unwrap();
+    let running = in_background(slow_request(&server, "shop"), &repository);
+    until_reading(&server);
     assert!(holder.wait().unwrap().success());
+    // A table made meanwhile belongs to the snapshot, so it must be locked as well.
+    let truncated = server.psql_command("shop").args(["-c", "SET lock_timeout = 500; TRUNCATE late"]).output().unwrap();
+    assert!(!truncated.status.success(), "a table of the snapshot was not locked");
+    let report = running.await.unwrap().unwrap();
     let content = Content::of(&repository, &report).await;
-    assert_eq!(content.rows_of("t").await, "7\n");
-    assert_eq!(content.rows_of("late").await, "1\n", "a table made meanwhile belongs to the snapshot");
+    assert_eq!((content.rows_of("t").await, content.rows_of("late").await), ("7\n".to_owned(), "1\n".to_owned()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,19 +146,114 @@ async fn a_lock_that_others_hold_ends_the_run_with_the_holder_s_name() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
-async fn sequences_are_read_last_so_that_none_is_behind_the_rows() {
+async fn a_sequence_that_is_gone_or_locked_when_the_snapshot_is_taken_is_not_guessed() {
+    let server = server_with("CREATE TABLE t (id int); CREATE SEQUENCE held; CREATE SEQUENCE other");
+    let (repository, store) = repository().await;
+    // The keeper sees the sequence, and when it comes to reading it, it is gone: another snapshot is taken.
+    let drop = ["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(2); COMMIT"];
+    let mut holder = server.psql_command("shop").args(drop).spawn().unwrap();
+    let holding =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'held'::regclass";
+    wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
+    let report = backup(request(&server, "shop"), &repository).await.unwrap();
+    assert!(holder.wait().unwrap().success());
+    assert_eq!(Content::of(&repository, &report).await.sequences(), [("other".to_owned(), 1, false)]);
+    // Somebody who does not let go of one ends the run, and is named.
+    let hold = ["-c", "BEGIN; DROP SEQUENCE other; SELECT pg_sleep(60)"];
+    let mut holder = server.psql_command("shop").args(hold).spawn().unwrap();
+    wait_until(5, "the lock being held", || server.psql("shop", &holding.replace("held", "other")) == "1");
+    let mut request = request(&server, "shop");
+    request.lock_budget = Duration::from_secs(3);
+    let error = backup(request, &repository).await.unwrap_err();
+    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
+    assert!(!holder.wait().unwrap().success());
+    assert!(error.to_string().contains("reading sequences"), "{error}");
+    assert!(error.hint_text().unwrap().contains("public.other"), "{error:?}");
+    assert_eq!((error.kind().exit_code(), commits(&store)), (4, 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_table_that_is_left_out_may_be_truncated_dropped_and_made_again_meanwhile() {
     let server = server_with(SLOW_TABLE);
     server.psql(
         "shop",
-        "CREATE TABLE counted (id serial); INSERT INTO counted DEFAULT VALUES; CREATE SEQUENCE idle START 9",
+        "CREATE TABLE staging AS SELECT 1 AS id; CREATE TABLE queue (id serial); INSERT INTO queue DEFAULT VALUES",
     );
+    let (repository, _) = repository().await;
+    let mut request = slow_request(&server, "shop");
+    request.exclude = vec!["staging".parse().unwrap(), "queue".parse().unwrap()];
+    let running = in_background(request, &repository);
+    until_reading(&server);
+    let churn = "SET lock_timeout = 500; TRUNCATE staging; DROP TABLE queue; CREATE TABLE queue (id serial)";
+    let changed = server.psql_command("shop").args(["-c", churn]).output().unwrap();
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    let report = running.await.unwrap().unwrap();
+    let content = Content::of(&repository, &report).await;
+    assert_eq!((content.tables().len(), content.sequences().len()), (1, 0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_truncate_between_the_snapshot_and_the_locks_of_one_pg_dump_is_noticed() {
+    let server = server_with("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
+    let (repository, store) = repository().await;
+    // pg_dump takes its snapshot, waits for the lock, and then sees a new and empty file.
+    let sql = "BEGIN; LOCK TABLE t; SELECT pg_sleep(3); TRUNCATE t; INSERT INTO t VALUES (7); COMMIT";
+    let mut holder = server.psql_command("shop").args(["-c", sql]).spawn().unwrap();
+    let holding =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 't'::regclass";
+    wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
+    let mut stream = request(&server, "shop");
+    stream.engine = EngineChoice::Stream;
+    let error = backup(stream.clone(), &repository).await.unwrap_err();
+    assert!(holder.wait().unwrap().success());
+    assert!(error.to_string().contains("truncated or rewritten under the snapshot: \"public\".\"t\" was"), "{error}");
+    assert_eq!((error.kind().exit_code(), commits(&store)), (4, 0));
+    assert_eq!(backup(stream, &repository).await.unwrap().rows, 1);
+}
+
+/// Sequences of which one is counted on, and others are dropped, replaced, set back or being dropped during a backup.
+const SEQUENCES: &str =
+    "CREATE TABLE counted (id serial); INSERT INTO counted DEFAULT VALUES; CREATE SEQUENCE idle START 9;
+    CREATE SEQUENCE down INCREMENT -1 START -1; CREATE SEQUENCE gone; CREATE SEQUENCE replaced; CREATE SEQUENCE rewound;
+    CREATE SEQUENCE held; SELECT setval('gone', 7), setval('replaced', 500), setval('rewound', 600), setval('held', 3)";
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read() {
+    let server = server_with(SLOW_TABLE);
+    server.psql("shop", SEQUENCES);
     let (repository, _) = repository().await;
     let running = in_background(slow_request(&server, "shop"), &repository);
     until_reading(&server);
-    server.psql("shop", "SELECT nextval('counted_id_seq') FROM generate_series(1, 100)");
+    server.psql("shop", "SELECT nextval('counted_id_seq'), nextval('down') FROM generate_series(1, 100)");
+    // Nobody waits for the backup, or the lock timeout would say so.
+    let meanwhile = "SET lock_timeout = 500; DROP SEQUENCE gone; DROP SEQUENCE replaced; CREATE SEQUENCE replaced; \
+                     ALTER SEQUENCE rewound RESTART WITH 1";
+    let changed = server.psql_command("shop").args(["-c", meanwhile]).output().unwrap();
+    assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
+    let mut holder =
+        server.psql_command("shop").args(["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(60)"]).spawn().unwrap();
     let report = running.await.unwrap().unwrap();
+    server.psql("shop", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
+    assert!(!holder.wait().unwrap().success());
     let content = Content::of(&repository, &report).await;
-    assert_eq!(content.sequences(), [("counted_id_seq".to_owned(), 101, true), ("idle".to_owned(), 9, false)]);
+    let expected = [
+        ("counted_id_seq", 101, true),
+        ("down", -100, true),
+        ("gone", 7, true),
+        ("held", 3, true),
+        ("idle", 9, false),
+        ("replaced", 500, true),
+        ("rewound", 600, true),
+    ];
+    assert_eq!(content.sequences(), expected.map(|(name, value, called)| (name.to_owned(), value, called)));
+    // Each value has a sequence to go to: the definitions are those of the same snapshot.
+    let pre = content.text(content.only(kind::PRE_DATA)).await;
+    for (name, ..) in expected {
+        assert!(pre.contains(&format!("CREATE SEQUENCE public.{name}\n")), "{name}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -269,6 +370,10 @@ async fn unlogged_rows_are_an_option_and_slots_are_named_as_not_included() {
     server.launch(&["wal_level=logical"]);
     server.psql("postgres", "CREATE UNLOGGED TABLE fleeting AS SELECT 1 AS id");
     server.psql("postgres", "SELECT pg_create_logical_replication_slot('feed', 'pgoutput')");
+    server.psql(
+        "postgres",
+        "CREATE SUBSCRIPTION news CONNECTION 'host=nowhere.invalid' PUBLICATION p WITH (connect = false)",
+    );
     let (repository, _) = repository().await;
     let mut without = request(&server, "postgres");
     without.include_unlogged = false;
@@ -276,7 +381,9 @@ async fn unlogged_rows_are_an_option_and_slots_are_named_as_not_included() {
     assert_eq!(content.of_kind(kind::TABLE).len(), 0);
     let facts = content.database();
     assert_eq!((facts.left_out[0].table.as_str(), facts.left_out[0].rows_only), ("\"public\".\"fleeting\"", true));
-    assert!(facts.not_included.iter().any(|note| note.contains("feed")), "{:?}", facts.not_included);
+    for note in ["the logical replication slot feed", "the state of the subscription news"] {
+        assert!(facts.not_included.iter().any(|found| found.contains(note)), "{:?}", facts.not_included);
+    }
     let content = Content::of(&repository, &backup(request(&server, "postgres"), &repository).await.unwrap()).await;
     assert_eq!(content.rows_of("fleeting").await, "1\n");
 }

@@ -114,7 +114,27 @@ async fn the_catalogue_is_read_alike_from_every_major() {
         let notes = catalog::not_included(&session, &tables).await.unwrap();
         assert!(notes[0].contains("far_away"), "{notes:?}");
         session.close().await;
+        what_was_dropped_since_a_snapshot_is_still_listed(&server).await;
     }
+}
+
+async fn what_was_dropped_since_a_snapshot_is_still_listed(server: &PgServer) {
+    let reader = session(server, "zoo").await;
+    reader.execute("reading", "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1").await.unwrap();
+    server.psql(
+        "zoo",
+        "DROP MATERIALIZED VIEW counted; DROP TABLE plain; DROP SEQUENCE counter; CREATE SEQUENCE counter",
+    );
+    let tables = catalog::tables(&reader).await.unwrap();
+    let plain = tables.iter().find(|table| table.name == "plain").unwrap();
+    assert_eq!((plain.access, plain.filenode), (Access::Full, None), "who reads it finds out that it is gone");
+    assert!(!catalog::indexes(&reader).await.unwrap().contains_key(&plain.oid));
+    let sequences = catalog::sequences(&reader).await.unwrap();
+    let names: Vec<&str> = sequences.iter().map(|sequence| sequence.name.as_str()).collect();
+    assert_eq!(names, ["counter", "with_identity_id_seq"]);
+    let other = session(server, "zoo").await;
+    let values = catalog::sequence_values(&other, &sequences).await.unwrap();
+    assert_eq!(values.len(), 1, "a new sequence of the same name is another one: {values:?}");
 }
 
 #[tokio::test]

@@ -2,12 +2,13 @@
 
 use super::crew::Crew;
 use super::definitions::{DEFINITIONS, Definitions};
-use super::described::{Sequences, Subject, describe, left_out_names, not_read};
+use super::described::{Subject, describe, not_read};
 use super::keeper::{self, Keeper};
 use super::large_objects::LargeObjectWork;
 use super::outlet::{Outlet, ROWS};
 use super::pace::Rate;
 use super::request::Request;
+use super::sequences::{FirstReading, left_out_names};
 use super::watcher::{Budgets, Watcher};
 use super::work::{Reading, Sizes, TableName, TableWork, WorkList, table_object};
 use super::workers::Worker;
@@ -67,7 +68,9 @@ pub(crate) async fn take(
     watcher.keeper_is(session.backend_pid());
     let began = common.clock.monotonic();
     let reading = async {
-        let keeper = Keeper::take(session, settings, common.request).await.map_err(|e| watcher.name_holder(e))?;
+        let sequences = FirstReading { conn: &conn, watcher: &watcher, lock_budget: common.request.lock_budget };
+        let keeper = Keeper::take(session, settings, common.request, &sequences).await;
+        let keeper = keeper.map_err(|error| watcher.name_holder(error))?;
         tokio::select! {
             biased;
             error = keeper.died() => Err(error),
@@ -110,15 +113,16 @@ async fn read(
     let Keeper { session, tables, settings, lsn, taken, .. } = keeper;
     let subject = Subject { session, tables, settings, lsn: lsn.as_deref(), taken: *taken };
     let database = describe(&subject, request, outlet).await?;
-    let sequences = Sequences::list(&keeper.session, &keeper.tables, request).await?;
     let work = work_list(common, keeper, &database).await?;
     tokio::try_join!(definitions(common, conn, keeper, &database), rows(common, &workers, &work))?;
-    for worker in workers {
-        worker.release().await?;
-    }
-    keeper.check_files().await?;
+    let free = futures_util::future::try_join_all(workers.into_iter().map(Worker::release)).await?;
+    keeper.check_files(request).await?;
     let tables = describe_tables(common, keeper, &database, &work).await?;
-    let sequences = sequences.read_last(&keeper.session, &database, outlet).await?;
+    let last = free.first().unwrap_or(&keeper.session);
+    let sequences = keeper.sequences.read_last(last, &database, outlet).await?;
+    for session in free {
+        session.close().await;
+    }
     Ok((tables, sequences))
 }
 

@@ -5,6 +5,7 @@
 
 use super::locks::{self, Locked};
 use super::request::{LeavesOut, Request};
+use super::sequences::{FirstReading, Sequences};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::catalog::{self, Table};
 use crate::postgres::session::{Session, prepare_data_session};
@@ -28,6 +29,8 @@ pub(crate) struct Keeper {
     pub(crate) lsn: Option<String>,
     /// All tables of the snapshot, those that are left out included.
     pub(crate) tables: Vec<Table>,
+    /// Its sequences, and where they stood.
+    pub(crate) sequences: Sequences,
     /// Size of each heap in bytes.
     pub(crate) heap_bytes: HashMap<u32, u64>,
     /// The settings under which rows are read.
@@ -42,8 +45,14 @@ impl Keeper {
         Ok((session, settings))
     }
 
-    /// Locks every table that is not left out and takes the snapshot; starts over if the tables changed meanwhile.
-    pub(crate) async fn take(session: Session, settings: BTreeMap<String, String>, request: &Request) -> Result<Self> {
+    /// Locks every table that is not left out, takes the snapshot and reads the sequences; starts over if tables changed
+    /// or a sequence went meanwhile.
+    pub(crate) async fn take(
+        session: Session,
+        settings: BTreeMap<String, String>,
+        request: &Request,
+        reading: &FirstReading<'_>,
+    ) -> Result<Self> {
         for _ in 0..TRIES {
             let before = catalog::tables(&session).await?;
             begin(&session).await?;
@@ -54,42 +63,27 @@ impl Keeper {
             }
             let (snapshot, taken) = export(&session).await?;
             let tables = catalog::tables(&session).await?;
-            if same_tables(&before, &tables) {
+            if same_tables(&before, &tables, request)
+                && let Some(sequences) = Sequences::read_first(&session, &tables, request, reading).await?
+            {
                 let lsn = catalog::lsn(&session).await?;
                 let oids: Vec<u32> =
                     tables.iter().filter(|table| is_locked(table, request)).map(|table| table.oid).collect();
                 let heap_bytes = catalog::sizes(&session, &oids).await?;
-                return Ok(Self { session, snapshot, taken, lsn, tables, heap_bytes, settings });
+                return Ok(Self { session, snapshot, taken, lsn, tables, sequences, heap_bytes, settings });
             }
             session.execute("starting over", "ROLLBACK").await?;
         }
         Err(Error::failed(format!(
-            "taking a snapshot: tables were made, changed or truncated each of {TRIES} times between listing and locking"
+            "taking a snapshot: each of {TRIES} times tables were made, changed or truncated between listing and locking, \
+             or a sequence was dropped before it could be read"
         ))
-        .hint("run the backup when no schema change or TRUNCATE is under way"))
+        .hint("run the backup again, when no schema change or TRUNCATE is under way"))
     }
 
     /// Looks whether every table still has the file that was there when the snapshot was taken.
-    pub(crate) async fn check_files(&self) -> Result<()> {
-        let doing = "looking whether tables were truncated or rewritten under the snapshot";
-        let oids: Vec<u32> = self.tables.iter().filter(|t| t.filenode.is_some()).map(|table| table.oid).collect();
-        let rows = self
-            .session
-            .rows(
-                doing,
-                "SELECT t.oid, pg_catalog.pg_relation_filenode(t.oid) FROM pg_catalog.unnest($1::oid[]) AS t(oid)",
-                &[&oids],
-            )
-            .await?;
-        let now: HashMap<u32, Option<u32>> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
-        let changed = self.tables.iter().find(|table| {
-            table.filenode.is_some() && now.get(&table.oid).is_some_and(|filenode| *filenode != table.filenode)
-        });
-        match changed {
-            Some(table) => Err(Error::failed(format!("{doing}: {} was", table.qualified()))
-                .hint("its rows as of the snapshot cannot be read any more: run the backup again")),
-            None => Ok(()),
-        }
+    pub(crate) async fn check_files(&self, request: &Request) -> Result<()> {
+        check_files(&self.session, &self.tables, request).await
     }
 
     /// Ends the transaction and gives up snapshot and locks.
@@ -102,8 +96,31 @@ impl Keeper {
     /// Waits until the connection dies; a run without its keeper reads nothing more.
     pub(crate) async fn died(&self) -> Error {
         let why = self.session.ended().await;
-        Error::failed(format!("keeping the snapshot: its connection is gone: {why}"))
-            .hint("the server's log says why; the snapshot died with it, so the backup must begin again")
+        let hint = if self.session.is_standby() {
+            "a standby ends readers that stand in the way of replay: raise max_standby_streaming_delay or set \
+             hot_standby_feedback on it, or back up from the primary"
+        } else {
+            "the server's log says why; the snapshot died with it, so the backup must begin again"
+        };
+        Error::failed(format!("keeping the snapshot: its connection is gone: {why}")).hint(hint)
+    }
+}
+
+/// Looks whether every table that is locked still has the file that was there when it was listed.
+pub(crate) async fn check_files(session: &Session, tables: &[Table], request: &Request) -> Result<()> {
+    let doing = "looking whether tables were truncated or rewritten under the snapshot";
+    let kept = || tables.iter().filter(|table| table.filenode.is_some() && is_locked(table, request));
+    let oids: Vec<u32> = kept().map(|table| table.oid).collect();
+    let sql = "SELECT t.oid, pg_catalog.pg_relation_filenode(t.oid) FROM pg_catalog.unnest($1::oid[]) AS t(oid)";
+    let rows = session.rows(doing, sql, &[&oids]).await?;
+    // One that was dropped before it could be locked has no file, and is not missed either: nobody saw it.
+    let now: HashMap<u32, u32> =
+        rows.iter().filter_map(|row| Some((row.get(0), row.get::<_, Option<u32>>(1)?))).collect();
+    let changed = kept().find(|table| now.get(&table.oid).is_some_and(|filenode| Some(*filenode) != table.filenode));
+    match changed {
+        Some(table) => Err(Error::failed(format!("{doing}: {} was", table.qualified()))
+            .hint("its rows as of the snapshot cannot be read any more: run the backup again")),
+        None => Ok(()),
     }
 }
 
@@ -143,10 +160,14 @@ pub(crate) fn is_locked(table: &Table, request: &Request) -> bool {
     request.leaves_out(&table.schema, &table.name) != Some(LeavesOut::Table)
 }
 
-/// Whether two listings show the same tables with the same files. Estimates may differ: vacuum goes on.
-fn same_tables(before: &[Table], after: &[Table]) -> bool {
+/// Whether two listings show the same tables with the same files. Estimates may differ: vacuum goes on. So may what is
+/// left out: nobody waits for it.
+fn same_tables(before: &[Table], after: &[Table], request: &Request) -> bool {
     let plain = |table: &Table| Table { pages_estimate: 0, rows_estimate: None, index_count: 0, ..table.clone() };
-    before.len() == after.len() && before.iter().zip(after).all(|(a, b)| plain(a) == plain(b))
+    let kept = |tables: &[Table]| -> Vec<Table> {
+        tables.iter().filter(|table| is_locked(table, request)).map(plain).collect()
+    };
+    kept(before) == kept(after)
 }
 
 /// How old the keeper's snapshot is in transactions, and how long it has been held.

@@ -3,10 +3,11 @@
 //! All of it only reads. A refusal here has changed nothing.
 
 use super::database::try_snapshot;
-use super::described::{not_read, sequences};
+use super::described::not_read;
 use super::keeper::is_locked;
 use super::large_objects;
 use super::request::{EngineChoice, Request};
+use super::sequences::sequences;
 use crate::backup::facts::Engine;
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
@@ -55,7 +56,11 @@ pub(crate) fn refuse_unreadable(tables: &[Table], request: &Request, standby: bo
 }
 
 fn more(count: usize) -> String {
-    if count > 1 { format!(" and {} others", count - 1) } else { String::new() }
+    match count {
+        0 | 1 => String::new(),
+        2 => " and 1 other".to_owned(),
+        _ => format!(" and {} others", count - 1),
+    }
 }
 
 /// Counts sequences and large objects, and refuses those that cannot be read.

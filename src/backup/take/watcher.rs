@@ -96,6 +96,11 @@ impl Watcher {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
     }
 
+    /// Watches over this process no more.
+    pub(crate) fn forget(&self, pid: i32) {
+        self.pids.lock().unwrap_or_else(PoisonError::into_inner).retain(|known| *known != pid);
+    }
+
     /// How old the snapshot was at most, in transactions.
     pub(crate) fn xmin_age_max(&self) -> u64 {
         self.oldest.load(Ordering::Relaxed)

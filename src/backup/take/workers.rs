@@ -58,10 +58,9 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends its transaction.
-    pub(crate) async fn release(self) -> Result<()> {
+    /// Ends its transaction, and with it snapshot and locks; gives the connection for what needs neither.
+    pub(crate) async fn release(self) -> Result<Session> {
         self.session.execute("ending the reading", "COMMIT").await?;
-        self.session.close().await;
-        Ok(())
+        Ok(self.session)
     }
 }

@@ -52,9 +52,11 @@ pub async fn indexes(session: &Session) -> Result<HashMap<u32, Vec<Index>>> {
     let rows = session.rows("listing indexes", &sql, &[]).await?;
     let mut by_table: HashMap<u32, Vec<Index>> = HashMap::new();
     for row in &rows {
+        // Of a table that nobody locked it may be gone already.
+        let Some(definition) = row.get(2) else { continue };
         by_table.entry(row.get(0)).or_default().push(Index {
             name: row.get(1),
-            definition: row.get(2),
+            definition,
             unique: row.get(3),
             valid: row.get(4),
             attached: row.get(5),
@@ -70,7 +72,7 @@ fn constraint(row: &tokio_postgres::Row) -> Option<Constraint> {
     Some(Constraint {
         name: name?,
         r#type: r#type?.chars().next()?,
-        definition: row.get(8),
+        definition: row.get::<_, Option<String>>(8)?,
         deferrable: (row.get(9), row.get(10)),
     })
 }

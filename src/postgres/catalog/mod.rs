@@ -15,7 +15,10 @@ mod tables;
 pub use cluster::{Identity, LockBudget, Standby, databases, identity, lock_budget, lsn, standby};
 pub use database::{Database, Extension, database_facts, not_included};
 pub use indexes::{Constraint, Index, indexes};
-pub use objects::{LargeObjects, Sequence, SequenceValue, extensions, large_objects, sequence_values, sequences};
+pub use objects::{
+    LargeObjects, Sequence, SequenceValue, extensions, large_objects, sequence_values, sequence_values_unless_held,
+    sequences,
+};
 pub use tables::{Access, Column, ExtensionRows, Table, TableKind, sizes, tables};
 
 /// Restricts `pg_class c` in `pg_namespace n` to what a dump of the database holds, as `pg_dump` sees it: no system
@@ -32,3 +35,11 @@ LEFT JOIN (
 ) config ON config.relid = c.oid
 WHERE n.nspname NOT LIKE 'pg\_%' AND n.nspname <> 'information_schema' AND c.relpersistence <> 't'
     AND (member.objid IS NULL OR config.relid IS NOT NULL)";
+
+/// Whether we may read the relation `c` in the schema `n`, `kind` being `table` or `sequence`. The functions that tell look
+/// at the catalogue as it is now and know nothing of what was dropped since the snapshot: whoever reads that finds out.
+pub(super) fn readable(kind: &str) -> String {
+    format!(
+        "COALESCE(pg_catalog.has_{kind}_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), true)"
+    )
+}

@@ -1,8 +1,9 @@
 //! What has a state of its own beside tables: sequences, large objects, extensions.
 
-use super::OF_USERS;
 use super::database::Extension;
+use super::{OF_USERS, readable};
 use crate::error::Result;
+use crate::postgres::fault::{Fault, classify};
 use crate::postgres::quote;
 use crate::postgres::session::Session;
 
@@ -24,11 +25,15 @@ pub struct Sequence {
     pub readable: bool,
     /// Whether it belongs to an extension, which marked it as configuration.
     pub of_extension: bool,
+    /// Whether it counts down.
+    pub descending: bool,
 }
 
 /// Where one sequence stood.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SequenceValue {
+    /// The sequence's oid.
+    pub oid: u32,
     /// Its schema, unquoted.
     pub schema: String,
     /// Its name, unquoted.
@@ -41,10 +46,11 @@ pub struct SequenceValue {
 
 /// All sequences that a dump holds, those of identity columns among them.
 pub async fn sequences(session: &Session) -> Result<Vec<Sequence>> {
+    let readable = readable("sequence");
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u', \
-         pg_catalog.has_sequence_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
-         config.relid IS NOT NULL \
+         {readable}, config.relid IS NOT NULL, \
+         COALESCE((SELECT s.seqincrement < 0 FROM pg_catalog.pg_sequence s WHERE s.seqrelid = c.oid), false) \
          FROM pg_catalog.pg_class c {OF_USERS} AND c.relkind = 'S' ORDER BY n.nspname, c.relname"
     );
     let rows = session.rows("listing sequences", &sql, &[]).await?;
@@ -57,37 +63,63 @@ pub async fn sequences(session: &Session) -> Result<Vec<Sequence>> {
             unlogged: row.get(3),
             readable: row.get(4),
             of_extension: row.get(5),
+            descending: row.get(6),
         })
         .collect())
 }
 
-/// Where these sequences stand now: they know no snapshots, so this is asked last. Unlogged ones on a standby are left out.
+/// Where these sequences stand now: they know no snapshots. One that is not there any more is left out, even if there is
+/// another one of its name; so are unlogged ones on a standby. Called within a transaction, this keeps a lock on each.
 pub async fn sequence_values(session: &Session, sequences: &[Sequence]) -> Result<Vec<SequenceValue>> {
+    values(session, sequences, |fault| fault == Fault::Missing).await
+}
+
+/// The same, and those are left out, too, that somebody keeps locked for longer than the session's `lock_timeout`.
+pub async fn sequence_values_unless_held(session: &Session, sequences: &[Sequence]) -> Result<Vec<SequenceValue>> {
+    values(session, sequences, |fault| matches!(fault, Fault::Missing | Fault::Locked)).await
+}
+
+async fn values(session: &Session, sequences: &[Sequence], left_out: fn(Fault) -> bool) -> Result<Vec<SequenceValue>> {
     let readable: Vec<&Sequence> =
         sequences.iter().filter(|sequence| !(sequence.unlogged && session.is_standby())).collect();
+    let explain = |error: &tokio_postgres::Error| session.explain(error, "reading sequences");
     let mut values = Vec::with_capacity(readable.len());
     for batch in readable.chunks(SEQUENCES_AT_ONCE) {
-        let selects: Vec<String> = batch
-            .iter()
-            .enumerate()
-            .map(|(i, sequence)| {
-                let name = quote::qualified(&sequence.schema, &sequence.name);
-                format!("SELECT {i}::pg_catalog.int4, last_value, is_called FROM {name}")
-            })
-            .collect();
-        for row in session.rows("reading sequences", &selects.join(" UNION ALL "), &[]).await? {
-            let Some(sequence) = usize::try_from(row.get::<_, i32>(0)).ok().and_then(|i| batch.get(i)) else {
-                continue;
-            };
-            values.push(SequenceValue {
-                schema: sequence.schema.clone(),
-                name: sequence.name.clone(),
-                last_value: row.get(1),
-                is_called: row.get(2),
-            });
+        match values_at_once(session, batch).await {
+            Ok(found) => values.extend(found),
+            // Which of them it is can only be found out by asking for each.
+            Err(error) if left_out(classify(&error)) => {
+                for one in batch.chunks(1) {
+                    match values_at_once(session, one).await {
+                        Ok(found) => values.extend(found),
+                        Err(error) if left_out(classify(&error)) => {}
+                        Err(error) => return Err(explain(&error)),
+                    }
+                }
+            }
+            Err(error) => return Err(explain(&error)),
         }
     }
     Ok(values)
+}
+
+async fn values_at_once(
+    session: &Session,
+    batch: &[&Sequence],
+) -> std::result::Result<Vec<SequenceValue>, tokio_postgres::Error> {
+    let select = |(i, sequence): (usize, &&Sequence)| {
+        let name = quote::qualified(&sequence.schema, &sequence.name);
+        let oid = sequence.oid;
+        format!("SELECT {i}::pg_catalog.int4, last_value, is_called FROM {name} WHERE tableoid = {oid}")
+    };
+    let selects: Vec<String> = batch.iter().enumerate().map(select).collect();
+    let rows = session.client.query(&selects.join(" UNION ALL "), &[]).await?;
+    let value = |row: &tokio_postgres::Row| {
+        let sequence = batch.get(usize::try_from(row.get::<_, i32>(0)).ok()?)?;
+        let (schema, name) = (sequence.schema.clone(), sequence.name.clone());
+        Some(SequenceValue { oid: sequence.oid, schema, name, last_value: row.get(1), is_called: row.get(2) })
+    };
+    Ok(rows.iter().filter_map(value).collect())
 }
 
 /// The large objects of a database.

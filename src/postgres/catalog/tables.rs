@@ -1,6 +1,6 @@
 //! Tables: what they are, which columns a COPY of them has, and whether we can read every row.
 
-use super::OF_USERS;
+use super::{OF_USERS, readable};
 use crate::error::Result;
 use crate::postgres::quote;
 use crate::postgres::session::Session;
@@ -111,6 +111,7 @@ impl Table {
 /// All tables of the database that a dump holds, in the order of schema and name.
 pub async fn tables(session: &Session) -> Result<Vec<Table>> {
     session.empty_search_path().await?;
+    let readable = readable("table");
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relkind::text, pg_catalog.pg_get_userbyid(c.relowner), \
          c.relpersistence = 'u', am.amname, c.relispartition, \
@@ -120,7 +121,7 @@ pub async fn tables(session: &Session) -> Result<Vec<Table>> {
          pg_catalog.pg_relation_filenode(c.oid), c.relpages::bigint & 4294967295, c.reltuples::float8, \
          (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid), \
          pg_catalog.row_security_active(c.oid), \
-         pg_catalog.has_table_privilege(c.oid, 'SELECT') AND pg_catalog.has_schema_privilege(n.oid, 'USAGE'), \
+         {readable}, \
          config.extension, config.condition \
          FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam \
          CROSS JOIN LATERAL ( \
