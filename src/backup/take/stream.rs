@@ -3,10 +3,12 @@
 
 use super::chunker::{CHUNK_BYTES, Filled};
 use super::database::{Common, Taken, begin_watch};
-use super::described::{Subject, describe, left_out_names};
+use super::described::{Subject, describe};
+use super::keeper::check_files;
 use super::outlet::{Outlet, Putting, ROWS};
 use super::pace::Pace;
-use super::request::LeavesOut;
+use super::request::{LeavesOut, Request};
+use super::sequences::left_out_names;
 use super::watcher::Watcher;
 use crate::backup::facts::{StreamFacts, StreamedTable, kind};
 use crate::error::{Error, Result};
@@ -23,6 +25,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio_util::sync::CancellationToken;
 
 /// What is read from `pg_dump` at once.
 const READ: usize = 256 * 1024;
@@ -49,8 +52,15 @@ pub(crate) async fn take(
     let name = format!("davit/dump {}", outlet.writer.run());
     let leave_out = left_out_names(&session, &tables, common.request).await?;
     let of = Of { conn: &conn, database: &database, tables: &tables, leave_out: &leave_out };
-    let dumped = async { tokio::try_join!(dump(common, &name, &of), find(&session, &name, &watcher, common)) };
-    let (tables, ()) = tokio::select! {
+    let begun = CancellationToken::new();
+    let dumped = async {
+        tokio::try_join!(
+            dump(common, &name, &of, &begun),
+            find(&session, &name, &watcher, common),
+            check_files_once(&begun, &session, &tables, common.request),
+        )
+    };
+    let (tables, (), ()) = tokio::select! {
         biased;
         error = watcher.watch() => Err(error),
         dumped = dumped => dumped,
@@ -80,15 +90,29 @@ async fn find(session: &Session, name: &str, watcher: &Watcher, common: &Common<
     Ok(())
 }
 
-async fn dump(common: &Common<'_>, name: &str, of: &Of<'_>) -> Result<u64> {
+/// Looks for tables that were truncated or rewritten between the snapshot of `pg_dump` and its locks, as soon as it has
+/// all of these. They would be empty in the dump, and it says nothing about that.
+async fn check_files_once(
+    begun: &CancellationToken,
+    session: &Session,
+    tables: &[Table],
+    request: &Request,
+) -> Result<()> {
+    begun.cancelled().await;
+    check_files(session, tables, request).await
+}
+
+/// Dumps; `begun` is told when the first bytes come: by then `pg_dump` has locked every table.
+async fn dump(common: &Common<'_>, name: &str, of: &Of<'_>, begun: &CancellationToken) -> Result<u64> {
     let (outlet, database) = (&common.outlet, of.database);
     outlet.progress.began(ROWS, Amount::default());
     let mut running = pg_dump(common, name, of).spawn()?;
     let output = running.stdout.take().ok_or_else(|| Error::failed("reading a program's output: it has none"))?;
     let object = outlet.object(kind::DUMP, format!("dump of {database}"));
     let pace = common.rate.as_ref().map(|rate| Pace::of(Arc::clone(rate)));
-    let mut cutter = Cutter { outlet, reading: Reading::new(), putting: Vec::new(), pace, ended: false };
+    let mut cutter = Cutter { outlet, reading: Reading::new(), putting: Vec::new(), pace, begun, ended: false };
     let read = cutter.read(output).await;
+    begun.cancel();
     if cutter.ended {
         // What it says when it fails is worth more than that the script is not whole.
         running.finish(outlet.crew.stop()).await?;
@@ -134,6 +158,7 @@ struct Cutter<'a> {
     reading: Reading,
     putting: Vec<Putting>,
     pace: Option<Pace>,
+    begun: &'a CancellationToken,
     /// Whether the stream has come to its end.
     ended: bool,
 }
@@ -152,6 +177,7 @@ impl Cutter<'_> {
                 let read = (&mut output).take(room).read_buf(&mut text).await;
                 let read = read.map_err(|error| Error::failed("reading the dump").because(error))?;
                 self.ended = read == 0;
+                self.begun.cancel();
                 if let Some(pace) = &mut self.pace {
                     pace.passed(read);
                 }
