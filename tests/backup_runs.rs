@@ -18,8 +18,9 @@ use davit::backup::take::{self, Databases, EngineChoice, MinContent};
 use davit::error::Kind;
 use davit::journal::NoProgress;
 use serde::Deserialize;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use support::postgres::PgServer;
+use support::postgres::{PgServer, bin_dir};
 use support::wait_until;
 use tokio_util::sync::CancellationToken;
 
@@ -125,12 +126,53 @@ async fn a_point_with_less_than_it_must_hold_is_not_committed() {
     assert_eq!((error.kind().exit_code(), commits(&store)), (4, 0));
 }
 
+/// Client programs of which one stops after `bytes` bytes and says that all was well.
+fn programs_of_which_one_stops(name: &str, bytes: u32) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for program in ["pg_dump", "pg_restore", "pg_dumpall"] {
+        let (stock, here) = (bin_dir(15).join(program), directory.path().join(program));
+        if program == name {
+            let stock = stock.display();
+            let script = format!(
+                "#!/bin/sh\ncase \"$*\" in *--version*) exec {stock} --version;; esac\n{stock} \"$@\" | head -c {bytes}\nexit 0\n"
+            );
+            std::fs::write(&here, script).unwrap();
+            std::fs::set_permissions(&here, std::fs::Permissions::from_mode(0o755)).unwrap();
+        } else {
+            std::os::unix::fs::symlink(stock, here).unwrap();
+        }
+    }
+    directory
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_program_that_stops_half_way_and_exits_with_0_has_made_no_backup() {
+    let server =
+        server_with("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 1000) g; CREATE INDEX ON t (id)");
+    let (repository, store) = repository().await;
+    for (name, bytes, engine) in [
+        ("pg_dump", 0, EngineChoice::Parallel),
+        ("pg_dump", 1500, EngineChoice::Parallel),
+        ("pg_dump", 3000, EngineChoice::Stream),
+        ("pg_restore", 300, EngineChoice::Parallel),
+        ("pg_dumpall", 300, EngineChoice::Parallel),
+        ("pg_dumpall", 300, EngineChoice::Stream),
+    ] {
+        let programs = programs_of_which_one_stops(name, bytes);
+        let mut request = request(&server, "shop");
+        (request.tool_dirs, request.engine) = (vec![programs.path().to_owned()], engine);
+        let error = backup(request, &repository).await.unwrap_err();
+        assert_eq!((error.kind().exit_code(), commits(&store)), (4, 0), "{name} {bytes} {engine}: {error}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
 async fn a_table_without_privilege_is_refused_by_name_unless_it_is_left_out() {
     let server = server_with(
         "CREATE TABLE open_one (id serial); INSERT INTO open_one DEFAULT VALUES; CREATE TABLE \"Closed\" (id serial);
-         CREATE TABLE log (id int); INSERT INTO log VALUES (1);
+         CREATE TABLE log (id int); INSERT INTO log VALUES (1); CREATE TABLE \"Closed *.?$ \"\"x\"\"\" (id serial);
          CREATE ROLE reader LOGIN; GRANT SELECT ON open_one, open_one_id_seq, log TO reader",
     );
     let (repository, store) = repository().await;
@@ -138,15 +180,20 @@ async fn a_table_without_privilege_is_refused_by_name_unless_it_is_left_out() {
     as_reader.connection = conn(&server.url("shop").replace("postgres@", "reader@"));
     let error = backup(as_reader.clone(), &repository).await.unwrap_err();
     assert_eq!(error.kind().exit_code(), 3);
-    assert_eq!(error.to_string(), "reading \"public\".\"Closed\": no privilege");
-    as_reader.exclude = vec!["\"Closed\"".parse().unwrap()];
+    assert_eq!(error.to_string(), "reading \"public\".\"Closed\" and 1 other: no privilege");
+    as_reader.exclude = vec!["\"Closed\"".parse().unwrap(), "\"Closed *.?$ \"\"x\"\"\"".parse().unwrap()];
     as_reader.exclude_rows = vec!["l?g".parse().unwrap()];
     let report = backup(as_reader, &repository).await.unwrap();
     let content = Content::of(&repository, &report).await;
     assert_eq!((content.tables().len(), content.sequences().len(), commits(&store)), (1, 1, 1));
     let left_out: Vec<(String, bool)> =
         content.database().left_out.into_iter().map(|left| (left.table, left.rows_only)).collect();
-    assert_eq!(left_out, [("\"public\".\"Closed\"".to_owned(), false), ("\"public\".\"log\"".to_owned(), true)]);
+    let expected = [
+        ("\"public\".\"Closed\"", false),
+        ("\"public\".\"Closed *.?$ \"\"x\"\"\"", false),
+        ("\"public\".\"log\"", true),
+    ];
+    assert_eq!(left_out, expected.map(|(table, rows_only)| (table.to_owned(), rows_only)));
     let pre = content.text(content.only(kind::PRE_DATA)).await;
     assert!(pre.contains("CREATE TABLE public.log") && !pre.contains("Closed"), "{pre}");
     let globals = content.text(content.only(kind::GLOBALS)).await;

@@ -25,6 +25,15 @@ pub(crate) const DEFINITIONS: &str = "definitions";
 /// The head of an archive holds the time it was made: cut off there, the rest may be the same as last time.
 const HEAD: usize = 4096;
 
+/// What PostgreSQL's programs write last into the script of a database.
+const END_OF_DATABASE: &str = "-- PostgreSQL database dump complete";
+
+/// The same for the script of roles and tablespaces.
+const END_OF_CLUSTER: &str = "-- PostgreSQL database cluster dump complete";
+
+/// The end mark is found in so many bytes: little comes after it.
+const TAIL: usize = 512;
+
 /// What is read from a program at once.
 const READ: usize = 64 * 1024;
 
@@ -54,9 +63,9 @@ impl Definitions<'_> {
         let mut post = self.pg_restore("post-data").spawn()?;
         let archive = tee(stdout(&mut dump)?, [stdin(&mut pre)?, stdin(&mut post)?]);
         let (archived, _, _) = tokio::try_join!(
-            self.store(outlet, kind::ARCHIVE, HEAD, archive, dump, stop),
-            self.store(outlet, kind::PRE_DATA, CHUNK_BYTES, stdout(&mut pre)?, pre, stop),
-            self.store(outlet, kind::POST_DATA, CHUNK_BYTES, stdout(&mut post)?, post, stop),
+            self.store(outlet, kind::ARCHIVE, archive, dump, stop),
+            self.store(outlet, kind::PRE_DATA, stdout(&mut pre)?, pre, stop),
+            self.store(outlet, kind::POST_DATA, stdout(&mut post)?, post, stop),
         )?;
         if archived == 0 {
             return Err(Error::failed(format!("dumping the definitions of {}: pg_dump wrote nothing", self.database)));
@@ -87,16 +96,21 @@ impl Definitions<'_> {
         &self,
         outlet: &Outlet,
         kind: &'static str,
-        first_chunk: usize,
         output: impl AsyncRead + Unpin,
         program: Running,
         stop: &CancellationToken,
     ) -> Result<u64> {
         let object = outlet.object(kind, format!("{kind} of {}", self.database));
         let doing = || format!("reading the {kind} of {}", self.database);
-        store_stream(outlet, &object, first_chunk, output, doing).await?;
+        let is_archive = kind == kind::ARCHIVE;
+        let first_chunk = if is_archive { HEAD } else { CHUNK_BYTES };
+        let tail = store_stream(outlet, &object, first_chunk, output, doing).await?;
         // An exit code of 0 is no proof, but any other one is a failure.
         program.finish(stop).await?;
+        // An archive that is cut off is noticed by the programs that read it.
+        if !is_archive {
+            refuse_cut_off(&tail, END_OF_DATABASE, doing)?;
+        }
         let totals = outlet.end_object(&object, &OfDatabase { database: self.database.to_owned() }).await?;
         Ok(totals.bytes)
     }
@@ -112,13 +126,20 @@ pub(crate) async fn dump_globals(outlet: &Outlet, tools: &Tools, conn: &ConnInfo
     let mut dump = tool.spawn()?;
     let object = outlet.object(kind::GLOBALS, "roles and tablespaces");
     let output = stdout(&mut dump)?;
-    store_stream(outlet, &object, CHUNK_BYTES, output, || "reading roles and tablespaces".to_owned()).await?;
+    let doing = || "reading roles and tablespaces".to_owned();
+    let tail = store_stream(outlet, &object, CHUNK_BYTES, output, doing).await?;
     dump.finish(outlet.crew.stop()).await?;
-    let totals = outlet.end_object(&object, &serde_json::Value::Null).await?;
-    if totals.bytes == 0 {
-        return Err(Error::failed("dumping roles and tablespaces: pg_dumpall wrote nothing"));
-    }
+    refuse_cut_off(&tail, END_OF_CLUSTER, doing)?;
+    outlet.end_object(&object, &serde_json::Value::Null).await?;
     Ok(())
+}
+
+/// A program that was stopped by others may have said that all was well.
+fn refuse_cut_off(tail: &[u8], mark: &str, doing: impl Fn() -> String) -> Result<()> {
+    if memchr::memmem::find(tail, mark.as_bytes()).is_some() {
+        return Ok(());
+    }
+    Err(Error::failed(format!("{}: it ended without its end mark", doing())).hint("run the backup again"))
 }
 
 fn stdout(program: &mut Running) -> Result<ChildStdout> {
@@ -129,21 +150,25 @@ fn stdin(program: &mut Running) -> Result<ChildStdin> {
     program.stdin.take().ok_or_else(|| Error::failed("feeding a program: it takes no input"))
 }
 
-/// Stores a stream of bytes as the only range of `object`, in chunks that do not depend on how it arrives.
+/// Stores a stream of bytes as the only range of `object`, in chunks that do not depend on how it arrives; gives its last
+/// bytes.
 async fn store_stream(
     outlet: &Outlet,
     object: &Arc<Object>,
     first_chunk: usize,
     mut output: impl AsyncRead + Unpin,
     doing: impl Fn() -> String,
-) -> Result<()> {
+) -> Result<Vec<u8>> {
     let mut putting: Vec<Putting> = Vec::new();
+    let mut tail = Vec::new();
     let mut limit = first_chunk;
     loop {
         // Not from the shared buffers: these streams feed each other, and one without a buffer would stop the others.
         let mut text = BytesMut::new();
         let whole = fill(&mut output, &mut text, limit).await.map_err(|error| Error::failed(doing()).because(error))?;
         limit = CHUNK_BYTES;
+        tail.extend_from_slice(&text[text.len().saturating_sub(TAIL)..]);
+        tail.drain(..tail.len().saturating_sub(TAIL));
         if !text.is_empty() {
             putting.push(outlet.put_text(text.freeze(), RowSum::default()));
         }
@@ -151,7 +176,8 @@ async fn store_stream(
             break;
         }
     }
-    outlet.write_range(object, None, putting).await
+    outlet.write_range(object, None, putting).await?;
+    Ok(tail)
 }
 
 /// Reads until `text` holds `limit` bytes; false if the stream ended before.
