@@ -13,15 +13,18 @@ use crate::humane::{bytes, count, counted, seconds, time};
 use crate::id::SourceName;
 use crate::journal::Progress;
 use crate::postgres::ConnInfo;
-use crate::repository::Repository;
 use crate::retention::policy::Tier;
 use crate::secret::{Secret, redact};
 use serde::Serialize;
 
 /// Makes one recovery point.
 pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
-    let repository = shell.repository(None).await?;
-    let request = request(args, shell, &repository)?;
+    let mut request = request(args, shell)?;
+    let repository = shell.repository_at(request.limit_rate).await?;
+    if repository.settings().lock.is_some() {
+        let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
+        request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
+    }
     let plan = take::plan(request, &repository).await?;
     for warning in &plan.warnings {
         shell.story.warn(warning.clone(), None);
@@ -39,7 +42,7 @@ pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
 }
 
 /// What is asked for: a source of the settings with the flags over it, or a URL.
-fn request(args: &BackupArgs, shell: &Shell, repository: &Repository) -> Result<Request> {
+fn request(args: &BackupArgs, shell: &Shell) -> Result<Request> {
     let mut request = match named_source(&args.source) {
         Some(name) => of_source(shell.source(name)?, shell)?,
         None => of_url(&args.source, shell)?,
@@ -57,10 +60,6 @@ fn request(args: &BackupArgs, shell: &Shell, repository: &Repository) -> Result<
     request.tier.clone_from(&args.tier);
     request.rebind = args.rebind;
     request.allow_empty = args.allow_empty;
-    if repository.settings().lock.is_some() {
-        let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
-        request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
-    }
     Ok(request)
 }
 
@@ -84,6 +83,7 @@ fn of_url(url: &Secret, shell: &Shell) -> Result<Request> {
     request.limit_rate = settings.limit_rate.value.map(|rate| rate.0);
     request.lock_budget = settings.lock_budget.value.0;
     request.snapshot_budget = settings.snapshot_budget.value.0;
+    request.xmin_age_budget = settings.xmin_age_budget.value;
     Ok(request)
 }
 
@@ -105,6 +105,7 @@ pub(super) fn of_source(source: &Source, shell: &Shell) -> Result<Request> {
     request.limit_rate = source.limit_rate.value.map(|rate| rate.0);
     request.lock_budget = source.lock_budget.value.0;
     request.snapshot_budget = source.snapshot_budget.value.0;
+    request.xmin_age_budget = source.xmin_age_budget.value;
     Ok(request)
 }
 

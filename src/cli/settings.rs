@@ -62,6 +62,7 @@ impl Shown {
         let budget = or(settings.retry_budget.value, "8 attempts");
         shown.add("retry_budget", budget, &settings.retry_budget.origin);
         shown.add("lease_term", settings.lease_term.value, &settings.lease_term.origin);
+        shown.add("xmin_age_budget", settings.xmin_age_budget.value, &settings.xmin_age_budget.origin);
         shown.add("retention", rules(&settings.retention.value), &settings.retention.origin);
         for source in settings.sources.values() {
             shown.source(source);
@@ -102,6 +103,8 @@ impl Shown {
         self.inherited(&prefix, &source.jobs, &source.limit_rate, &source.lock_budget);
         let budget = &source.snapshot_budget;
         self.add(&format!("{prefix}snapshot_budget"), budget.value, &budget.origin);
+        let budget = &source.xmin_age_budget;
+        self.add(&format!("{prefix}xmin_age_budget"), budget.value, &budget.origin);
         self.add(&format!("{prefix}retention"), rules(&source.retention.value), &source.retention.origin);
         self.add(&format!("{prefix}unlogged"), source.unlogged.value, &source.unlogged.origin);
         let least = &source.min_content.value;

@@ -37,7 +37,11 @@ impl Shell {
 
     /// Opens the store of the repository; `create` makes a directory that is not there.
     pub async fn store(&self, create: bool) -> Result<SharedStore> {
-        store::open(&self.settings.repository.value, &self.store_options(create), self.clock.clone()).await
+        self.store_with(&self.store_options(create)).await
+    }
+
+    async fn store_with(&self, options: &OpenOptions) -> Result<SharedStore> {
+        store::open(&self.settings.repository.value, options, self.clock.clone()).await
     }
 
     /// How stores are opened.
@@ -53,8 +57,18 @@ impl Shell {
 
     /// Opens the repository with the keys that are here.
     pub async fn repository(&self, expect_seq: Option<u64>) -> Result<Repository> {
+        self.open(&self.store_options(false), expect_seq).await
+    }
+
+    /// The same, with a rate of its own: most bytes per second to and from the store.
+    pub async fn repository_at(&self, limit_rate: Option<u64>) -> Result<Repository> {
+        let options = OpenOptions { limit_bytes_per_second: limit_rate, ..self.store_options(false) };
+        self.open(&options, None).await
+    }
+
+    async fn open(&self, options: &OpenOptions, expect_seq: Option<u64>) -> Result<Repository> {
         let keys = Keys::load(&self.settings.keys.value)?;
-        let store = self.store(false).await?;
+        let store = self.store_with(options).await?;
         let context = OpenContext {
             clock: self.clock.clone(),
             cancel: self.stop.gently.clone(),

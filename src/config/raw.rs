@@ -23,7 +23,7 @@ pub struct Raw {
     pub state: Option<Spanned<PathBuf>>,
     /// How many things are done at once.
     pub jobs: Option<Spanned<u32>>,
-    /// Most bytes per second to and from the store.
+    /// Most bytes per second that are read from a server, and most that go to and come from the store.
     pub limit_rate: Option<Spanned<Bytes>>,
     /// How long an application may wait behind our locks.
     pub lock_budget: Option<Spanned<Span>>,
@@ -33,6 +33,8 @@ pub struct Raw {
     pub retry_budget: Option<Spanned<Span>>,
     /// How long a runner that died keeps the next one of its source waiting.
     pub lease_term: Option<Spanned<Span>>,
+    /// How many transactions old a snapshot may become.
+    pub xmin_age_budget: Option<Spanned<u64>>,
     /// Directories with PostgreSQL client programs, looked at before `PATH`.
     pub client_tools: Option<Spanned<Vec<PathBuf>>>,
     /// Whether and how `init` has objects locked.
@@ -91,6 +93,8 @@ pub struct RawSource {
     pub lock_budget: Option<Spanned<Span>>,
     /// How long a snapshot may be held.
     pub snapshot_budget: Option<Spanned<Span>>,
+    /// How many transactions old a snapshot may become.
+    pub xmin_age_budget: Option<Spanned<u64>>,
     /// How long its points are kept.
     pub retention: Option<Spanned<Rules>>,
     /// SQL files that `verify --depth restored` runs.

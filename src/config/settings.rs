@@ -1,6 +1,6 @@
 //! What the layers together mean.
 
-use crate::backup::take::{EngineChoice, MOST_DEFAULT_JOBS, MinContent};
+use crate::backup::take::{EngineChoice, MOST_DEFAULT_JOBS, MinContent, XMIN_AGE_BUDGET};
 use crate::config::environment::Environment;
 use crate::config::problem::{self, Problem};
 use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawSource};
@@ -58,7 +58,7 @@ pub struct Settings {
     pub state: Setting<Option<PathBuf>>,
     /// How many things are done at once.
     pub jobs: Setting<u32>,
-    /// Most bytes per second to and from the store.
+    /// Most bytes per second that are read from a server, and most that go to and come from the store.
     pub limit_rate: Setting<Option<Bytes>>,
     /// How long an application may wait behind our locks.
     pub lock_budget: Setting<Span>,
@@ -68,6 +68,8 @@ pub struct Settings {
     pub retry_budget: Setting<Option<Span>>,
     /// How long a runner that died keeps the next one of its source waiting.
     pub lease_term: Setting<Span>,
+    /// How many transactions old a snapshot may become.
+    pub xmin_age_budget: Setting<u64>,
     /// Directories with client programs, looked at before `PATH`.
     pub client_tools: Setting<Vec<PathBuf>>,
     /// Whether and how `init` has objects locked.
@@ -107,6 +109,8 @@ pub struct Source {
     pub lock_budget: Setting<Span>,
     /// How long a snapshot may be held.
     pub snapshot_budget: Setting<Span>,
+    /// How many transactions old a snapshot may become.
+    pub xmin_age_budget: Setting<u64>,
     /// How long its points are kept.
     pub retention: Setting<Rules>,
     /// SQL files that `verify --depth restored` runs.
@@ -256,8 +260,9 @@ impl Layers<'_> {
             ],
             None,
         );
+        let xmin_age_budget = Setting::first_of([self.of_file(raw.xmin_age_budget)], XMIN_AGE_BUDGET);
         let retention = Setting::first_of([self.of_file(raw.retention)], Rules::default());
-        let inherited = Inherited { jobs, limit_rate, lock_budget, snapshot_budget, retention };
+        let inherited = Inherited { jobs, limit_rate, lock_budget, snapshot_budget, xmin_age_budget, retention };
         let sources = self.sources(raw.sources, &inherited, problems);
         Ok(Settings {
             repository: Setting::first_of(
@@ -291,6 +296,7 @@ impl Layers<'_> {
             limit_rate: inherited.limit_rate,
             lock_budget: inherited.lock_budget,
             snapshot_budget: inherited.snapshot_budget,
+            xmin_age_budget: inherited.xmin_age_budget,
             retention: inherited.retention,
             sources,
             environment: self.environment.clone(),
@@ -335,6 +341,7 @@ impl Layers<'_> {
             limit_rate: self.own_option(raw.limit_rate, &inherited.limit_rate),
             lock_budget: self.own(raw.lock_budget, &inherited.lock_budget),
             snapshot_budget: self.own(raw.snapshot_budget, &inherited.snapshot_budget),
+            xmin_age_budget: self.own(raw.xmin_age_budget, &inherited.xmin_age_budget),
             retention: self.own(raw.retention, &inherited.retention),
             checks: checks.map(|paths| paths.iter().map(|path| self.beside(path)).collect()),
         }
@@ -420,6 +427,7 @@ struct Inherited {
     limit_rate: Setting<Option<Bytes>>,
     lock_budget: Setting<Span>,
     snapshot_budget: Setting<Span>,
+    xmin_age_budget: Setting<u64>,
     retention: Setting<Rules>,
 }
 

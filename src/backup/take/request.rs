@@ -15,6 +15,10 @@ use std::time::Duration;
 /// The most jobs that are taken by default: with more, the buffers of all of them would not fit into 256 MiB.
 pub const MOST_DEFAULT_JOBS: usize = 4;
 
+/// How many transactions old a snapshot may become by default: a quarter of the way to where PostgreSQL stops taking
+/// writes.
+pub const XMIN_AGE_BUDGET: u64 = 500_000_000;
+
 /// Which databases of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Databases {
@@ -137,8 +141,7 @@ impl Request {
             limit_rate: None,
             // Twelve hours of dead rows hurt; so does a run that nobody misses.
             snapshot_budget: Duration::from_hours(12),
-            // A quarter of the way to where PostgreSQL stops taking writes.
-            xmin_age_budget: 500_000_000,
+            xmin_age_budget: XMIN_AGE_BUDGET,
             lock_budget: Duration::from_secs(30),
             min_content: MinContent::default(),
             rebind: false,

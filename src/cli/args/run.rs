@@ -53,7 +53,7 @@ pub struct BackupArgs {
     /// Leave out the rows of this table, keep its definition (may be repeated)
     #[arg(long, value_name = "S.T")]
     pub exclude_rows: Vec<String>,
-    /// Read at most so many bytes per second, such as 20MiB [env: DAVIT_LIMIT_RATE]
+    /// Read at most so many bytes per second, and store at most so many, such as 20MiB [env: DAVIT_LIMIT_RATE]
     #[arg(long, value_name = "RATE", value_parser = bytes)]
     pub limit_rate: Option<Bytes>,
     /// Give way when somebody waits behind our locks for longer than this [default: 30s]
