@@ -88,8 +88,13 @@ impl Content {
         ranges
     }
 
-    /// The plaintext of an object, its ranges in the order of their pages; every sum is held against the manifest.
+    /// The plaintext of an object as text.
     pub async fn text(&self, object: &ObjectLine) -> String {
+        String::from_utf8(self.bytes(object).await).unwrap()
+    }
+
+    /// The plaintext of an object, its ranges in the order of their pages; every sum is held against the manifest.
+    pub async fn bytes(&self, object: &ObjectLine) -> Vec<u8> {
         let mut text = Vec::new();
         let mut total = RowSum::default();
         for range in self.ranges(object) {
@@ -107,7 +112,7 @@ impl Content {
         }
         assert_eq!(total, object.rows, "{}", object.name);
         assert_eq!(text.len() as u64, object.bytes, "{}", object.name);
-        String::from_utf8(text).unwrap()
+        text
     }
 
     pub async fn rows_of(&self, table: &str) -> String {

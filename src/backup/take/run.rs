@@ -12,15 +12,16 @@ use super::report::BackupReport;
 use super::request::MinContent;
 use super::stream;
 use super::work::recorded_grids;
-use crate::backup::facts::{Engine, PointFacts, kind};
+use crate::backup::facts::{Engine, PointFacts, StreamFacts, kind};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::journal::{Amount, Recorder, SharedProgress};
 use crate::postgres::{ConnInfo, connect};
 use crate::repository::lease::{Claim, Lease};
-use crate::repository::manifest::PointKind;
+use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, Depth, PointWriter, Repository};
 use jiff::Timestamp;
+use serde::Deserialize;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -191,7 +192,7 @@ impl Run<'_> {
 
     /// A source that had tables and has none is a wrong database more often than a wish.
     fn refuse_lost_tables(&self, writer: &PointWriter) -> Result<()> {
-        let had = writer.previous_objects().iter().filter(|object| object.kind == kind::TABLE).count();
+        let had: usize = writer.previous_objects().iter().map(tables_in).sum();
         let request = &self.plan.request;
         if had == 0 || request.allow_empty || self.plan.tables() > 0 {
             return Ok(());
@@ -247,6 +248,15 @@ impl Run<'_> {
             verified_listed: true,
             warnings,
         }
+    }
+}
+
+/// How many tables an object of an earlier point holds.
+fn tables_in(object: &ObjectLine) -> usize {
+    match object.kind.as_str() {
+        kind::TABLE => 1,
+        kind::DUMP => StreamFacts::deserialize(&object.details).map_or(0, |facts| facts.tables.len()),
+        _ => 0,
     }
 }
 
