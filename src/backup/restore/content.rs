@@ -90,7 +90,8 @@ impl Contents {
         ranges.sort_by_key(|range| range.range);
         adds_up(object, &ranges, doing)?;
         let is_table = object.kind == kind::TABLE;
-        let name = Arc::new(ObjectName { name: object.name.clone(), is_table });
+        let is_script = object.kind == kind::DUMP;
+        let name = Arc::new(ObjectName { name: object.name.clone(), is_table, is_script });
         let chunks = Chunks { name, ranges, bytes: object.bytes };
         match object.kind.as_str() {
             kind::GLOBALS => self.globals = Some(chunks),

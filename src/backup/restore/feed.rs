@@ -43,6 +43,8 @@ pub(in crate::backup) struct Portion {
 pub(in crate::backup) struct ObjectName {
     pub(in crate::backup) name: String,
     pub(in crate::backup) is_table: bool,
+    /// Whether it is a script with rows among its statements.
+    pub(in crate::backup) is_script: bool,
 }
 
 /// A piece of a portion.
@@ -166,8 +168,10 @@ impl Feed {
                 });
             }
         };
-        if !place.portion.object.is_table && expected == RowSum::default() {
-            // What is not made of rows has no row sum; its bytes are those whose hash the manifest gives.
+        let object = &place.portion.object;
+        if object.is_script || (!object.is_table && expected == RowSum::default()) {
+            // What is not made of rows alone has no row sum of its own; its bytes are those whose hash the manifest gives.
+            // Rows among statements are counted where the statements are read.
             return Ok(Piece { bytes, rows: expected, last, place: place.clone(), _memory: memory });
         }
         let fresh = salvage.gap;
