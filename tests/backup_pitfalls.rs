@@ -13,7 +13,7 @@ mod backup_support;
 mod support;
 
 use backup_support::{
-    Content, backup, commits, copied, in_background, repository, request, slow_request, until_reading,
+    Content, backup, client_programs, commits, copied, in_background, repository, request, slow_request, until_reading,
 };
 use davit::backup::facts::kind;
 use davit::backup::take::EngineChoice;
@@ -106,6 +106,33 @@ async fn the_run_gives_way_to_whoever_waits_longer_than_the_lock_budget_and_name
     assert!(error.to_string().contains("ALTER TABLE slow ADD COLUMN more int"), "{error}");
     assert!(altering.wait().unwrap().success(), "whoever waited goes on");
     assert_eq!(commits(&store), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn whoever_waits_behind_what_pg_dump_locks_is_seen_as_well() {
+    let server = server_with("CREATE TABLE t (id int); CREATE VIEW v AS SELECT * FROM t");
+    // So many definitions that a pipe cannot hold them: pg_dump keeps its locks while nobody reads on.
+    let many = "DO $$ BEGIN FOR i IN 1..400 LOOP EXECUTE format('CREATE FUNCTION f%s() RETURNS text LANGUAGE sql AS %L', \
+                i, 'SELECT ' || quote_literal(repeat('x', 400))); END LOOP; END $$";
+    server.psql("shop", many);
+    let (repository, store) = repository().await;
+    let programs = client_programs(
+        "pg_dump",
+        "$STOCK \"$@\" | (while [ ! -e \"$(dirname \"$0\")/go\" ]; do sleep 0.1; done; cat)",
+    );
+    let mut request = request(&server, "shop");
+    (request.tool_dirs, request.lock_budget) = (vec![programs.path().to_owned()], Duration::from_secs(1));
+    let running = in_background(request, &repository);
+    let locked = "SELECT count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE a.application_name LIKE 'davit/dump%' \
+                  AND l.relation = 'v'::regclass";
+    wait_until(20, "pg_dump having locked the view", || server.psql("shop", locked) == "1");
+    let dropping = server.psql_command("shop").args(["-c", "DROP VIEW v"]).spawn();
+    let error = running.await.unwrap().unwrap_err();
+    std::fs::write(programs.path().join("go"), "").unwrap();
+    assert!(dropping.unwrap().wait().unwrap().success());
+    assert!(error.to_string().contains("giving way") && error.to_string().contains("DROP VIEW v"), "{error}");
+    assert_eq!((error.kind().exit_code(), commits(&store)), (4, 0));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -217,7 +244,7 @@ async fn a_truncate_between_the_snapshot_and_the_locks_of_one_pg_dump_is_noticed
 const SEQUENCES: &str =
     "CREATE TABLE counted (id serial); INSERT INTO counted DEFAULT VALUES; CREATE SEQUENCE idle START 9;
     CREATE SEQUENCE down INCREMENT -1 START -1; CREATE SEQUENCE gone; CREATE SEQUENCE replaced; CREATE SEQUENCE rewound;
-    CREATE SEQUENCE held; SELECT setval('gone', 7), setval('replaced', 500), setval('rewound', 600), setval('held', 3)";
+    CREATE SEQUENCE held; CREATE SEQUENCE \"odd |.*(\"\"x\"\")\"; SELECT setval('gone', 7), setval('replaced', 500), setval('rewound', 600), setval('held', 3)";
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
@@ -225,16 +252,22 @@ async fn no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read()
     let server = server_with(SLOW_TABLE);
     server.psql("shop", SEQUENCES);
     let (repository, _) = repository().await;
-    let running = in_background(slow_request(&server, "shop"), &repository);
+    // The definitions are read when everything has changed.
+    let programs =
+        client_programs("pg_dump", "while [ ! -e \"$(dirname \"$0\")/go\" ]; do sleep 0.1; done\nexec $STOCK \"$@\"");
+    let mut request = slow_request(&server, "shop");
+    request.tool_dirs = vec![programs.path().to_owned()];
+    let running = in_background(request, &repository);
     until_reading(&server);
     server.psql("shop", "SELECT nextval('counted_id_seq'), nextval('down') FROM generate_series(1, 100)");
     // Nobody waits for the backup, or the lock timeout would say so.
-    let meanwhile = "SET lock_timeout = 500; DROP SEQUENCE gone; DROP SEQUENCE replaced; CREATE SEQUENCE replaced; \
+    let meanwhile = "SET lock_timeout = 500; DROP SEQUENCE gone, \"odd |.*(\"\"x\"\")\"; DROP SEQUENCE replaced; CREATE SEQUENCE replaced; \
                      ALTER SEQUENCE rewound RESTART WITH 1";
     let changed = server.psql_command("shop").args(["-c", meanwhile]).output().unwrap();
     assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     let mut holder =
         server.psql_command("shop").args(["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(60)"]).spawn().unwrap();
+    std::fs::write(programs.path().join("go"), "").unwrap();
     let report = running.await.unwrap().unwrap();
     server.psql("shop", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
     assert!(!holder.wait().unwrap().success());
@@ -245,15 +278,14 @@ async fn no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read()
         ("gone", 7, true),
         ("held", 3, true),
         ("idle", 9, false),
+        ("odd |.*(\"x\")", 1, false),
         ("replaced", 500, true),
         ("rewound", 600, true),
     ];
     assert_eq!(content.sequences(), expected.map(|(name, value, called)| (name.to_owned(), value, called)));
     // Each value has a sequence to go to: the definitions are those of the same snapshot.
     let pre = content.text(content.only(kind::PRE_DATA)).await;
-    for (name, ..) in expected {
-        assert!(pre.contains(&format!("CREATE SEQUENCE public.{name}\n")), "{name}");
-    }
+    assert_eq!(pre.matches("\nCREATE SEQUENCE public.").count(), expected.len(), "{pre}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,15 +12,16 @@
 mod backup_support;
 mod support;
 
-use backup_support::{Content, backup, commits, conn, in_background, repository, request, slow_request, until_reading};
+use backup_support::{
+    Content, backup, client_programs, commits, conn, in_background, repository, request, slow_request, until_reading,
+};
 use davit::backup::facts::{Engine, StreamFacts, kind};
 use davit::backup::take::{self, Databases, EngineChoice, MinContent};
 use davit::error::Kind;
 use davit::journal::NoProgress;
 use serde::Deserialize;
-use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
-use support::postgres::{PgServer, bin_dir};
+use support::postgres::PgServer;
 use support::wait_until;
 use tokio_util::sync::CancellationToken;
 
@@ -126,25 +127,6 @@ async fn a_point_with_less_than_it_must_hold_is_not_committed() {
     assert_eq!((error.kind().exit_code(), commits(&store)), (4, 0));
 }
 
-/// Client programs of which one stops after `bytes` bytes and says that all was well.
-fn programs_of_which_one_stops(name: &str, bytes: u32) -> tempfile::TempDir {
-    let directory = tempfile::tempdir().unwrap();
-    for program in ["pg_dump", "pg_restore", "pg_dumpall"] {
-        let (stock, here) = (bin_dir(15).join(program), directory.path().join(program));
-        if program == name {
-            let stock = stock.display();
-            let script = format!(
-                "#!/bin/sh\ncase \"$*\" in *--version*) exec {stock} --version;; esac\n{stock} \"$@\" | head -c {bytes}\nexit 0\n"
-            );
-            std::fs::write(&here, script).unwrap();
-            std::fs::set_permissions(&here, std::fs::Permissions::from_mode(0o755)).unwrap();
-        } else {
-            std::os::unix::fs::symlink(stock, here).unwrap();
-        }
-    }
-    directory
-}
-
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
 async fn a_program_that_stops_half_way_and_exits_with_0_has_made_no_backup() {
@@ -159,7 +141,7 @@ async fn a_program_that_stops_half_way_and_exits_with_0_has_made_no_backup() {
         ("pg_dumpall", 300, EngineChoice::Parallel),
         ("pg_dumpall", 300, EngineChoice::Stream),
     ] {
-        let programs = programs_of_which_one_stops(name, bytes);
+        let programs = client_programs(name, &format!("$STOCK \"$@\" | head -c {bytes}\nexit 0"));
         let mut request = request(&server, "shop");
         (request.tool_dirs, request.engine) = (vec![programs.path().to_owned()], engine);
         let error = backup(request, &repository).await.unwrap_err();

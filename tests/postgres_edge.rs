@@ -128,7 +128,8 @@ async fn what_was_dropped_since_a_snapshot_is_still_listed(server: &PgServer) {
     let tables = catalog::tables(&reader).await.unwrap();
     let plain = tables.iter().find(|table| table.name == "plain").unwrap();
     assert_eq!((plain.access, plain.filenode), (Access::Full, None), "who reads it finds out that it is gone");
-    assert!(!catalog::indexes(&reader).await.unwrap().contains_key(&plain.oid));
+    let leaf = tables.iter().find(|table| table.name == "leaf_1").unwrap();
+    assert_eq!(catalog::indexes_of(&reader, &[leaf.oid]).await.unwrap()[&leaf.oid].len(), 1);
     let sequences = catalog::sequences(&reader).await.unwrap();
     let names: Vec<&str> = sequences.iter().map(|sequence| sequence.name.as_str()).collect();
     assert_eq!(names, ["counter", "with_identity_id_seq"]);

@@ -3,7 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
-use crate::support::postgres::PgServer;
+use crate::support::postgres::{PgServer, bin_dir};
 use davit::backup::facts::{DatabaseFacts, SequenceFacts, TableFacts, kind};
 use davit::backup::take::{self, BackupReport, Request};
 use davit::clock::SystemClock;
@@ -15,6 +15,7 @@ use davit::repository::{InitOptions, Point, Repository};
 use davit::rowsum::{RowSum, Rows};
 use davit::store::MemoryStore;
 use serde::Deserialize;
+use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -153,4 +154,18 @@ pub fn until_reading(server: &PgServer) {
 /// How many points are committed in a store.
 pub fn commits(store: &MemoryStore) -> usize {
     store.keys().iter().filter(|key| key.as_str().ends_with("manifest.sig")).count()
+}
+
+/// Client programs of PostgreSQL 15, of which the one called `name` is a shell script; in it `$STOCK` is the real one.
+/// The others are scripts, too: a directory of links would be taken for where the links lead.
+pub fn client_programs(name: &str, script: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    for program in ["pg_dump", "pg_restore", "pg_dumpall"] {
+        let (stock, here) = (bin_dir(15).join(program).display().to_string(), directory.path().join(program));
+        let version = "case \"$*\" in *--version*) exec $STOCK --version;; esac";
+        let script = if program == name { script } else { "exec $STOCK \"$@\"" };
+        std::fs::write(&here, format!("#!/bin/sh\nSTOCK={stock}\n{version}\n{script}\n")).unwrap();
+        std::fs::set_permissions(&here, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    directory
 }

@@ -114,7 +114,7 @@ async fn read(
     let subject = Subject { session, tables, settings, lsn: lsn.as_deref(), taken: *taken };
     let database = describe(&subject, request, outlet).await?;
     let work = work_list(common, keeper, &database).await?;
-    tokio::try_join!(definitions(common, conn, keeper, &database), rows(common, &workers, &work))?;
+    tokio::try_join!(definitions(common, conn, keeper, watcher, &database), rows(common, &workers, &work))?;
     let free = futures_util::future::try_join_all(workers.into_iter().map(Worker::release)).await?;
     keeper.check_files(request).await?;
     let tables = describe_tables(common, keeper, &database, &work).await?;
@@ -140,15 +140,26 @@ async fn workers(common: &Common<'_>, conn: &ConnInfo, keeper: &Keeper, watcher:
     Ok(workers)
 }
 
-async fn definitions(common: &Common<'_>, conn: &ConnInfo, keeper: &Keeper, database: &str) -> Result<()> {
+async fn definitions(
+    common: &Common<'_>,
+    conn: &ConnInfo,
+    keeper: &Keeper,
+    watcher: &Watcher,
+    database: &str,
+) -> Result<()> {
     let progress = &common.outlet.progress;
     progress.began(DEFINITIONS, Amount::items(1));
     let request = common.request;
     let leave_out = left_out_names(&keeper.session, &keeper.tables, request).await?;
     let snapshot = &keeper.snapshot;
     let lock_budget = request.lock_budget;
-    let leave_out = &leave_out;
-    Definitions { tools: common.tools, conn, database, snapshot, leave_out, lock_budget }.dump(&common.outlet).await?;
+    let without_rows = keeper.sequences.patterns();
+    let name = format!("davit/dump {}", common.outlet.writer.run());
+    watcher.watch_over_helper(name.clone());
+    let (name, leave_out, without_rows) = (name.as_str(), &leave_out, &without_rows);
+    let definitions =
+        Definitions { tools: common.tools, conn, database, name, snapshot, leave_out, without_rows, lock_budget };
+    definitions.dump(&common.outlet).await?;
     progress.ended(DEFINITIONS, Amount::items(1));
     Ok(())
 }
@@ -206,7 +217,10 @@ async fn out_of_line_bytes(keeper: &Keeper, tables: &[&Table]) -> Result<HashMap
 }
 
 async fn describe_tables(common: &Common<'_>, keeper: &Keeper, database: &str, work: &WorkList) -> Result<u64> {
-    let indexes = catalog::indexes(&keeper.session).await?;
+    // Only of these do we hold the locks.
+    let read = work.readings().iter().filter_map(Reading::table);
+    let oids: Vec<u32> = read.map(|table| table.table.oid).collect();
+    let indexes = catalog::indexes_of(&keeper.session, &oids).await?;
     let mut tables = 0;
     for reading in work.readings() {
         match reading {

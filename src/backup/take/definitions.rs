@@ -46,10 +46,14 @@ pub(crate) struct Definitions<'a> {
     pub(crate) conn: &'a ConnInfo,
     /// Its name in the manifest.
     pub(crate) database: &'a str,
+    /// What `pg_dump` calls itself on the server.
+    pub(crate) name: &'a str,
     /// The snapshot.
     pub(crate) snapshot: &'a str,
     /// Tables to leave out with their definition, as SQL writes them.
     pub(crate) leave_out: &'a [String],
+    /// What it is not to read, as patterns: the values of sequences.
+    pub(crate) without_rows: &'a [String],
     /// How long to wait for a lock.
     pub(crate) lock_budget: Duration,
 }
@@ -77,10 +81,12 @@ impl Definitions<'_> {
         let wait = self.lock_budget.as_millis().clamp(1, i32::MAX as u128);
         Tool::new(&self.tools.program("pg_dump"), format!("dumping the definitions of {}", self.database))
             .database(self.conn)
+            .env("PGAPPNAME", self.name)
             .args(["-Fc", "-Z0", "--section=pre-data", "--section=post-data", "--no-password"])
             .arg(format!("--snapshot={}", self.snapshot))
             .arg(format!("--lock-wait-timeout={wait}"))
             .args(self.leave_out.iter().map(|table| format!("--exclude-table={table}")))
+            .args(self.without_rows.iter().map(|pattern| format!("--exclude-table-data={pattern}")))
     }
 
     fn pg_restore(&self, section: &str) -> Tool {

@@ -174,8 +174,8 @@ impl Run<'_> {
             let first = content.snapshot_time.is_none();
             let announce = |taken: Timestamp| if first { writer.set_snapshot(taken, self.facts()?) } else { Ok(()) };
             let taken = match self.plan.engine {
-                Engine::Parallel => database::take(common, &database.conn, announce).await,
-                Engine::Stream => stream::take(common, &database.conn, announce).await,
+                Engine::Parallel => Box::pin(database::take(common, &database.conn, announce)).await,
+                Engine::Stream => Box::pin(stream::take(common, &database.conn, announce)).await,
             };
             let taken = match taken {
                 Err(error) if self.plan.databases.len() > 1 => {

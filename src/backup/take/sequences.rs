@@ -14,11 +14,14 @@ use crate::error::{Error, Result};
 use crate::postgres::catalog::{self, Sequence, Table};
 use crate::postgres::session::{Session, prepare_data_session};
 use crate::postgres::{ConnInfo, connect, quote};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 /// How long the second reading waits for a lock: shorter than PostgreSQL waits before it looks for deadlocks.
 const LAST_WAIT: Duration = Duration::from_millis(200);
+
+/// So many sequences are named in one pattern: a query of `pg_dump` for each pattern, and no pattern too complex for it.
+const NAMES_PER_PATTERN: usize = 100;
 
 /// How the first reading reaches the server.
 pub(crate) struct FirstReading<'a> {
@@ -60,6 +63,20 @@ impl Sequences {
         Ok((at_first.len() == sequences.len()).then_some(Self { sequences, at_first }))
     }
 
+    /// Patterns that keep `pg_dump` from reading them. It would for nothing, would lock each until it ends, and would fail
+    /// over one that is gone.
+    pub(crate) fn patterns(&self) -> Vec<String> {
+        let mut by_schema: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+        for sequence in &self.sequences {
+            by_schema.entry(&sequence.schema).or_default().push(quote::ident(&sequence.name));
+        }
+        let patterns = by_schema.iter().flat_map(|(schema, names)| {
+            let schema = quote::ident(schema);
+            names.chunks(NAMES_PER_PATTERN).map(move |some| format!("{schema}.({})", some.join("|")))
+        });
+        patterns.collect()
+    }
+
     /// Reads them again, after all rows, on a session without a transaction; puts the values into the point and gives
     /// their number.
     pub(crate) async fn read_last(&self, session: &Session, database: &str, outlet: &Outlet) -> Result<u64> {
@@ -88,7 +105,7 @@ fn further<'a>(
 ) -> &'a catalog::SequenceValue {
     let place = |value: &catalog::SequenceValue| {
         let number = i128::from(value.last_value);
-        (if sequence.descending { -number } else { number }, value.is_called)
+        (if sequence.increment < 0 { -number } else { number }, value.is_called)
     };
     last.filter(|last| place(last) > place(first)).unwrap_or(first)
 }
@@ -106,7 +123,8 @@ async fn wait_at_most(session: &Session, wait: Duration) -> Result<()> {
 pub(crate) async fn sequences(session: &Session, tables: &[Table], request: &Request) -> Result<Vec<Sequence>> {
     let left_out = left_out_sequences(session, tables, request).await?;
     let mut sequences = catalog::sequences(session).await?;
-    sequences.retain(|sequence| !left_out.contains(&sequence.oid) && !(sequence.unlogged && session.is_standby()));
+    sequences.retain(|sequence| !left_out.contains(&sequence.oid));
+    sequences.retain(|sequence| !sequence.unlogged || !session.is_standby());
     refuse_unreadable(&sequences)?;
     Ok(sequences)
 }
@@ -156,17 +174,27 @@ fn refuse_unreadable(sequences: &[Sequence]) -> Result<()> {
 mod tests {
     use super::*;
 
+    fn sequence(name: &str, increment: i64) -> Sequence {
+        let (schema, name) = ("public".to_owned(), name.to_owned());
+        Sequence { oid: 1, schema, name, unlogged: false, readable: true, of_extension: false, increment }
+    }
+
+    #[test]
+    fn sequences_are_named_to_pg_dump_many_at_once_with_nothing_in_a_name_that_it_reads_as_a_pattern() {
+        let names = (0..250).map(|number| sequence(&format!("s{number}"), 1));
+        let odd = Sequence { schema: "Odd \"one\"".into(), ..sequence("a|b.*", 1) };
+        let sequences = Sequences { sequences: names.chain([odd]).collect(), at_first: Vec::new() };
+        let patterns = sequences.patterns();
+        assert_eq!(patterns.len(), 4);
+        assert_eq!(patterns[0], "\"Odd \"\"one\"\"\".(\"a|b.*\")");
+        assert!(
+            patterns[1].starts_with("\"public\".(\"s0\"|\"s1\"|") && patterns[3].ends_with("|\"s249\")"),
+            "{patterns:?}"
+        );
+    }
+
     #[test]
     fn the_second_reading_only_moves_a_sequence_on() {
-        let sequence = |descending| Sequence {
-            oid: 1,
-            schema: "public".into(),
-            name: "s".into(),
-            unlogged: false,
-            readable: true,
-            of_extension: false,
-            descending,
-        };
         let value = |last_value, is_called| catalog::SequenceValue {
             oid: 1,
             schema: "public".into(),
@@ -175,7 +203,7 @@ mod tests {
             is_called,
         };
         let (five, handed_out, nine) = (value(5, false), value(5, true), value(9, true));
-        let (up, down) = (sequence(false), sequence(true));
+        let (up, down) = (sequence("s", 1), sequence("s", -2));
         assert_eq!(further(&up, &five, None), &five);
         assert_eq!(further(&up, &five, Some(&handed_out)), &handed_out);
         assert_eq!(further(&up, &handed_out, Some(&five)), &handed_out);

@@ -52,12 +52,12 @@ pub(crate) async fn take(
     let name = format!("davit/dump {}", outlet.writer.run());
     let leave_out = left_out_names(&session, &tables, common.request).await?;
     let of = Of { conn: &conn, database: &database, tables: &tables, leave_out: &leave_out };
-    let begun = CancellationToken::new();
+    let dumping = CancellationToken::new();
     let dumped = async {
         tokio::try_join!(
-            dump(common, &name, &of, &begun),
+            dump(common, &name, &of, &dumping),
             find(&session, &name, &watcher, common),
-            check_files_once(&begun, &session, &tables, common.request),
+            check_files_once(&dumping, &session, &tables, common.request),
         )
     };
     let (tables, (), ()) = tokio::select! {
@@ -93,26 +93,26 @@ async fn find(session: &Session, name: &str, watcher: &Watcher, common: &Common<
 /// Looks for tables that were truncated or rewritten between the snapshot of `pg_dump` and its locks, as soon as it has
 /// all of these. They would be empty in the dump, and it says nothing about that.
 async fn check_files_once(
-    begun: &CancellationToken,
+    dumping: &CancellationToken,
     session: &Session,
     tables: &[Table],
     request: &Request,
 ) -> Result<()> {
-    begun.cancelled().await;
+    dumping.cancelled().await;
     check_files(session, tables, request).await
 }
 
-/// Dumps; `begun` is told when the first bytes come: by then `pg_dump` has locked every table.
-async fn dump(common: &Common<'_>, name: &str, of: &Of<'_>, begun: &CancellationToken) -> Result<u64> {
+/// Dumps; `dumping` is told when the first bytes come: by then `pg_dump` has locked every table.
+async fn dump(common: &Common<'_>, name: &str, of: &Of<'_>, dumping: &CancellationToken) -> Result<u64> {
     let (outlet, database) = (&common.outlet, of.database);
     outlet.progress.began(ROWS, Amount::default());
     let mut running = pg_dump(common, name, of).spawn()?;
     let output = running.stdout.take().ok_or_else(|| Error::failed("reading a program's output: it has none"))?;
     let object = outlet.object(kind::DUMP, format!("dump of {database}"));
     let pace = common.rate.as_ref().map(|rate| Pace::of(Arc::clone(rate)));
-    let mut cutter = Cutter { outlet, reading: Reading::new(), putting: Vec::new(), pace, begun, ended: false };
+    let mut cutter = Cutter { outlet, reading: Reading::new(), putting: Vec::new(), pace, dumping, ended: false };
     let read = cutter.read(output).await;
-    begun.cancel();
+    dumping.cancel();
     if cutter.ended {
         // What it says when it fails is worth more than that the script is not whole.
         running.finish(outlet.crew.stop()).await?;
@@ -158,7 +158,7 @@ struct Cutter<'a> {
     reading: Reading,
     putting: Vec<Putting>,
     pace: Option<Pace>,
-    begun: &'a CancellationToken,
+    dumping: &'a CancellationToken,
     /// Whether the stream has come to its end.
     ended: bool,
 }
@@ -177,7 +177,7 @@ impl Cutter<'_> {
                 let read = (&mut output).take(room).read_buf(&mut text).await;
                 let read = read.map_err(|error| Error::failed("reading the dump").because(error))?;
                 self.ended = read == 0;
-                self.begun.cancel();
+                self.dumping.cancel();
                 if let Some(pace) = &mut self.pace {
                     pace.passed(read);
                 }

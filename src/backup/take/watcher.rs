@@ -69,6 +69,8 @@ pub(crate) struct Watcher {
     session: Session,
     keeper: AtomicI32,
     pids: Mutex<Vec<i32>>,
+    /// What a process calls itself that is not ours and works for us.
+    helper: Mutex<Option<String>>,
     budgets: Budgets,
     clock: SharedClock,
     progress: SharedProgress,
@@ -81,8 +83,8 @@ impl Watcher {
     /// A watcher on a connection of its own, over nobody yet.
     pub(crate) fn new(session: Session, budgets: Budgets, clock: SharedClock, progress: SharedProgress) -> Arc<Self> {
         let (keeper, oldest) = (AtomicI32::new(0), AtomicU64::new(0));
-        let (pids, in_the_way) = (Mutex::default(), Mutex::default());
-        Arc::new(Self { session, keeper, pids, budgets, clock, progress, oldest, in_the_way })
+        let (pids, helper, in_the_way) = (Mutex::default(), Mutex::default(), Mutex::default());
+        Arc::new(Self { session, keeper, pids, helper, budgets, clock, progress, oldest, in_the_way })
     }
 
     /// Watches over the process that keeps the snapshot.
@@ -94,6 +96,11 @@ impl Watcher {
     /// Watches over this process, too.
     pub(crate) fn watch_over(&self, pid: i32) {
         self.pids.lock().unwrap_or_else(PoisonError::into_inner).push(pid);
+    }
+
+    /// Watches over whoever calls itself so, as long as it is there: `pg_dump` locks what its definitions look at.
+    pub(crate) fn watch_over_helper(&self, name: String) {
+        *self.helper.lock().unwrap_or_else(PoisonError::into_inner) = Some(name);
     }
 
     /// Watches over this process no more.
@@ -138,7 +145,13 @@ impl Watcher {
     }
 
     async fn look(&self) -> Result<Seen> {
-        let pids = self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let mut pids = self.pids.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let helper = self.helper.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(name) = helper {
+            let sql = "SELECT pid FROM pg_catalog.pg_stat_activity WHERE application_name = $1";
+            let found = self.session.rows("looking for pg_dump on the server", sql, &[&name]).await?;
+            pids.extend(found.iter().map(|row| row.get::<_, i32>(0)));
+        }
         let waiter = waiters(&self.session, &pids).await?.into_iter().next();
         let holder = in_the_way_of(&self.session, &pids).await?;
         if holder.is_some() {

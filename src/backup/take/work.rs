@@ -132,6 +132,14 @@ impl Reading {
         }
     }
 
+    /// The table, if it is one.
+    pub(crate) fn table(&self) -> Option<&TableWork> {
+        match self {
+            Self::Table(work) => Some(work),
+            Self::LargeObjects(_) => None,
+        }
+    }
+
     /// What its rows belong to.
     pub(crate) fn object(&self) -> &Object {
         match self {

@@ -38,6 +38,16 @@ pub struct Constraint {
 
 /// The indexes of all tables that a dump holds, by the oid of their table, in the order of their names.
 pub async fn indexes(session: &Session) -> Result<HashMap<u32, Vec<Index>>> {
+    list(session, None).await
+}
+
+/// The indexes of these tables. Their definitions are those of this moment: without a lock on its table an index may be
+/// gone though the snapshot has it, and asking for its definition fails.
+pub async fn indexes_of(session: &Session, tables: &[u32]) -> Result<HashMap<u32, Vec<Index>>> {
+    list(session, Some(tables)).await
+}
+
+async fn list(session: &Session, tables: Option<&[u32]>) -> Result<HashMap<u32, Vec<Index>>> {
     session.empty_search_path().await?;
     let sql = format!(
         "SELECT x.indrelid, ic.relname, pg_catalog.pg_get_indexdef(x.indexrelid), x.indisunique, \
@@ -47,16 +57,15 @@ pub async fn indexes(session: &Session) -> Result<HashMap<u32, Vec<Index>>> {
          LEFT JOIN pg_catalog.pg_constraint con ON con.conindid = x.indexrelid AND con.conrelid = x.indrelid \
              AND con.contype IN ('p', 'u', 'x') \
          JOIN pg_catalog.pg_class c ON c.oid = x.indrelid {OF_USERS} AND c.relkind IN ('r', 'p') \
+         AND ($1::oid[] IS NULL OR x.indrelid = ANY ($1)) \
          ORDER BY x.indrelid, ic.relname"
     );
-    let rows = session.rows("listing indexes", &sql, &[]).await?;
+    let rows = session.rows("listing indexes", &sql, &[&tables]).await?;
     let mut by_table: HashMap<u32, Vec<Index>> = HashMap::new();
     for row in &rows {
-        // Of a table that nobody locked it may be gone already.
-        let Some(definition) = row.get(2) else { continue };
         by_table.entry(row.get(0)).or_default().push(Index {
             name: row.get(1),
-            definition,
+            definition: row.get(2),
             unique: row.get(3),
             valid: row.get(4),
             attached: row.get(5),
@@ -72,7 +81,7 @@ fn constraint(row: &tokio_postgres::Row) -> Option<Constraint> {
     Some(Constraint {
         name: name?,
         r#type: r#type?.chars().next()?,
-        definition: row.get::<_, Option<String>>(8)?,
+        definition: row.get(8),
         deferrable: (row.get(9), row.get(10)),
     })
 }

@@ -14,7 +14,7 @@ mod tables;
 
 pub use cluster::{Identity, LockBudget, Standby, databases, identity, lock_budget, lsn, standby};
 pub use database::{Database, Extension, database_facts, not_included};
-pub use indexes::{Constraint, Index, indexes};
+pub use indexes::{Constraint, Index, indexes, indexes_of};
 pub use objects::{
     LargeObjects, Sequence, SequenceValue, extensions, large_objects, sequence_values, sequence_values_unless_held,
     sequences,

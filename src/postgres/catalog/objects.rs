@@ -25,8 +25,8 @@ pub struct Sequence {
     pub readable: bool,
     /// Whether it belongs to an extension, which marked it as configuration.
     pub of_extension: bool,
-    /// Whether it counts down.
-    pub descending: bool,
+    /// By how much it counts up, or down.
+    pub increment: i64,
 }
 
 /// Where one sequence stood.
@@ -50,7 +50,7 @@ pub async fn sequences(session: &Session) -> Result<Vec<Sequence>> {
     let sql = format!(
         "SELECT c.oid, n.nspname, c.relname, c.relpersistence = 'u', \
          {readable}, config.relid IS NOT NULL, \
-         COALESCE((SELECT s.seqincrement < 0 FROM pg_catalog.pg_sequence s WHERE s.seqrelid = c.oid), false) \
+         COALESCE((SELECT s.seqincrement FROM pg_catalog.pg_sequence s WHERE s.seqrelid = c.oid), 1) \
          FROM pg_catalog.pg_class c {OF_USERS} AND c.relkind = 'S' ORDER BY n.nspname, c.relname"
     );
     let rows = session.rows("listing sequences", &sql, &[]).await?;
@@ -63,7 +63,7 @@ pub async fn sequences(session: &Session) -> Result<Vec<Sequence>> {
             unlogged: row.get(3),
             readable: row.get(4),
             of_extension: row.get(5),
-            descending: row.get(6),
+            increment: row.get(6),
         })
         .collect())
 }
