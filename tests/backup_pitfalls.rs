@@ -141,8 +141,12 @@ async fn a_queue_shorter_than_the_budget_harms_neither_the_backup_nor_whoever_wa
     let server = server_with(SLOW_TABLE);
     server.psql("shop", "CREATE TABLE other AS SELECT g AS id FROM generate_series(1, 1000) g");
     let (repository, _) = repository().await;
-    let running = in_background(slow_request(&server, "shop"), &repository);
+    let programs = client_programs("pg_dump", "$STOCK \"$@\"; code=$?; touch \"$(dirname \"$0\")/done\"; exit $code");
+    let mut request = slow_request(&server, "shop");
+    request.tool_dirs = vec![programs.path().to_owned()];
+    let running = in_background(request, &repository);
     until_reading(&server);
+    wait_until(20, "the definitions being read", || programs.path().join("done").exists());
     // Queued behind the keeper's lock on a table that is read later: a reader without its own lock would hang behind it.
     let altering = server.psql_command("shop").args(["-c", "ALTER TABLE other ADD COLUMN more int"]).spawn();
     let report = running.await.unwrap().unwrap();

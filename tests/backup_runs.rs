@@ -135,7 +135,7 @@ async fn a_program_that_stops_half_way_and_exits_with_0_has_made_no_backup() {
     let (repository, store) = repository().await;
     for (name, bytes, engine) in [
         ("pg_dump", 0, EngineChoice::Parallel),
-        ("pg_dump", 1500, EngineChoice::Parallel),
+        ("pg_dump", 700, EngineChoice::Parallel),
         ("pg_dump", 3000, EngineChoice::Stream),
         ("pg_restore", 300, EngineChoice::Parallel),
         ("pg_dumpall", 300, EngineChoice::Parallel),

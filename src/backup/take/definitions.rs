@@ -78,7 +78,9 @@ impl Definitions<'_> {
     }
 
     fn pg_dump(&self) -> Tool {
-        let wait = self.lock_budget.as_millis().clamp(1, i32::MAX as u128);
+        // The keeper has these locks, so whoever stands in the way of them waits behind us. That is for the watcher to see,
+        // which names the query; it has to be the first to lose patience.
+        let wait = (self.lock_budget * 2 + Duration::from_secs(5)).as_millis().clamp(1, i32::MAX as u128);
         Tool::new(&self.tools.program("pg_dump"), format!("dumping the definitions of {}", self.database))
             .database(self.conn)
             .env("PGAPPNAME", self.name)
