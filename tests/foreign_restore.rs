@@ -5,6 +5,7 @@
 use davit::backup::foreign::Source;
 use davit::backup::foreign::archive::ToolPlaces;
 use davit::backup::foreign::restore::{Report, Request, plan, run};
+use davit::backup::restore::Adjust;
 use davit::backup::target::Mode;
 use davit::clock::SystemClock;
 use davit::error::{Error, Kind, Result};
@@ -55,6 +56,7 @@ impl World {
             database: None,
             with_globals: false,
             trust: false,
+            adjust: Adjust::default(),
             limits: Limits::default(),
             tools: ToolPlaces { directories: vec![bin_dir(15)], path: None },
             keep_replaced: false,
@@ -156,6 +158,28 @@ async fn an_empty_database_that_waits_is_filled_and_keeps_its_own_settings() {
                  FROM pg_database WHERE datname = 'waiting'";
     assert_eq!(world.target.psql("waiting", facts), "lexer_owner|LATIN1|9MB|t");
     assert_eq!(world.target.psql("waiting", "SELECT octet_length(note) FROM plain WHERE id = 5"), "6");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL servers: make test"]
+async fn a_dump_goes_to_a_server_without_its_roles_if_they_are_left_out_or_mapped() {
+    let world = World::new();
+    let plain = world.script("pg_dump", "-C", "gzip", "odd.sql.gz");
+    let archive = world.script("pg_dump", "-C -Fc", "cat", "odd.dump");
+    let nobody = Adjust { no_owner: true, no_privileges: true, ..Adjust::default() };
+    for (database, path) in [("plain", &plain), ("archive", &archive)] {
+        let request = Request { adjust: nobody.clone(), trust: true, ..world.request(database) };
+        world.restore(path, request).await.unwrap();
+        let owner = "SELECT relowner::regrole, relacl IS NULL FROM pg_class WHERE oid = 'public.plain'::regclass";
+        assert_eq!(world.target.psql(database, owner), "postgres|t");
+    }
+    world.target.psql("postgres", "CREATE ROLE \"New Owner\"");
+    let mut adjust = Adjust::default();
+    adjust.map_role("lexer_owner=New Owner").unwrap();
+    world.restore(&plain, Request { adjust, ..world.request("mapped") }).await.unwrap();
+    let facts = "SELECT relowner::regrole, (SELECT datacl::text LIKE '%New Owner%' FROM pg_database \
+                 WHERE datname = 'mapped') FROM pg_class WHERE oid = 'public.plain'::regclass";
+    assert_eq!(world.target.psql("mapped", facts), "\"New Owner\"|t");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,7 @@
 mod restore_support;
 mod support;
 
+use davit::backup::restore::{self, Existing, Wanted};
 use davit::backup::verify::{self, Request, SqlCheck, Verdict, Verification, VerifyReport, Which};
 use davit::repository::{Check, Depth};
 use restore_support::{Made, back_up, back_up_with, conn, zoo_server};
@@ -130,6 +131,30 @@ async fn one_flipped_byte_is_found_by_reading_and_by_restoring_and_named_by_its_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]
+async fn of_a_damaged_row_that_spans_chunks_only_that_row_is_lost() {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        "CREATE TABLE t (id int PRIMARY KEY, v text); INSERT INTO t SELECT n, 'v' FROM generate_series(1, 100) n;
+         INSERT INTO t VALUES (101, repeat('0123456789', 150000)); INSERT INTO t SELECT n, 'v' FROM generate_series(102, 200) n",
+    );
+    let made = back_up(&server, "shop").await;
+    let (chunk, first, end) = made.drop_a_chunk_of("public.t").await;
+    assert_eq!((first, end), (100, 100), "no row ends in the middle of one");
+    let wanted = Wanted { existing: Existing::Create, allow_damage: true, ..Wanted::default() };
+    let means = made.means(2);
+    let plan = restore::plan(&means, &"shop@latest".parse().unwrap(), &conn(&server, "rest"), wanted).await.unwrap();
+    let report = restore::run(&means, plan).await.unwrap_or_else(|error| panic!("{error:?}"));
+    assert_eq!(server.psql("rest", "SELECT count(*), min(id), max(id) FROM t WHERE id <> 101"), "199|1|200");
+    assert_eq!((report.rows, report.kind()), (199, Some(davit::error::Kind::CheckFailed)));
+    assert_eq!(report.lost[0].chunk, chunk);
+    let lost: Vec<_> = report.lost.iter().map(|damage| damage.rows).collect();
+    assert_eq!(lost, [Some((100, 100)), Some((100, 101))], "{:#?}", report.lost);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
 async fn what_this_machine_lacks_is_undecided_and_never_verified() {
     let server = zoo_server();
     let made = back_up(&server, "menagerie").await;
@@ -140,5 +165,6 @@ async fn what_this_machine_lacks_is_undecided_and_never_verified() {
     assert_eq!(verification.kind().map(davit::error::Kind::exit_code), Some(6));
     let report = &verification.points[0];
     assert!(check(report, "restore").detail.contains("role zoo_owner"), "{report:#?}");
-    assert_eq!(report.evidence, None);
+    let points = made.repository.points(Some(&made.source)).await.unwrap();
+    assert!(report.evidence.is_some() && points[0].verified.is_empty(), "kept, but it counts for nothing: {points:?}");
 }

@@ -6,6 +6,7 @@ use crate::backup::foreign::{ForeignDump, Listing, Source, list};
 use crate::backup::target::Mode;
 use crate::cli::args::RestoreArgs;
 use crate::cli::output::{Document, Ended, Page};
+use crate::cli::restore::adjust;
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::{Error, Result};
@@ -63,10 +64,6 @@ fn refuse_points_only(args: &RestoreArgs) -> Result<()> {
         ("--table", !args.table.is_empty()),
         ("--schema-only", args.schema_only),
         ("--data-only", args.data_only),
-        ("--role-map", !args.role_map.is_empty()),
-        ("--no-owner", args.no_owner),
-        ("--no-privileges", args.no_privileges),
-        ("--no-tablespaces", args.no_tablespaces),
         ("--allow-damage", args.allow_damage),
         ("--expect-seq", args.expect_seq.is_some()),
     ];
@@ -95,6 +92,7 @@ pub(super) async fn restore(args: &RestoreArgs, shell: &Shell) -> Result<Ended> 
         database: args.database.clone(),
         with_globals: args.with_globals,
         trust: args.trust,
+        adjust: adjust(args)?,
         limits: Limits::default(),
         tools: ToolPlaces {
             directories: settings.client_tools.value.clone(),

@@ -7,7 +7,7 @@ use crate::cli::foreign;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
 use crate::error::Result;
-use crate::humane::{bytes, counted, seconds};
+use crate::humane::{bytes, count, counted, seconds};
 use crate::journal::Progress;
 use crate::repository::{Damage, PointSpec, Repository};
 use serde::Serialize;
@@ -55,7 +55,8 @@ fn is_dump(from: &str) -> bool {
     from.contains('/') || ENDINGS.iter().any(|ending| from.ends_with(ending)) || Path::new(from).is_file()
 }
 
-fn wanted(args: &RestoreArgs) -> Result<Wanted> {
+/// What to change in the definitions.
+pub(super) fn adjust(args: &RestoreArgs) -> Result<Adjust> {
     let mut adjust = Adjust {
         no_owner: args.no_owner,
         no_privileges: args.no_privileges,
@@ -65,6 +66,10 @@ fn wanted(args: &RestoreArgs) -> Result<Wanted> {
     for pair in &args.role_map {
         adjust.map_role(pair)?;
     }
+    Ok(adjust)
+}
+
+fn wanted(args: &RestoreArgs) -> Result<Wanted> {
     Ok(Wanted {
         database: args.database.clone(),
         tables: args.table.clone(),
@@ -73,7 +78,7 @@ fn wanted(args: &RestoreArgs) -> Result<Wanted> {
             (_, true) => Part::Rows,
             _ => Part::Whole,
         },
-        adjust,
+        adjust: adjust(args)?,
         existing: match &args.replace {
             Some(name) => Existing::Replace(name.clone()),
             None if args.create => Existing::Create,
@@ -115,11 +120,12 @@ impl Document for Planned {
     }
 }
 
-/// `public.orders, rows 3 to 17: its object is missing (chunks/ab/…)`
+/// `public.orders, rows 3 to 17: its object is missing (chunks/ab/…)`, counted from 1 as people count.
 pub(super) fn damaged(damage: &Damage) -> String {
     let object = damage.table.as_deref().unwrap_or(&damage.object);
     let rows = match damage.rows {
-        Some((first, last)) => format!(", rows {first} to {last}"),
+        Some((first, end)) if first < end => format!(", rows {} to {}", count(first + 1), count(end)),
+        Some(_) => ", part of one row".to_owned(),
         None => String::new(),
     };
     format!("{object}{rows}: {} ({})", damage.what, damage.chunk)

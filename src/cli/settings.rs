@@ -52,6 +52,7 @@ impl Shown {
         shown.add("keys", settings.keys.value.display(), &settings.keys.origin);
         let state = settings.state.value.as_ref().map(|path| path.display().to_string());
         shown.add("state", or(state, "none"), &settings.state.origin);
+        shown.add("scratch", settings.scratch.value.display(), &settings.scratch.origin);
         let tools: Vec<String> = settings.client_tools.value.iter().map(|path| path.display().to_string()).collect();
         let tools = if tools.is_empty() { "PATH, then the usual places".to_owned() } else { tools.join(", ") };
         shown.add("client_tools", tools, &settings.client_tools.origin);

@@ -8,9 +8,10 @@ use crate::cli::restore::{damaged, means};
 use crate::cli::shell::Shell;
 use crate::error::{Context, Kind, Result};
 use crate::humane::{bytes, counted, seconds};
-use crate::journal::Progress;
+use crate::id::SourceName;
 use crate::repository::{Damage, Depth, PointSpec, Repository};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Damage is listed up to here; the rest is a number (JSON has all of it).
@@ -28,13 +29,13 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
     let mut request = Request::new(which, depth);
     request.sample = args.sample.as_deref().map(sample).transpose()?;
     request.into = args.into.as_ref().map(|url| shell.connection(url)).transpose()?;
-    request.scratch_dir = shell.settings.environment.temporary();
+    request.scratch_dir.clone_from(&shell.settings.scratch.value);
     for file in &args.check {
         request.checks.push(read_check(file)?);
     }
     let repository = shell.repository(None).await?;
     if depth == Depth::Restored {
-        request.checks.extend(own_checks(spec.as_ref(), &repository, shell).await?);
+        request.own_checks = own_checks(spec.as_ref(), &repository, shell).await?;
     }
     let verification = verify::run(&means(repository, shell), &request).await?;
     match (spec, verification) {
@@ -43,24 +44,22 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
     }
 }
 
-/// The checks that the settings name for the point's source.
-async fn own_checks(spec: Option<&PointSpec>, repository: &Repository, shell: &Shell) -> Result<Vec<SqlCheck>> {
-    let sources = &shell.settings.sources;
-    let Some(spec) = spec else {
-        if sources.values().any(|source| !source.checks.value.is_empty()) {
-            shell.story.warn(
-                "the checks of davit.yaml belong to one source each and are not run with --all".to_owned(),
-                Some("verify SOURCE@latest runs them".to_owned()),
-            );
-        }
-        return Ok(Vec::new());
+/// The checks that the settings name: those of the point's source, or of every source.
+async fn own_checks(
+    spec: Option<&PointSpec>,
+    repository: &Repository,
+    shell: &Shell,
+) -> Result<BTreeMap<SourceName, Vec<SqlCheck>>> {
+    let with_checks = || shell.settings.sources.values().filter(|source| !source.checks.value.is_empty());
+    let only = match spec {
+        // Without checks nobody needs to know which source it is.
+        Some(spec) if with_checks().next().is_some() => Some(repository.resolve(spec).await?.source),
+        _ => None,
     };
-    if sources.values().all(|source| source.checks.value.is_empty()) {
-        return Ok(Vec::new());
-    }
-    let point = repository.resolve(spec).await?;
-    let files = sources.get(&point.source).map(|source| source.checks.value.as_slice()).unwrap_or_default();
-    files.iter().map(read_check).collect()
+    let wanted = with_checks().filter(|source| only.as_ref().is_none_or(|only| *only == source.name));
+    wanted
+        .map(|source| Ok((source.name.clone(), source.checks.value.iter().map(read_check).collect::<Result<_>>()?)))
+        .collect()
 }
 
 fn read_check(file: &PathBuf) -> Result<SqlCheck> {
@@ -130,7 +129,9 @@ impl Document for All {
 fn report(page: &mut Page, point: &VerifyReport) {
     let depth = match point.depth {
         Depth::Listed => "listed: every object is there with its size",
-        Depth::Stored if point.sample.is_some() => "stored, a sample: the SHA-256 of the chunks drawn is right",
+        Depth::Stored if point.sample.is_some() => {
+            "stored, a sample: the SHA-256 of the chunks drawn is right; it counts as listed"
+        }
         Depth::Stored => "stored: every object's SHA-256 is right",
         Depth::Restored => "restored: every row was restored, read back and compared",
     };
@@ -156,7 +157,7 @@ fn report(page: &mut Page, point: &VerifyReport) {
     if passed > 0 {
         page.line(format!("  {} passed", counted(passed, "check")));
     }
-    if point.evidence.is_none() && point.verdict != Verdict::Undecided {
+    if point.evidence.is_none() {
         page.line("  the evidence could not be stored beside the point");
     }
 }

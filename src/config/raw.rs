@@ -21,6 +21,8 @@ pub struct Raw {
     pub keys: Option<Spanned<PathBuf>>,
     /// Where this machine remembers the newest sequence numbers it saw.
     pub state: Option<Spanned<PathBuf>>,
+    /// Where throw-away servers are made.
+    pub scratch: Option<Spanned<PathBuf>>,
     /// How many things are done at once.
     pub jobs: Option<Spanned<u32>>,
     /// Most bytes per second that are read from a server, and most that go to and come from the store.

@@ -56,6 +56,8 @@ pub struct Settings {
     pub keys: Setting<PathBuf>,
     /// Where this machine remembers the newest sequence numbers it saw.
     pub state: Setting<Option<PathBuf>>,
+    /// Where throw-away servers are made; they need room for a whole database.
+    pub scratch: Setting<PathBuf>,
     /// How many things are done at once.
     pub jobs: Setting<u32>,
     /// Most bytes per second that are read from a server, and most that go to and come from the store.
@@ -288,6 +290,7 @@ impl Layers<'_> {
                 ],
                 self.default_state(),
             ),
+            scratch: self.scratch(raw.scratch)?,
             retry_budget,
             lease_term: Setting::first_of([self.lease_term()?, self.of_file(raw.lease_term)], Span(TERM)),
             client_tools: Setting::first_of([self.of_file(raw.client_tools)], Vec::new()),
@@ -394,6 +397,12 @@ impl Layers<'_> {
             Some(text) => Err(Error::input(format!("reading the environment variable {name}: {text}"))),
             None => Ok(term),
         }
+    }
+
+    /// `TMPDIR` is meant for everybody, so what is written for Davit wins.
+    fn scratch(&self, raw: Option<Spanned<PathBuf>>) -> Result<Setting<PathBuf>> {
+        let file = self.of_file(raw).map(|path| path.map(|path| self.beside(&path)));
+        Ok(Setting::first_of([self.env("DAVIT_SCRATCH")?, file, self.env("TMPDIR")?], PathBuf::from("/tmp")))
     }
 
     /// A path of the file starts beside the file, wherever the command was called.

@@ -116,7 +116,7 @@ impl Repository {
                 match self.evidence(source, point, run).await {
                     Ok(Some(seen)) => {
                         let is_known = known.iter().any(|known| known.depth == seen.depth && known.when >= seen.when);
-                        if !is_known {
+                        if !is_known && !seen.is_undecided() {
                             let key = layout::catalogue(source);
                             found.push(damage("catalogue", key, format!("it lacks verification {run} of {point}")));
                         }

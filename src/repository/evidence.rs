@@ -78,6 +78,11 @@ pub struct Evidence {
 }
 
 impl Evidence {
+    /// Whether it says neither that all is well nor that something is wrong: a check could not be made.
+    pub fn is_undecided(&self) -> bool {
+        !self.ok && self.damage.is_empty() && !self.checks.iter().any(|check| check.ok == Some(false))
+    }
+
     fn summary(&self) -> Verified {
         let mut damaged: Vec<String> = self
             .damage
@@ -93,6 +98,7 @@ impl Evidence {
 
 impl Repository {
     /// Signs evidence and keeps it beside its point. Chunks it names as damaged are sealed anew by the next backup.
+    /// What was left undecided is kept, too, but counts for nothing: the catalogue does not name it.
     pub async fn record_evidence(&self, point: &PointSummary, evidence: &Evidence) -> Result<()> {
         let doing = || format!("recording the verification of {}", point.link.point);
         if evidence.manifest_sha256 != point.link.manifest_sha256 || evidence.point != point.link.point {
@@ -101,6 +107,9 @@ impl Repository {
         let key = layout::evidence(&point.source, &point.link.point, &evidence.run);
         let put = self.put_record(&key, Privacy::Sealed, evidence, None).await;
         put.map_err(|error| Error::from(error).during(doing()))?;
+        if evidence.is_undecided() {
+            return Ok(());
+        }
         let entry = Entry::Verified { point: point.link.point.clone(), verified: evidence.summary() };
         self.append_to_catalogue(&point.source, vec![entry]).await
     }
@@ -131,8 +140,8 @@ impl Repository {
         for point in points {
             for run in folders.get(point).map_or(&[][..], |folder| &folder.evidence) {
                 let verified = match self.evidence(source, point, run).await {
-                    Ok(Some(evidence)) => evidence.summary(),
-                    Ok(None) => continue,
+                    Ok(Some(evidence)) if !evidence.is_undecided() => evidence.summary(),
+                    Ok(_) => continue,
                     Err(RecordError::Damaged { key, what }) => {
                         tracing::warn!(%key, %what, "evidence is damaged and not counted");
                         continue;

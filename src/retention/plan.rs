@@ -207,6 +207,8 @@ async fn decide_on_all_evidence(
                 let run = entry.key.as_str().rsplit('/').next().unwrap_or_default().parse::<RunId>();
                 let Ok(run) = run else { continue };
                 match repository.evidence(source, &folder.point, &run).await {
+                    // What could not be decided speaks neither for the point nor against it.
+                    Ok(Some(evidence)) if evidence.is_undecided() => {}
                     Ok(Some(evidence)) => {
                         let Evidence { depth, ok, when, .. } = evidence;
                         seen.push(Verified { run, depth, ok, when, damaged: Vec::new() });

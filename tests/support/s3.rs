@@ -49,12 +49,15 @@ impl S3 {
         let (data, versions) = (directory.path().join("data"), directory.path().join("versions"));
         std::fs::create_dir(&data).unwrap();
         std::fs::create_dir(&versions).unwrap();
+        std::fs::create_dir(directory.path().join("users")).unwrap();
         let port = free_port();
         let mut gateway = command(&versitygw(), None, "KILL");
         gateway
             .env("ROOT_ACCESS_KEY", ACCESS_KEY)
             .env("ROOT_SECRET_KEY", SECRET_KEY)
-            .args(["--port", &format!("127.0.0.1:{port}"), "--region", REGION, "posix", "--versioning-dir"])
+            .args(["--port", &format!("127.0.0.1:{port}"), "--region", REGION, "--iam-dir"])
+            .arg(directory.path().join("users"))
+            .args(["posix", "--versioning-dir"])
             .args([&versions, &data]);
         let log = std::fs::File::create(directory.path().join("log")).unwrap();
         let process = Process::start(gateway, log, "-TERM");
@@ -76,6 +79,29 @@ impl S3 {
             ("AWS_REGION", REGION.to_owned()),
             ("AWS_EC2_METADATA_DISABLED", "true".to_owned()),
         ]
+    }
+
+    /// Makes a user who may only read and list a bucket; gives the variables that make a client that user.
+    pub async fn reader_of(&self, bucket: &str) -> Vec<(&'static str, String)> {
+        let user = format!("reader-of-{bucket}");
+        let made = std::process::Command::new(versitygw())
+            .args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--endpoint-url", &self.endpoint()])
+            .args(["create-user", "--access", &user, "--secret", &user, "--role", "user"])
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+        let policy = format!(
+            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"{user}",
+            "Action":["s3:GetObject","s3:GetObjectVersion"],"Resource":"arn:aws:s3:::{bucket}/*"}},
+            {{"Effect":"Allow","Principal":"{user}","Action":["s3:ListBucket","s3:ListBucketVersions"],
+            "Resource":"arn:aws:s3:::{bucket}"}}]}}"#
+        );
+        self.client().put_bucket_policy().bucket(bucket).policy(policy).send().await.unwrap();
+        let own = |(name, value): (&'static str, String)| match name {
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => (name, user.clone()),
+            _ => (name, value),
+        };
+        self.environment().into_iter().map(own).collect()
     }
 
     /// Where the objects of a bucket lie as files.

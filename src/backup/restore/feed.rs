@@ -178,7 +178,11 @@ impl Feed {
         let sum = salvage.rows.sum(&bytes);
         let (row, cut) = (salvage.row, last && !salvage.rows.is_between_rows());
         salvage.row += expected.rows;
-        salvage.gap = false;
+        // In the middle of a row whose beginning is lost nothing can be used until that row has ended.
+        salvage.gap = fresh && sum.rows == 0;
+        if salvage.gap && expected.rows == 0 && !cut {
+            return Ok(Piece { bytes: Bytes::new(), rows: sum, last, place: place.clone(), _memory: None });
+        }
         if sum == expected && !cut {
             let bytes = if self.allow_damage { salvage.whole_rows(bytes) } else { bytes };
             return Ok(Piece { bytes, rows: sum, last, place: place.clone(), _memory: memory });
@@ -212,10 +216,14 @@ impl Feed {
             table: object.is_table.then(|| object.name.clone()),
             chunk,
             range: place.portion.range.range,
-            rows: Some(rows),
+            rows: object.is_table.then_some(rows),
             what: what.to_string(),
         };
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).push(damage);
+        let mut lost = self.lost.lock().unwrap_or_else(PoisonError::into_inner);
+        // What is read back is met a second time.
+        if !lost.contains(&damage) {
+            lost.push(damage);
+        }
         Ok(())
     }
 }

@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use crate::journal::{Amount, SharedProgress, Stage};
 use crate::postgres::script::{self, Limits};
 use crate::postgres::{Session, quote};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
 const STAGE: Stage = "globals";
@@ -38,7 +39,7 @@ enum About {
 }
 
 /// What was made, for undoing it.
-#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(in crate::backup) struct Made {
     pub(in crate::backup) roles: Vec<String>,
     pub(in crate::backup) tablespaces: Vec<String>,
@@ -75,33 +76,57 @@ impl Globals {
         self.statements.iter().filter_map(made).collect()
     }
 
-    /// Makes what is not there. Roles and tablespaces that are there stay as they are.
-    pub(in crate::backup) async fn bring(&self, server: &Session, progress: &SharedProgress) -> Result<Made> {
+    /// What of it is not there.
+    pub(in crate::backup) async fn lacking(&self, server: &Session) -> Result<Made> {
+        let (roles, spaces) = there(server).await?;
+        Ok(Made {
+            roles: self.roles().difference(&roles).cloned().collect(),
+            tablespaces: self.tablespaces().difference(&spaces).cloned().collect(),
+        })
+    }
+
+    /// Makes what is not there. Roles and tablespaces that are there stay as they are, but for tablespaces that a
+    /// killed run may have made without setting them up.
+    ///
+    /// All roles are made in one transaction: one that is there has all that belongs to it. Tablespaces know none.
+    pub(in crate::backup) async fn bring(
+        &self,
+        server: &Session,
+        progress: &SharedProgress,
+        half_made: &[String],
+    ) -> Result<Made> {
         let total = Amount::items(self.statements.len() as u64);
         progress.began(STAGE, total);
-        let roles = names(server, "SELECT rolname::text FROM pg_catalog.pg_roles").await?;
-        let spaces = names(server, "SELECT spcname::text FROM pg_catalog.pg_tablespace").await?;
+        let Made { roles, tablespaces } = self.lacking(server).await?;
         let mut made = Made::default();
+        server.execute("making roles", "BEGIN").await?;
         for global in &self.statements {
             let wanted = match &global.about {
-                About::NewRole(name) => !roles.contains(name),
-                About::Role(name) => made.roles.contains(name),
-                About::NewTablespace(name) => !spaces.contains(name),
-                About::Tablespace(name) => made.tablespaces.contains(name),
-                About::Membership(members) => members.iter().any(|name| made.roles.contains(name)),
+                About::NewRole(name) | About::Role(name) => roles.contains(name),
+                About::Membership(members) => members.iter().any(|name| roles.contains(name)),
+                About::NewTablespace(_) | About::Tablespace(_) => false,
+            };
+            if wanted && let Err(error) = global.run(server).await {
+                server.execute("taking back roles", "ROLLBACK").await?;
+                return Err(error);
+            }
+        }
+        server.execute("making roles", "COMMIT").await?;
+        made.roles = roles;
+        for global in &self.statements {
+            let wanted = match &global.about {
+                About::NewTablespace(name) => tablespaces.contains(name),
+                About::Tablespace(name) => tablespaces.contains(name) || half_made.contains(name),
+                _ => false,
             };
             if !wanted {
                 continue;
             }
-            if let Err(error) = server.client.batch_execute(&global.text).await {
-                // The statement may hold a password's hash: only what it is about is told.
-                let error = failed(server, &error, &describe(&global.about), "");
+            if let Err(error) = global.run(server).await {
                 return Err(made.undo_after(server, error).await);
             }
-            match &global.about {
-                About::NewRole(name) => made.roles.push(name.clone()),
-                About::NewTablespace(name) => made.tablespaces.push(name.clone()),
-                _ => {}
+            if let About::NewTablespace(name) = &global.about {
+                made.tablespaces.push(name.clone());
             }
         }
         progress.ended(STAGE, total);
@@ -109,7 +134,36 @@ impl Globals {
     }
 }
 
+impl Global {
+    async fn run(&self, server: &Session) -> Result<()> {
+        let done = server.client.batch_execute(&self.text).await;
+        // The statement may hold a password's hash: only what it is about is told.
+        done.map_err(|error| failed(server, &error, &describe(&self.about), ""))
+    }
+}
+
 impl Made {
+    /// Adds what another run made.
+    pub(in crate::backup) fn add(&mut self, other: Self) {
+        self.roles.extend(other.roles);
+        self.tablespaces.extend(other.tablespaces);
+    }
+
+    /// Keeps what is there.
+    pub(in crate::backup) async fn keep_present(&mut self, server: &Session) -> Result<()> {
+        let (roles, spaces) = there(server).await?;
+        self.roles.retain(|name| roles.contains(name));
+        self.tablespaces.retain(|name| spaces.contains(name));
+        Ok(())
+    }
+
+    /// In words; `None` if it is nothing.
+    pub(in crate::backup) fn describe(&self) -> Option<String> {
+        let roles = self.roles.iter().map(|name| format!("role {name}"));
+        let all: Vec<String> = roles.chain(self.tablespaces.iter().map(|name| format!("tablespace {name}"))).collect();
+        (!all.is_empty()).then(|| all.join(", "))
+    }
+
     /// Takes away what was made, because of `error`.
     pub(in crate::backup) async fn undo_after(self, server: &Session, error: Error) -> Error {
         let spaces = self.tablespaces.iter().rev().map(|name| format!("DROP TABLESPACE {}", quote::ident(name)));
@@ -159,6 +213,13 @@ fn about(statement: &str) -> Option<About> {
     } else {
         None
     }
+}
+
+/// Roles and tablespaces that are there.
+async fn there(server: &Session) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+    let roles = names(server, "SELECT rolname::text FROM pg_catalog.pg_roles").await?;
+    let spaces = names(server, "SELECT spcname::text FROM pg_catalog.pg_tablespace").await?;
+    Ok((roles, spaces))
 }
 
 async fn names(server: &Session, sql: &str) -> Result<BTreeSet<String>> {

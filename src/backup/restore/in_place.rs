@@ -7,28 +7,32 @@ use super::names::TableKey;
 use super::selection::Selection;
 use super::site::failed;
 use super::table::Table;
+use super::unfinished::{self, Left, Note, Unfinished};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{ConnInfo, Session, connect, quote};
+use crate::repository::PointSummary;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 
 /// How to undo what was done in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Undo {
-    /// Drop these tables.
-    Drop(Vec<TableKey>),
+    /// Drop these tables and sequences.
+    Drop { tables: Vec<TableKey>, sequences: Vec<TableKey> },
     /// Empty these tables, which were empty; of an extension's only the rows that satisfy its condition.
     Empty(Vec<(TableKey, String)>),
 }
 
 /// Looks whether tables can be made here that are not there yet; changes nothing.
-pub(super) async fn look_for_room(session: &Session, selection: &Selection) -> Result<Undo> {
+pub(super) async fn look_for_room(session: &Session, selection: &Selection, left: &[Left]) -> Result<Undo> {
     let database = session.conn().database().to_owned();
     let made: Vec<TableKey> =
         selection.definitions.relations().into_values().collect::<BTreeSet<_>>().into_iter().collect();
     let there = present(session, &made).await?;
     if let Some(first) = there.first() {
-        return Err(Error::refused(format!("{first} is in database {database} already"))
-            .hint("rename it or drop it first, or restore into a new database with --create"));
+        let error = Error::refused(format!("{first} is in database {database} already"))
+            .hint("rename it or drop it first, or restore into a new database with --create");
+        return Err(unfinished::explain(error, first, left));
     }
     let needed: Vec<TableKey> = selection.needed.iter().cloned().collect();
     let have: BTreeSet<TableKey> = present(session, &needed).await?.into_iter().collect();
@@ -38,12 +42,16 @@ pub(super) async fn look_for_room(session: &Session, selection: &Selection) -> R
         ))
         .hint(format!("restore it as well: --table {lacking}")));
     }
-    let tables = selection.definitions.entries.iter().filter(|entry| entry.kind == "TABLE");
-    Ok(Undo::Drop(tables.filter_map(super::definitions::Definition::relation).collect()))
+    let of_kind = |kind: &'static str| {
+        let entries = selection.definitions.entries.iter().filter(move |entry| entry.kind == kind);
+        entries.filter_map(super::definitions::Definition::relation).collect()
+    };
+    // A sequence goes with its table, unless it was not yet its own.
+    Ok(Undo::Drop { tables: of_kind("TABLE"), sequences: of_kind("SEQUENCE") })
 }
 
 /// Looks whether tables that are here can take the rows; changes nothing.
-pub(super) async fn look_for_tables(session: &Session, tables: &[Table]) -> Result<Undo> {
+pub(super) async fn look_for_tables(session: &Session, tables: &[Table], left: &[Left]) -> Result<Undo> {
     let database = session.conn().database().to_owned();
     silence(session).await?;
     let keys: Vec<TableKey> = tables.iter().map(|table| table.key.clone()).collect();
@@ -59,8 +67,9 @@ pub(super) async fn look_for_tables(session: &Session, tables: &[Table]) -> Resu
         let full: bool =
             asked.map_err(|error| failed(session, &error, &format!("looking at {}", table.key), &sql))?.get(0);
         if full {
-            return Err(Error::refused(format!("table {} is not empty", table.key))
-                .hint("--data-only fills empty tables only: empty it first if its rows can go"));
+            let error = Error::refused(format!("table {} is not empty", table.key))
+                .hint("--data-only fills empty tables only: empty it first if its rows can go");
+            return Err(unfinished::explain(error, &table.key, left));
         }
     }
     loud_triggers(session, &keys).await?;
@@ -90,8 +99,22 @@ async fn silence(session: &Session) -> Result<()> {
     })
 }
 
+/// Whether the note of an unfinished restore can be written.
+pub(super) async fn may_note(session: &Session) -> Result<()> {
+    let sql = "SELECT pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE'), current_user::text";
+    let row = session.row("looking at the target", sql, &[]).await?;
+    let (may, role, database): (bool, String, _) = (row.get(0), row.get(1), session.conn().database());
+    if may {
+        return Ok(());
+    }
+    Err(Error::refused(format!(
+        "role {role} may not make a schema in database {database}, where a restore into it keeps a note of what it does"
+    ))
+    .hint(format!("GRANT CREATE ON DATABASE {} TO {}", quote::ident(database), quote::ident(&role))))
+}
+
 /// Those of the relations that are there.
-async fn present(session: &Session, keys: &[TableKey]) -> Result<Vec<TableKey>> {
+pub(super) async fn present(session: &Session, keys: &[TableKey]) -> Result<Vec<TableKey>> {
     let (schemas, names): (Vec<&str>, Vec<&str>) =
         keys.iter().map(|key| (key.schema.as_str(), key.table.as_str())).unzip();
     let sql = "SELECT n.nspname::text, c.relname::text FROM pg_catalog.pg_class c \
@@ -111,12 +134,29 @@ fn condition(table: &Table) -> &str {
 }
 
 impl Undo {
-    /// Undoes what was done, because of `error`; if that fails, that is worse.
-    pub(super) async fn after(self, conn: &ConnInfo, error: Error) -> Error {
-        let sql = self.statement();
-        if sql.is_empty() {
-            return error;
+    /// The tables it is about.
+    pub(super) fn tables(&self) -> Vec<TableKey> {
+        match self {
+            Self::Drop { tables, sequences } => tables.iter().chain(sequences).cloned().collect(),
+            Self::Empty(tables) => tables.iter().map(|(table, _)| table.clone()).collect(),
         }
+    }
+
+    /// The note of what is about to be done.
+    pub(super) fn note(&self, point: &PointSummary, begun: Timestamp) -> Note {
+        let (fills, tables, sequences) = match self {
+            Self::Drop { tables, sequences } => (false, tables.clone(), sequences.clone()),
+            Self::Empty(_) => (true, self.tables(), Vec::new()),
+        };
+        Note { point: point.point().clone(), source: point.source.clone(), begun, fills, tables, sequences }
+    }
+
+    /// Undoes what was done, because of `error`; if that fails, that is worse.
+    pub(super) async fn after(self, conn: &ConnInfo, note: Unfinished, error: Error) -> Error {
+        let mut sql = self.statements();
+        sql.push(note.statement());
+        // Several statements in one message are one transaction: it happens as a whole or not at all.
+        let sql = sql.join("; ");
         let undone = async {
             let session = Box::pin(connect(conn, "restore")).await?;
             session.execute("undoing what was restored", &sql).await?;
@@ -131,19 +171,20 @@ impl Undo {
         }
     }
 
-    /// Several statements in one message are one transaction: it happens as a whole or not at all.
-    fn statement(&self) -> String {
+    fn statements(&self) -> Vec<String> {
         match self {
-            Self::Drop(keys) if keys.is_empty() => String::new(),
             // No CASCADE: what was not made here must not go.
-            Self::Drop(keys) => {
-                format!("DROP TABLE IF EXISTS {}", keys.iter().map(TableKey::sql).collect::<Vec<_>>().join(", "))
+            Self::Drop { tables, sequences } => {
+                let mut sql = unfinished::all("DROP TABLE IF EXISTS", tables);
+                sql.extend(unfinished::all("DROP SEQUENCE IF EXISTS", sequences));
+                sql
             }
             // No TRUNCATE: it refuses a table that others refer to, and takes an extension's own rows along.
             Self::Empty(keys) => {
                 let delete =
-                    |(key, condition): &(TableKey, String)| format!("; DELETE FROM ONLY {} {condition}", key.sql());
-                format!("SET session_replication_role = replica{}", keys.iter().map(delete).collect::<String>())
+                    |(key, condition): &(TableKey, String)| format!("DELETE FROM ONLY {} {condition}", key.sql());
+                let silently = "SET session_replication_role = replica".to_owned();
+                std::iter::once(silently).chain(keys.iter().map(delete)).collect()
             }
         }
     }
@@ -155,10 +196,15 @@ mod tests {
 
     #[test]
     fn undoing_names_exactly_what_was_made_and_never_cascades() {
-        let keys = vec![TableKey::new("public", "a"), TableKey::new("Odd", "b")];
-        assert_eq!(Undo::Drop(keys).statement(), "DROP TABLE IF EXISTS \"public\".\"a\", \"Odd\".\"b\"");
-        let emptied = Undo::Empty(vec![(TableKey::new("public", "a"), "WHERE x".to_owned())]).statement();
+        let tables = vec![TableKey::new("public", "a"), TableKey::new("Odd", "b")];
+        let sequences = vec![TableKey::new("public", "a_id_seq")];
+        let dropped = Undo::Drop { tables, sequences }.statements().join("; ");
+        assert_eq!(
+            dropped,
+            "DROP TABLE IF EXISTS \"public\".\"a\", \"Odd\".\"b\"; DROP SEQUENCE IF EXISTS \"public\".\"a_id_seq\""
+        );
+        let emptied = Undo::Empty(vec![(TableKey::new("public", "a"), "WHERE x".to_owned())]).statements().join("; ");
         assert_eq!(emptied, "SET session_replication_role = replica; DELETE FROM ONLY \"public\".\"a\" WHERE x");
-        assert_eq!(Undo::Drop(vec![]).statement(), "");
+        assert!(Undo::Drop { tables: vec![], sequences: vec![] }.statements().is_empty());
     }
 }

@@ -28,8 +28,10 @@ pub(in crate::backup) mod site;
 mod stages;
 mod stream;
 pub(in crate::backup) mod table;
+mod unfinished;
 mod work;
 
+pub(in crate::backup) use definitions::with_roles;
 pub use means::Means;
 pub use plan::{RestorePlan, plan};
 pub use report::{PlanSummary, RestoreReport};

@@ -2,9 +2,10 @@
 
 use crate::error::{Error, Result};
 use crate::postgres::quote;
+use serde::{Deserialize, Serialize};
 
 /// A table's schema and name, as the server has them.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(in crate::backup) struct TableKey {
     pub(in crate::backup) schema: String,
     pub(in crate::backup) table: String,

@@ -9,10 +9,12 @@ use super::load::Supply;
 use super::means::Means;
 use super::request::{Existing, Part, Wanted};
 use super::selection::{self, Selection};
+use super::unfinished::{self, Left};
 use super::{listed, preflight};
 use crate::backup::facts::{DatabaseFacts, PointFacts, StreamFacts};
 use crate::backup::target::{Mode, Shape, Target};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::pooler::refuse_pooler;
 use crate::postgres::{ConnInfo, Session, catalog, connect};
 use crate::repository::spec::PointSpec;
 use crate::repository::{Damage, PointSummary};
@@ -36,7 +38,15 @@ pub(super) enum Goal {
     /// A new database that is swapped in.
     Beside(Box<Target>),
     /// A database that is there and stays.
-    InPlace(Box<ConnInfo>, Undo),
+    InPlace(Box<Place>),
+}
+
+/// A database that is changed in place.
+pub(super) struct Place {
+    pub(super) conn: ConnInfo,
+    pub(super) undo: Undo,
+    /// What restores that were killed have left there.
+    pub(super) left: Vec<Left>,
 }
 
 /// Looks at point and target and decides; changes nothing.
@@ -94,7 +104,7 @@ pub(in crate::backup) fn choose(mut databases: Vec<Content>, wanted: Option<&str
 }
 
 fn refuse_parts_of_a_dump(wanted: &Wanted, is_dump: bool) -> Result<()> {
-    let whole = wanted.tables.is_empty() && wanted.part == Part::Whole && wanted.adjust == super::Adjust::default();
+    let whole = wanted.tables.is_empty() && wanted.part == Part::Whole;
     if !is_dump || whole {
         return Ok(());
     }
@@ -153,14 +163,17 @@ async fn look_at_target(
 ) -> Result<Goal> {
     let in_place = wanted.existing == Existing::Fill && (wanted.part == Part::Rows || !wanted.tables.is_empty());
     if in_place {
+        refuse_pooler(into).await?;
         let session = Box::pin(connect(into, "restore")).await?;
+        in_place::may_note(&session).await?;
+        let left = unfinished::find(&session).await?;
         let undo = match wanted.part {
-            Part::Rows => in_place::look_for_tables(&session, &selection.tables).await?,
-            _ => in_place::look_for_room(&session, selection).await?,
+            Part::Rows => in_place::look_for_tables(&session, &selection.tables, &left).await?,
+            _ => in_place::look_for_room(&session, selection, &left).await?,
         };
         let conn = session.conn().clone();
         session.close().await;
-        return Ok(Goal::InPlace(Box::new(conn), undo));
+        return Ok(Goal::InPlace(Box::new(Place { conn, undo, left })));
     }
     let mode = match &wanted.existing {
         Existing::Fill => {
@@ -206,8 +219,10 @@ fn needs(
     let made = selection.definitions.extensions();
     needs.extensions =
         database.extensions.iter().filter(|extension| is_dump || made.contains(&extension.name)).cloned().collect();
-    if is_dump {
-        needs.roles.extend(database.roles.iter().cloned());
+    // Which of its roles own and which are only granted something, a dump does not say before it is played.
+    if is_dump && !wanted.adjust.no_owner && !wanted.adjust.no_privileges {
+        let map = &wanted.adjust.role_map;
+        needs.roles.extend(database.roles.iter().map(|role| map.get(role).unwrap_or(role).clone()));
     }
     if new_database {
         let statements = super::run::finishing(database, wanted);
@@ -231,11 +246,18 @@ fn warnings(goal: &Goal, database: &DatabaseFacts, selection: &Selection) -> Vec
         format!("left out of the backup: {what}{}", left.table)
     }));
     warnings.extend(selection.left_out.iter().map(|what| format!("not brought back: {what}")));
-    if let Goal::Beside(target) = goal
-        && let Some(standing) = target.standing()
-        && standing.sessions > 0
-    {
-        warnings.push(format!("{} sessions of database {} will be ended", standing.sessions, target.name()));
+    match goal {
+        Goal::Beside(target) => {
+            let sessions = target.standing().map_or(0, |standing| standing.sessions);
+            if sessions > 0 {
+                warnings.push(format!("{sessions} sessions of database {} will be ended", target.name()));
+            }
+        }
+        Goal::InPlace(place) => {
+            let tables = place.undo.tables();
+            let unsettled = place.left.iter().filter(|left| !left.is_settled_by(&tables));
+            warnings.extend(unsettled.map(Left::warning));
+        }
     }
     warnings
 }
@@ -260,7 +282,7 @@ impl Goal {
     pub(super) async fn server(&self, into: &ConnInfo) -> Result<OnServer<'_>> {
         Ok(match self {
             Self::Beside(target) => OnServer::Borrowed(target.server()),
-            Self::InPlace(..) => OnServer::Own(Box::new(Box::pin(connect(into, "restore")).await?)),
+            Self::InPlace(_) => OnServer::Own(Box::new(Box::pin(connect(into, "restore")).await?)),
         })
     }
 }

@@ -111,7 +111,7 @@ impl RestorePlan {
     fn into(&self) -> &str {
         match &self.goal {
             Goal::Beside(target) => target.name(),
-            Goal::InPlace(conn, _) => conn.database(),
+            Goal::InPlace(place) => place.conn.database(),
         }
     }
 

@@ -4,19 +4,20 @@ use super::content::Chunks;
 use super::definitions::with_roles;
 use super::feed::Feed;
 use super::fill::{Filled, Filling, Hands};
-use super::globals::Made;
-use super::in_place;
+use super::globals::{Globals, Made};
 use super::means::Means;
-use super::plan::{Goal, RestorePlan, bare};
+use super::plan::{Goal, Place, RestorePlan, bare};
 use super::report::RestoreReport;
 use super::request::{Existing, Part, Wanted};
 use super::selection::Selection;
 use super::site::Site;
+use super::unfinished::Unfinished;
 use crate::backup::facts::{DatabaseFacts, StreamFacts};
 use crate::backup::target::{self, Beside, Shape, Swapped, Target};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Recorder, SharedProgress};
 use crate::postgres::{ConnInfo, connect};
+use crate::repository::PointSummary;
 use std::sync::Arc;
 
 /// Restores as planned. On any failure the target is what it was.
@@ -27,7 +28,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let means = Means { progress: recorder.clone(), ..means.clone() };
     let mut report = RestoreReport::new(&plan);
     let feed = Feed::new(means.repository.clone(), plan.wanted.allow_damage);
-    let RestorePlan { wanted, facts, selection, dump, globals, goal, .. } = plan;
+    let RestorePlan { point, wanted, facts, selection, dump, globals, goal, .. } = plan;
     report.tables = match &dump {
         Some((facts, _)) => facts.tables.len() as u64,
         None => selection.tables.len() as u64,
@@ -35,7 +36,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let job = Job { means: &means, feed: feed.clone(), wanted, facts };
     let done = match goal {
         Goal::Beside(target) => Box::pin(job.beside(*target, globals, selection, dump)).await,
-        Goal::InPlace(conn, undo) => job.in_place(&conn, undo, selection).await,
+        Goal::InPlace(place) => job.in_place(&point, *place, selection).await,
     };
     let Done { filled, swapped, notes } = done.map_err(as_failure)?;
     report.rows = filled.rows;
@@ -88,31 +89,68 @@ impl Job<'_> {
     async fn beside(
         &self,
         target: Target,
-        globals: Option<super::globals::Globals>,
+        globals: Option<Globals>,
         selection: Selection,
         dump: Option<(StreamFacts, Chunks)>,
     ) -> Result<Done> {
-        let progress = &self.means.progress;
-        let made = match &globals {
-            Some(globals) => globals.bring(target.server(), progress).await?,
-            None => Made::default(),
-        };
+        let shape = shape(&self.facts, &self.wanted);
         let server = target.server().conn().clone();
-        let outcome = match target.begin(&shape(&self.facts, &self.wanted)).await {
-            Ok(beside) => self.fill_and_swap(beside, selection, dump).await,
-            Err(error) => Err(error),
+        // Its owner and its tablespace may have to be made first, and it holds the note of what is made.
+        let bare = Shape { owner: None, tablespace: None, ..shape.clone() };
+        let beside = target.begin(if globals.is_some() { &bare } else { &shape }).await?;
+        let (earlier, notes) = match self.leftovers(&beside).await {
+            Ok(known) => known,
+            Err(error) => return Err(beside.abandon_after(error).await),
+        };
+        let made = match &globals {
+            None => Made::default(),
+            Some(globals) => match self.bring(&beside, globals, &earlier).await {
+                Ok(made) => made,
+                Err(error) => return Err(beside.abandon_after(error).await),
+            },
+        };
+        let settled = if globals.is_some() { beside.take_shape(&shape).await } else { Ok(()) };
+        let outcome = match settled {
+            Ok(()) => self.fill_and_swap(beside, selection, dump).await,
+            Err(error) => Err(beside.abandon_after(error).await),
         };
         match outcome {
-            Ok(done) => Ok(done),
+            Ok(done) => Ok(Done { notes, ..done }),
             Err(error) if made == Made::default() => Err(error),
             Err(error) => Err(self.take_back(&server, made, error).await),
         }
     }
 
+    /// What killed restores into this target have left beside their databases, which are dropped by now.
+    async fn leftovers(&self, beside: &Beside) -> Result<(Made, Vec<String>)> {
+        let mut earlier = Made::default();
+        for left in beside.removed_leftovers() {
+            self.means.progress.note(format!("dropped {}, which an earlier restore had left", left.name));
+            let noted = left.note.as_deref().and_then(|note| serde_json::from_str::<Made>(note).ok());
+            earlier.add(noted.unwrap_or_default());
+        }
+        earlier.keep_present(beside.server()).await?;
+        let notes = earlier.describe().map(|what| {
+            format!("{what} came with an earlier restore, which was killed; they are as in its backup, and stay")
+        });
+        Ok((earlier, notes.into_iter().collect()))
+    }
+
+    /// Makes roles and tablespaces; what is made is noted before, should this run be killed.
+    async fn bring(&self, beside: &Beside, globals: &Globals, earlier: &Made) -> Result<Made> {
+        let mut note = globals.lacking(beside.server()).await?;
+        note.add(earlier.clone());
+        let note = serde_json::to_string(&note).map_err(|error| Error::failed("noting what is made").because(error))?;
+        beside.note(&note).await?;
+        globals.bring(beside.server(), &self.means.progress, &earlier.tablespaces).await
+    }
+
     async fn take_back(&self, server: &ConnInfo, made: Made, error: Error) -> Error {
         match Box::pin(connect(server, "restore")).await {
             Ok(session) => made.undo_after(&session, error).await,
-            Err(lost) => error.during(format!("roles stay that were made, because the server is gone: {lost}")),
+            Err(lost) => error
+                .during(format!("roles stay that were made, because the server is gone: {lost}"))
+                .as_kind(Kind::Stuck),
         }
     }
 
@@ -122,13 +160,11 @@ impl Job<'_> {
         selection: Selection,
         dump: Option<(StreamFacts, Chunks)>,
     ) -> Result<Done> {
-        for left in beside.removed_leftovers() {
-            self.means.progress.note(format!("dropped {left}, which an earlier restore had left"));
-        }
         let site = Arc::new(Site::new(beside.conn().clone()).reading_as(&self.facts.session_settings));
         let filled = match dump {
             Some((facts, chunks)) => {
-                self.hands(site).play(&facts, &chunks, self.wanted.proof, self.means.workers()).await
+                let (wanted, hands) = (&self.wanted, self.hands(site));
+                hands.play(&facts, &chunks, &wanted.adjust, wanted.proof, self.means.workers()).await
             }
             None => self.hands(site).fill(self.filling(selection, false)).await,
         };
@@ -142,9 +178,18 @@ impl Job<'_> {
     }
 
     /// Into a database that is there: only what was not in it before, so that it can be taken away again.
-    async fn in_place(&self, conn: &ConnInfo, undo: in_place::Undo, selection: Selection) -> Result<Done> {
+    async fn in_place(&self, point: &PointSummary, place: Place, selection: Selection) -> Result<Done> {
+        let Place { conn, undo, left } = place;
+        let conn = &conn;
+        let note = undo.note(point, self.means.repository.clock().now());
+        let settled: Vec<String> = left
+            .iter()
+            .filter(|left| left.is_settled_by(&undo.tables()))
+            .map(|left| left.schema().to_owned())
+            .collect();
+        let unfinished = Unfinished::begin(conn, &note, &settled).await?;
         let rows_only = self.wanted.part == Part::Rows;
-        let site = Site::new(conn.clone()).reading_as(&self.facts.session_settings);
+        let site = Site::new(conn.clone()).reading_as(&self.facts.session_settings).holding(unfinished.lock());
         let site = Arc::new(if rows_only { site.silent() } else { site });
         let tables = selection.tables.clone();
         let filling = self.filling(selection, rows_only);
@@ -154,8 +199,15 @@ impl Job<'_> {
             Err(error) => Err(error),
         };
         match checked {
-            Ok(filled) => Ok(Done { filled, swapped: None, notes: Vec::new() }),
-            Err(error) => Err(undo.after(conn, error).await),
+            Ok(filled) => {
+                // All is in and proven; a note that stays is a blemish, not a failure.
+                let statement = unfinished.statement();
+                let stays =
+                    |error: Error| format!("the note of this restore stays in the database ({error}): {statement}");
+                let notes = unfinished.end(conn).await.err().map(stays).into_iter().collect();
+                Ok(Done { filled, swapped: None, notes })
+            }
+            Err(error) => Err(undo.after(conn, unfinished, error).await),
         }
     }
 

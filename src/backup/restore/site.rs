@@ -29,6 +29,8 @@ pub(in crate::backup) struct Site {
     work: ConnInfo,
     /// Triggers of a table that is there must not fire.
     silent: bool,
+    /// The lock by which others see that this run is alive.
+    alive: Option<String>,
     /// How rows look as text, as it was when they were backed up.
     looks: BTreeMap<String, String>,
     running: Mutex<Vec<Canceller>>,
@@ -37,7 +39,14 @@ pub(in crate::backup) struct Site {
 impl Site {
     /// A database where one role does everything.
     pub(in crate::backup) fn new(conn: ConnInfo) -> Self {
-        Self { definitions: conn.clone(), work: conn, silent: false, looks: BTreeMap::new(), running: Mutex::default() }
+        Self {
+            definitions: conn.clone(),
+            work: conn,
+            silent: false,
+            alive: None,
+            looks: BTreeMap::new(),
+            running: Mutex::default(),
+        }
     }
 
     /// A database where rows and users' code are handled by a lesser role.
@@ -48,6 +57,11 @@ impl Site {
     /// The same, where no trigger fires for what is written.
     pub(in crate::backup) fn silent(self) -> Self {
         Self { silent: true, ..self }
+    }
+
+    /// The same, where every session holds a lock: the server may work on after we are gone.
+    pub(in crate::backup) fn holding(self, lock: String) -> Self {
+        Self { alive: Some(lock), ..self }
     }
 
     /// The same, where rows are written and read under the settings of the backup's sessions.
@@ -84,6 +98,9 @@ impl Site {
             self.looks.iter().map(|(name, value)| (name.as_str(), value.as_str())).unzip();
         let sql = "SELECT pg_catalog.set_config(name, value, false) FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS s(name, value)";
         session.rows("preparing a session for restoring", sql, &[&names, &values]).await?;
+        if let Some(lock) = &self.alive {
+            super::unfinished::hold(&session, lock).await?;
+        }
         self.running.lock().unwrap_or_else(PoisonError::into_inner).push(session.canceller());
         Ok(session)
     }
@@ -104,7 +121,8 @@ impl Site {
 
     /// Asks the server to stop whatever our sessions run.
     pub(in crate::backup) async fn cancel(&self) {
-        let running = std::mem::take(&mut *self.running.lock().unwrap_or_else(PoisonError::into_inner));
+        // Not taken away: whoever asks may be dropped half way, and the next one asks again.
+        let running = self.running.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let asked = running.iter().map(Canceller::cancel);
         for outcome in futures_util::future::join_all(asked).await {
             if let Err(error) = outcome {

@@ -5,7 +5,7 @@ use super::fill::{Filled, Hands};
 use super::load::Supply;
 use super::names::TableKey;
 use super::readback;
-use super::request::Proof;
+use super::request::{Adjust, Proof};
 use super::table::Table;
 use crate::backup::facts::{StreamFacts, StreamedTable};
 use crate::backup::foreign::player::{self, Options, PlayReport};
@@ -20,6 +20,7 @@ impl Hands {
         &self,
         facts: &StreamFacts,
         chunks: &Chunks,
+        adjust: &Adjust,
         proof: Proof,
         jobs: usize,
     ) -> Result<Filled> {
@@ -30,7 +31,7 @@ impl Hands {
             Some((piece, pieces))
         });
         let session = self.site.for_definitions().await?;
-        let options = Options { name: chunks.name.name.clone(), ..Options::default() };
+        let options = Options { name: chunks.name.name.clone(), adjust: adjust.clone(), ..Options::default() };
         let reader = StreamReader::new(Box::pin(bytes));
         let played = player::play(reader, &session, &options, self.progress.as_ref(), &self.cancel).await?;
         session.close().await;

@@ -12,6 +12,7 @@ pub use shape::{Shape, finishing};
 pub use swap::Swapped;
 
 use crate::error::{Error, Kind, Result};
+use crate::postgres::pooler::refuse_pooler;
 use crate::postgres::{ConnInfo, Session, connect, quote};
 use rand::RngExt;
 
@@ -130,7 +131,7 @@ impl Target {
         made.map_err(|error| error.as_kind(Kind::Refused))?;
         let beside =
             Beside { conn: conn.with_database(&beside), name, mode, existed: standing.is_some(), admin, removed };
-        let mark = format!("COMMENT ON DATABASE {} IS {}", quote::ident(beside.name()), quote::literal(MARK));
+        let mark = mark(beside.name(), None);
         match beside.admin.execute(&doing, &mark).await {
             Ok(()) => Ok(beside),
             Err(error) => Err(beside.abandon_after(error).await),
@@ -147,7 +148,16 @@ pub struct Beside {
     mode: Mode,
     existed: bool,
     admin: Session,
-    removed: Vec<String>,
+    removed: Vec<Leftover>,
+}
+
+/// What a killed run had left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// The half-filled database, which is dropped by now.
+    pub name: String,
+    /// What that run had noted with [`Beside::note`].
+    pub note: Option<String>,
 }
 
 impl Beside {
@@ -172,8 +182,22 @@ impl Beside {
     }
 
     /// Half-filled databases of earlier runs that were dropped.
-    pub fn removed_leftovers(&self) -> &[String] {
+    pub fn removed_leftovers(&self) -> &[Leftover] {
         &self.removed
+    }
+
+    /// Keeps a note with the database as long as it is unfinished: what else this run makes at the server.
+    pub async fn note(&self, note: &str) -> Result<()> {
+        let sql = mark(self.name(), Some(note));
+        self.admin.execute("noting what is made at the server", &sql).await
+    }
+
+    /// Gives the database, while it is empty, the owner and the tablespace of a shape.
+    pub async fn take_shape(&self, shape: &Shape) -> Result<()> {
+        for sql in shape.alter(self.name()) {
+            self.admin.execute(&format!("setting up database {}", self.name()), &sql).await?;
+        }
+        Ok(())
     }
 
     /// Drops the new database.
@@ -228,6 +252,8 @@ async fn administration(conn: &ConnInfo, target: &str) -> Result<Session> {
     for database in ["postgres", "template1"].into_iter().filter(|database| *database != target) {
         match Box::pin(connect(&conn.with_database(database), "restore")).await {
             Ok(session) => {
+                // Before anything is set: a pooler would set it for strangers, and lose our locks.
+                refuse_pooler(session.conn()).await?;
                 swap::no_timeouts(&session).await?;
                 return Ok(session);
             }
@@ -237,6 +263,12 @@ async fn administration(conn: &ConnInfo, target: &str) -> Result<Session> {
     }
     let error = failure.unwrap_or_else(|| Error::failed("connecting to the server"));
     Err(error.during("connecting to the server's own database to create one"))
+}
+
+/// The statement that marks a database as unfinished.
+fn mark(database: &str, note: Option<&str>) -> String {
+    let text = note.map_or_else(|| MARK.to_owned(), |note| format!("{MARK} {note}"));
+    format!("COMMENT ON DATABASE {} IS {}", quote::ident(database), quote::literal(&text))
 }
 
 /// A name made of another and an ending, short enough for PostgreSQL.

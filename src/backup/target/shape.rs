@@ -72,6 +72,15 @@ impl Shape {
         }))
     }
 
+    /// The statements that give a database this owner and this tablespace.
+    pub(super) fn alter(&self, name: &str) -> Vec<String> {
+        let alter = |what: &str, value: &String| {
+            format!("ALTER DATABASE {} {what} {}", quote::ident(name), quote::ident(value))
+        };
+        let owner = self.owner.iter().map(|owner| alter("OWNER TO", owner));
+        owner.chain(self.tablespace.iter().map(|space| alter("SET TABLESPACE", space))).collect()
+    }
+
     /// The statement that makes a database of this shape on a server of this major version.
     pub(super) fn create(&self, name: &str, major: u32) -> String {
         // template0: it has nothing that somebody added, and takes any encoding.

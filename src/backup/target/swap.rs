@@ -1,6 +1,6 @@
 //! Giving the new database its name, and clearing away what a killed run left.
 
-use super::{Beside, MARK, Mode, administration, look, name_beside};
+use super::{Beside, Leftover, MARK, Mode, administration, look, name_beside};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::{ConnInfo, Session, quote};
 
@@ -121,14 +121,16 @@ fn owner_key(database: &str) -> String {
     format!("davit restore {database}")
 }
 
-/// Drops half-filled databases of this target whose run is gone; gives their names.
-pub(super) async fn remove_leftovers(admin: &Session, target: &str) -> Result<Vec<String>> {
+/// Drops half-filled databases of this target whose run is gone; gives what is known of them.
+pub(super) async fn remove_leftovers(admin: &Session, target: &str) -> Result<Vec<Leftover>> {
     let doing = "looking for what an earlier restore left";
-    let sql = "SELECT datname::text FROM pg_catalog.pg_database WHERE datname ~ '_davit_[a-z]{6}$' \
-               AND pg_catalog.shobj_description(oid, 'pg_database') = $1";
+    let sql = "SELECT datname::text, pg_catalog.shobj_description(oid, 'pg_database') FROM pg_catalog.pg_database \
+               WHERE datname ~ '_davit_[a-z]{6}$'";
     let mut removed = Vec::new();
-    for row in admin.rows(doing, sql, &[&MARK]).await? {
-        let name: String = row.get(0);
+    for row in admin.rows(doing, sql, &[]).await? {
+        let (name, comment): (String, Option<String>) = (row.get(0), row.get(1));
+        let Some(note) = comment.as_deref().and_then(|text| text.strip_prefix(MARK)) else { continue };
+        let note = Some(note.trim().to_owned()).filter(|note| !note.is_empty());
         let ending = &name[name.len() - "_davit_abcdef".len()..];
         if name_beside(target, ending) != name {
             continue;
@@ -138,7 +140,7 @@ pub(super) async fn remove_leftovers(admin: &Session, target: &str) -> Result<Ve
         if dead {
             let sql = format!("DROP DATABASE {} WITH (FORCE)", quote::ident(&name));
             admin.execute(&format!("dropping {name}, which an earlier restore left"), &sql).await?;
-            removed.push(name);
+            removed.push(Leftover { name, note });
         }
     }
     Ok(removed)

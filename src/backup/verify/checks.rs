@@ -12,7 +12,7 @@ use crate::repository::Check;
 use tokio_postgres::types::Type;
 
 /// Runs all checks.
-pub(super) async fn run(site: &Site, checks: &[SqlCheck]) -> Result<Vec<Check>> {
+pub(super) async fn run(site: &Site, checks: &[&SqlCheck]) -> Result<Vec<Check>> {
     if checks.is_empty() {
         return Ok(Vec::new());
     }

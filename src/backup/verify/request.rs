@@ -1,8 +1,10 @@
 //! What is asked of a verification.
 
 use crate::error::{Error, Result};
+use crate::id::SourceName;
 use crate::postgres::ConnInfo;
 use crate::repository::{Depth, PointSpec};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 /// Which points.
@@ -34,8 +36,10 @@ pub struct Request {
     pub depth: Depth,
     /// Which database of points that have several; all by default.
     pub database: Option<String>,
-    /// The user's own checks.
+    /// The user's own checks, for every point.
     pub checks: Vec<SqlCheck>,
+    /// Those that belong to the points of one source.
+    pub own_checks: BTreeMap<SourceName, Vec<SqlCheck>>,
     /// Look only at this share of the chunks (above 0, at most 1), drawn at random.
     pub sample: Option<f64>,
     /// Restore into a new database of this server instead of a throw-away one; it is dropped afterwards.
@@ -54,11 +58,22 @@ impl Request {
             depth,
             database: None,
             checks: Vec::new(),
+            own_checks: BTreeMap::new(),
             sample: None,
             into: None,
             scratch_dir: std::env::temp_dir(),
             account: None,
         }
+    }
+
+    /// The checks of a point of `source`.
+    pub(super) fn checks_of(&self, source: &SourceName) -> impl Iterator<Item = &SqlCheck> {
+        self.checks.iter().chain(self.own_checks.get(source).into_iter().flatten())
+    }
+
+    /// All of them.
+    pub(super) fn all_checks(&self) -> impl Iterator<Item = &SqlCheck> {
+        self.checks.iter().chain(self.own_checks.values().flatten())
     }
 
     pub(super) fn must_be_consistent(&self) -> Result<()> {

@@ -3,7 +3,7 @@
 
 use super::compare::Comparison;
 use super::report::VerifyReport;
-use super::request::Request;
+use super::request::{Request, SqlCheck};
 use super::scratch::{Scratch, of_the_place};
 use super::{amcheck, checks, constraints};
 use crate::backup::facts::{DatabaseFacts, PointFacts};
@@ -14,7 +14,7 @@ use crate::backup::restore::fill::{Filling, Hands};
 use crate::backup::restore::globals::Globals;
 use crate::backup::restore::selection::{self, Selection};
 use crate::backup::restore::site::Site;
-use crate::backup::restore::{Means, Proof, Wanted, plan, preflight};
+use crate::backup::restore::{Adjust, Means, Proof, Wanted, plan, preflight};
 use crate::backup::target::{Beside, Mode, Shape, Target};
 use crate::error::{Error, Result};
 use crate::repository::{Check, PointSummary};
@@ -127,7 +127,8 @@ impl Proving<'_> {
             same_major,
         };
         let (restored, filled) = if let Some((stream, chunks)) = dump {
-            let filled = restored.hands.play(&stream, &chunks, Proof::Sent, self.means.workers()).await?;
+            let filled =
+                restored.hands.play(&stream, &chunks, &Adjust::default(), Proof::Sent, self.means.workers()).await?;
             let selection = Selection { tables: restored.hands.tables_of(&stream).await?, ..Selection::default() };
             (Restored { selection, ..restored }, filled)
         } else {
@@ -138,7 +139,8 @@ impl Proving<'_> {
         Comparison { means: self.means, restored: &restored }.run(report).await?;
         report.checks.extend(constraints::look(&restored).await?);
         report.checks.push(amcheck::run(self.means, &admin, checker).await?);
-        report.checks.extend(checks::run(&restored.hands.site, &self.request.checks).await?);
+        let own: Vec<&SqlCheck> = self.request.checks_of(&report.source).collect();
+        report.checks.extend(checks::run(&restored.hands.site, &own).await?);
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use super::report::{Verdict, Verification, VerifyReport};
 use super::request::{Request, Which};
-use super::{evidence, objects, restored};
+use super::{checks, evidence, objects, restored};
 use crate::backup::restore::{Means, stopped};
 use crate::error::{Error, Kind, Result};
 use crate::id::RunId;
@@ -18,6 +18,10 @@ use std::collections::BTreeSet;
 /// Only what kept it from looking. What it found wrong, or could not decide, is in the report.
 pub async fn run(means: &Means, request: &Request) -> Result<Verification> {
     request.must_be_consistent()?;
+    for check in request.all_checks() {
+        // A check that cannot be read is bad input, and told before anything is restored.
+        checks::statements(check)?;
+    }
     let clock = means.repository.clock().clone();
     let start = clock.monotonic();
     let mut verification = Verification::default();
@@ -77,9 +81,7 @@ async fn one(
     report.decide();
     report.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     report.phases = recorder.phases();
-    if report.verdict != Verdict::Undecided {
-        evidence::record(&means, point, &run, &mut report).await;
-    }
+    evidence::record(&means, point, &run, &mut report).await;
     Ok(report)
 }
 

@@ -42,6 +42,11 @@ impl Scratch {
         let tools = Tools::find_server(major, &means.tool_dirs, means.path.as_deref())
             .map_err(|error| error.as_kind(Kind::Undecided))?;
         let tools_major = tools.version().major;
+        if !request.scratch_dir.is_dir() {
+            let directory = request.scratch_dir.display();
+            return Err(Error::undecided(format!("making a throw-away server: {directory} is no directory"))
+                .hint("name one with room for the whole database: scratch in davit.yaml, DAVIT_SCRATCH or TMPDIR"));
+        }
         let clock = means.repository.clock().clone();
         let mut options = ThrowawayOptions::new(tools, &request.scratch_dir, clock, means.cancel.clone());
         options.account.clone_from(&request.account);
@@ -65,9 +70,10 @@ impl Scratch {
         self.server.is_some()
     }
 
-    /// To a database that nobody uses, for its name.
+    /// To a database that nobody uses, for its name. On a server that stays it is always the same, so that the next run
+    /// finds and drops what a killed one left.
     pub(super) fn target(&self) -> ConnInfo {
-        self.admin.with_database(&random_name("davit_verify"))
+        self.admin.with_database("davit_verify")
     }
 
     /// To a database as whoever makes definitions.
@@ -93,7 +99,7 @@ impl Scratch {
         let session = Box::pin(connect(&self.admin, "verify")).await?;
         let made = if let Some(globals) = globals {
             let globals = globals.without_tablespaces();
-            globals.bring(&session, &means.progress).await.map_err(|error| error.as_kind(Kind::CheckFailed))?.roles
+            globals.bring(&session, &means.progress, &[]).await.map_err(|error| error.as_kind(Kind::CheckFailed))?.roles
         } else {
             self.notes.push("the point holds no roles: empty ones were made by their names".to_owned());
             make_named(&session, named).await?

@@ -45,15 +45,23 @@ impl Encoding {
         }
     }
 
+    /// A statement in UTF-8, whatever the script's encoding.
+    pub(super) async fn utf8<'a>(&self, session: &Session, text: &'a [u8], line: u64) -> Result<Cow<'a, str>> {
+        match self {
+            Self::Other(name) if !text.is_ascii() => {
+                let sql = "SELECT pg_catalog.convert_from($1, $2::text::name)";
+                let row =
+                    session.row(&format!("line {line}: reading a statement in {name}"), sql, &[&text, name]).await?;
+                Ok(Cow::Owned(row.get(0)))
+            }
+            _ => self.statement(text, line),
+        }
+    }
+
     /// A COPY statement as it can be sent; its rows stay as they are and the server converts them.
     pub(super) async fn copy(&self, session: &Session, text: &Bytes, line: u64) -> Result<String> {
         let Self::Other(name) = self else { return Ok(self.statement(text, line)?.into_owned()) };
-        let text = if text.is_ascii() {
-            String::from_utf8_lossy(text).into_owned()
-        } else {
-            let sql = "SELECT pg_catalog.convert_from($1, $2::text::name)";
-            session.row(&format!("line {line}: reading a name in {name}"), sql, &[&&text[..], name]).await?.get(0)
-        };
+        let text = self.utf8(session, text, line).await?;
         let head = text.trim_end_matches(';').trim_end();
         if !head.to_ascii_lowercase().ends_with("from stdin") {
             return Err(Error::input(format!("line {line}: cannot read this COPY statement in {name}: {head}")));

@@ -3,6 +3,7 @@
 //! its end marker has not been restored.
 
 mod about;
+mod adjust;
 mod encoding;
 mod prelude;
 mod rows;
@@ -14,10 +15,12 @@ pub use prelude::Prelude;
 pub use script::Script;
 
 use crate::backup::facts::StreamedTable;
+use crate::backup::restore::Adjust;
 use crate::error::{Error, Result};
 use crate::journal::{Amount, Progress};
 use crate::postgres::Session;
 use crate::postgres::script::{CopyBegin, Directive, DumpKind, Limits, Statement, Token};
+use adjust::Adjusted;
 use encoding::Encoding;
 use prelude::Heard;
 use rows::Filling;
@@ -37,6 +40,8 @@ pub struct Options {
     pub limits: Limits,
     /// Accept a script without the comments of `pg_dump`, whose end cannot be told from a cut.
     pub unmarked: bool,
+    /// What to change in the statements.
+    pub adjust: Adjust,
 }
 
 /// What was played.
@@ -82,7 +87,8 @@ pub async fn play_on(
     cancel: &CancellationToken,
 ) -> Result<PlayReport> {
     let sender = Sender::new(session, Encoding::Utf8);
-    let player = Player { sender, prelude, progress, report: PlayReport::default(), complete: false };
+    let adjust = Some(&options.adjust).filter(|adjust| adjust::is_needed(adjust));
+    let player = Player { sender, prelude, adjust, progress, report: PlayReport::default(), complete: false };
     or_cancelled(session, cancel, player.run(script, options)).await
 }
 
@@ -105,6 +111,8 @@ async fn or_cancelled<T>(
 struct Player<'a> {
     sender: Sender<'a>,
     prelude: Prelude,
+    /// What to change in the statements, if anything.
+    adjust: Option<&'a Adjust>,
     progress: &'a dyn Progress,
     report: PlayReport,
     /// Whether the last thing seen was the end marker of a dump.
@@ -123,7 +131,7 @@ impl Player<'_> {
         let mut report = self.report;
         report.statements = self.sender.sent();
         report.notes = self.sender.notes();
-        report.finishing = self.prelude.finishing;
+        report.finishing = self.prelude.finishing(self.adjust);
         Ok(report)
     }
 
@@ -173,7 +181,13 @@ impl Player<'_> {
             Heard::MadeOrDropped | Heard::OfAnother(_) => return Err(out_of_place(statement)),
         }
         self.progress.advanced(STAGE, Amount::items(1));
-        self.sender.send(statement, None).await
+        let Some(adjust) = self.adjust else { return self.sender.send(statement, None).await };
+        let text = self.sender.encoding().utf8(self.sender.session(), &statement.text, statement.line).await?;
+        match adjust::adjusted(adjust, &text) {
+            Adjusted::Same => self.sender.send(statement, None).await,
+            Adjusted::Changed(text) => self.sender.send(statement, Some(text)).await,
+            Adjusted::LeftOut => Ok(()),
+        }
     }
 
     async fn table(&mut self, script: &mut Script, head: CopyBegin) -> Result<()> {

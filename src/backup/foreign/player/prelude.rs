@@ -2,7 +2,9 @@
 //! a cluster dump the way to the part that is wanted.
 
 use super::about::{self, About};
+use super::adjust::{Adjusted, adjusted};
 use super::script::Script;
+use crate::backup::restore::Adjust;
 use crate::backup::target::Shape;
 use crate::error::{Error, Result};
 use crate::postgres::script::{Directive, DumpKind, Statement, Token};
@@ -93,6 +95,17 @@ impl Prelude {
         }
         Err(Error::input(format!("{} is truncated: it ends before the database {wanted}", script.name()))
             .hint("take an older one, or copy it again from where it was made"))
+    }
+
+    /// The statements for the moment of the swap, as `adjust` wants them.
+    pub(super) fn finishing(self, adjust: Option<&Adjust>) -> Vec<String> {
+        let Some(adjust) = adjust else { return self.finishing };
+        let wanted = |statement: String| match adjusted(adjust, &statement) {
+            Adjusted::Same => Some(statement),
+            Adjusted::Changed(changed) => Some(changed),
+            Adjusted::LeftOut => None,
+        };
+        self.finishing.into_iter().filter_map(wanted).collect()
     }
 
     /// Keeps what a statement says about the database `own` (about any, if that is not known).

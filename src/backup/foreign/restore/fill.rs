@@ -72,7 +72,12 @@ impl Stream {
         request: &Request,
         cancel: &CancellationToken,
     ) -> Result<PlayReport> {
-        let options = player::Options { name: self.name.clone(), limits: request.limits, unmarked: request.trust };
+        let options = player::Options {
+            name: self.name.clone(),
+            limits: request.limits,
+            unmarked: request.trust,
+            adjust: request.adjust.clone(),
+        };
         let progress = &*self.progress;
         let played = player::play_on(&mut self.script, prelude, session, &options, progress, cancel).await;
         let played = match self.rendering {

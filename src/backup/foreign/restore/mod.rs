@@ -8,7 +8,8 @@ use super::globals::{self, Global, Made};
 use super::player::{PlayReport, Prelude, Script};
 use super::source::Source;
 use crate::backup::facts::StreamedTable;
-use crate::backup::target::{self, Mode, Shape, Standing, Swapped, Target};
+use crate::backup::restore::Adjust;
+use crate::backup::target::{self, Leftover, Mode, Shape, Standing, Swapped, Target};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::journal::SharedProgress;
@@ -32,6 +33,8 @@ pub struct Request {
     pub with_globals: bool,
     /// Take an archive, or a script without the comments of `pg_dump`, on the user's word.
     pub trust: bool,
+    /// What to change in the dump's statements.
+    pub adjust: Adjust,
     /// How much of a script may have to be held.
     pub limits: Limits,
     /// Where `pg_restore` is looked for, should it be needed.
@@ -149,7 +152,7 @@ async fn make_globals(server: &Session, prelude: &Prelude, request: &Request) ->
         text: String::from_utf8_lossy(&statement.text).into_owned(),
     };
     let globals: Vec<Global> = prelude.globals.iter().map(text).collect();
-    globals::make(server, &globals, true).await
+    globals::make(server, &globals, !request.adjust.no_tablespaces).await
 }
 
 /// The steps between which the target may be given up; each of them cleans up after itself.
@@ -161,7 +164,7 @@ async fn fill_and_swap(
     cancel: &CancellationToken,
 ) -> Result<(Report, Swapped)> {
     let Plan { source, request, target, .. } = plan;
-    let shape = shape_of(&prelude, target.standing());
+    let shape = shape_of(&prelude, target.standing(), &request.adjust);
     // A dump that does not say how its database was goes into one like that which stands there.
     let mut finishing = match target.standing() {
         Some(standing) if prelude.shape.is_none() => standing.finishing.clone(),
@@ -178,17 +181,22 @@ async fn fill_and_swap(
     Ok((report, swapped))
 }
 
-fn shape_of(prelude: &Prelude, standing: Option<&Standing>) -> Shape {
-    match (&prelude.shape, standing) {
+fn shape_of(prelude: &Prelude, standing: Option<&Standing>, adjust: &Adjust) -> Shape {
+    let mut shape = match (&prelude.shape, standing) {
         (Some(shape), _) => shape.clone(),
-        (None, Some(standing)) => standing.shape.clone(),
+        // What stands there has its owner and tablespace on this server.
+        (None, Some(standing)) => return standing.shape.clone(),
         (None, None) => Shape::default(),
-    }
+    };
+    shape.owner = shape.owner.filter(|_| !adjust.no_owner);
+    shape.owner = shape.owner.map(|owner| adjust.role_map.get(&owner).cloned().unwrap_or(owner));
+    shape.tablespace = shape.tablespace.filter(|_| !adjust.no_tablespaces);
+    shape
 }
 
-fn report(source: &Source, database: &str, played: PlayReport, leftovers: &[String]) -> Report {
+fn report(source: &Source, database: &str, played: PlayReport, leftovers: &[Leftover]) -> Report {
     let mut notes = played.notes;
-    notes.extend(leftovers.iter().map(|name| format!("dropped {name}, which an earlier restore had left")));
+    notes.extend(leftovers.iter().map(|left| format!("dropped {}, which an earlier restore had left", left.name)));
     Report {
         source: source.url.clone(),
         database: database.to_owned(),

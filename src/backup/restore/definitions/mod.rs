@@ -146,7 +146,7 @@ pub(super) fn named_roles(statement: &str) -> BTreeSet<String> {
 }
 
 /// A statement with other roles in the place of those in `map`.
-pub(super) fn with_roles(statement: &str, map: &BTreeMap<String, String>) -> String {
+pub(in crate::backup) fn with_roles(statement: &str, map: &BTreeMap<String, String>) -> String {
     roles::mapped(statement, map)
 }
 
