@@ -1,11 +1,13 @@
 # Eight equal tables: where pg_dump's own parallelism does well. Its files still have to be uploaded.
-printf '\n# even database: eight equal tables, backup to S3\n'
-sql postgres 'CREATE DATABASE even'
-for table in 1 2 3 4 5 6 7 8; do
-  sql even "CREATE TABLE part_$table AS SELECT i AS id, md5(i::text) || ' an even share of the rows' AS payload, i % 1000 AS bucket FROM generate_series(1, $((1200000 * scale / 100))) i"
-done
-sql even 'VACUUM ANALYZE'
-sql even 'CHECKPOINT'
+title even 'even database: eight equal tables, backup to S3'
+if ! has_database even; then
+  sql postgres 'CREATE DATABASE even'
+  for table in 1 2 3 4 5 6 7 8; do
+    sql even "CREATE TABLE part_$table AS SELECT i AS id, md5(i::text) || ' an even share of the rows' AS payload, i % 1000 AS bucket FROM generate_series(1, $((1200000 * scale / 100))) i"
+  done
+  sql even 'VACUUM ANALYZE'
+  sql even 'CHECKPOINT'
+fi
 
 upload() {
   python3 - "$1" <<'PYTHON'
@@ -37,13 +39,12 @@ PYTHON
 }
 export -f upload
 
-: >"$results"
 for round in $(seq "$rounds"); do
-  fresh_repository "even-$round"
+  fresh_repository even
   once davit "$davit" backup "postgres://postgres@127.0.0.1:$pg_port/even" --jobs 2
   rm -rf "$work/even"
   once pg_dump-Z1+upload bash -c "'$pg_bin/pg_dump' -Fd -j2 -Z1 -f '$work/even' even && upload '$work/even'"
 done
 table davit davit pg_dump-Z1+upload
-rm -rf "$work/even"
-sql postgres 'DROP DATABASE even WITH (FORCE)'
+printf 'bytes written: davit %s, pg_dump -Z1 %s\n' "$(bytes_of "$work/s3/data/bench/even")" "$(bytes_of "$work/even")"
+rm -rf "$work/even" "$work/s3/data/bench/upload"

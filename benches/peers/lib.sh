@@ -1,15 +1,16 @@
 # What every peer measurement needs: servers, a stopwatch, a table. Sourced by run.sh.
 
-work=$(mktemp -d "${TMPDIR:-/tmp}/davit-peers-XXXXXX")
+work=${DAVIT_BENCH_DIR:-}
+[ -n "$work" ] || work=$(mktemp -d "${TMPDIR:-/tmp}/davit-peers-XXXXXX")
+mkdir -p "$work"
 pg_bin=/usr/lib/postgresql/15/bin
-results=$work/results
 pg_pid=""
 s3_pid=""
 
 finish() {
   [ -z "$s3_pid" ] || kill "$s3_pid" 2>/dev/null || true
   [ -z "$pg_pid" ] || { kill -INT "$pg_pid" 2>/dev/null || true; wait "$pg_pid" 2>/dev/null || true; }
-  rm -rf "$work"
+  [ -n "${DAVIT_BENCH_DIR:-}" ] || rm -rf "$work"
 }
 trap finish EXIT
 
@@ -17,19 +18,26 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 
 # Our own code optimised as in a release, on the dependencies that tests and demo use: these are optimised in any case.
 build_davit() {
-  (cd "$here/../.." && CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build --all-targets --locked --quiet)
   davit=$work/davit
+  [ -z "${DAVIT_BENCH_BUILT:-}" ] || return 0
+  (cd "$here/../.." && CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build --bin davit --benches --locked --quiet)
   cp "${CARGO_TARGET_DIR:-$here/../../target}/debug/davit" "$davit"
+  # The newest build of each: its name ends in a hash.
+  local bench
+  for bench in million_chunks many_points; do
+    cp "$(find "${CARGO_TARGET_DIR:-$here/../../target}/debug/deps" -name "$bench-*" -type f -perm -u+x -printf '%T@ %p\n' | sort -n | tail -n 1 | cut -d' ' -f2)" "$work/$bench"
+  done
 }
 
 start_servers() {
   local as=() cache
   [ "$(id -u)" -ne 0 ] || as=(setpriv --reuid=postgres --regid=postgres --init-groups)
   chmod 711 "$work"
-  mkdir "$work/pg"
+  mkdir -p "$work/pg"
   [ "$(id -u)" -ne 0 ] || chown postgres "$work/pg"
   pg_port=$(free_port)
-  "${as[@]}" "$pg_bin/initdb" -D "$work/pg/data" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust --no-sync >/dev/null
+  [ -d "$work/pg/data" ] ||
+    "${as[@]}" "$pg_bin/initdb" -D "$work/pg/data" -U postgres -E UTF8 --locale=C.UTF-8 --auth=trust --no-sync >/dev/null
   (cd "$work/pg" && exec "${as[@]}" "$pg_bin/postgres" -D "$work/pg/data" -c port="$pg_port" -c listen_addresses=127.0.0.1 \
     -c unix_socket_directories="$work/pg" -c shared_buffers=1GB -c max_wal_size=8GB -c checkpoint_timeout=30min \
     -c max_connections=60) >"$work/pg.log" 2>&1 &
@@ -53,6 +61,17 @@ start_servers() {
 }
 
 sql() { psql -X -q -A -t -v ON_ERROR_STOP=1 -d "$1" -c "$2"; }
+
+has_database() { [ "$(sql postgres "SELECT count(*) FROM pg_database WHERE datname = '$1'")" = 1 ]; }
+
+# title NAME TEXT: begins a piece. Its figures are kept in a file of its own, which grows from run to run in a directory
+# that is kept; how busy the machine is with other things is said, because then the figures are worth nothing.
+title() {
+  results=$work/results-$1
+  [ -n "${DAVIT_BENCH_DIR:-}" ] || : >"$results"
+  printf '\n# %s\n%s, %s cores, %s MiB of memory, load %s\n' "$2" "$(date -u +%Y-%m-%dT%H:%MZ)" "$(nproc)" \
+    "$(awk '/MemTotal/ {print int($2 / 1024)}' /proc/meminfo)" "$(cut -d' ' -f1-3 /proc/loadavg)"
+}
 
 # A fresh repository in the bucket, with its keys; sets $repository and $keys.
 fresh_repository() {
@@ -81,10 +100,11 @@ median() { awk -v label="$1" -v column="$2" '$1 == label {print $column}' "$resu
 table() {
   local base=$1 label base_seconds
   base_seconds=$(median "$base" 2)
-  printf '%-34s %10s %10s %12s %10s\n' contender seconds 'CPU s' 'peak MiB' "of $base"
+  printf '%-34s %10s %10s %12s %10s %22s\n' contender seconds 'CPU s' 'peak MiB' "of $base" 'each round'
   for label in "$@"; do
     awk -v l="$label" -v s="$(median "$label" 2)" -v u="$(median "$label" 3)" -v k="$(median "$label" 4)" -v b="$base_seconds" \
-      -v m="$(median "$label" 5)" 'BEGIN {printf "%-34s %10.1f %10.1f %12.0f %9.2fx\n", l, s, u + k, m / 1024, s / b}'
+      -v m="$(median "$label" 5)" -v a="$(awk -v l="$label" '$1 == l {printf "%s ", $2}' "$results")" \
+      'BEGIN {printf "%-34s %10.1f %10.1f %12.0f %9.2fx %22s\n", l, s, u + k, m / 1024, s / b, a}'
   done
 }
 

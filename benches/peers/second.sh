@@ -1,5 +1,6 @@
 # What a second backup uploads: nothing changed, one per cent of the pages in a row changed, one per cent scattered.
-printf '\n# second backup: bytes uploaded\n'
+title second 'second backup: bytes uploaded'
+sql postgres 'DROP DATABASE IF EXISTS again WITH (FORCE)'
 sql postgres 'CREATE DATABASE again'
 psql -X -q -v ON_ERROR_STOP=1 -d again -v rows=$((9600000 * scale / 100)) -f "$here/skewed.sql"
 sql again 'ALTER TABLE events SET (autovacuum_enabled = off)'

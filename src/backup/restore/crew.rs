@@ -7,6 +7,7 @@ use super::graph::{Schedule, TaskId, Turn};
 use super::large_objects::LargeObjects;
 use super::load::{Loader, Supply};
 use super::readback::Reader;
+use super::references;
 use super::site::{Site, failed};
 use super::stages::{self, Stages};
 use super::table::Table;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::journal::{Amount, SharedProgress};
 use crate::postgres::Session;
 use crate::rowsum::RowSum;
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -28,6 +30,8 @@ pub(super) struct Crew {
     /// The ranges of each table that nobody has taken.
     pub(super) supplies: Vec<Arc<Supply>>,
     pub(super) large_objects: LargeObjects,
+    /// Tables whose foreign keys must not look at each row as it comes.
+    pub(super) unlooked: BTreeSet<TableId>,
     pub(super) progress: SharedProgress,
     pub(super) cancel: CancellationToken,
     pub(super) outcome: Mutex<Outcome>,
@@ -119,16 +123,15 @@ impl Crew {
 
     async fn work(&self, work: &Work, session: &Session, spare: usize) -> Result<()> {
         match work {
-            Work::Load { tables, freeze } => self.load(session, tables, *freeze).await,
+            Work::Load { tables, freeze } => {
+                self.look_away(session, tables).await?;
+                self.load(session, tables, *freeze).await?;
+                self.look_again(session, tables).await
+            }
             Work::LoadShare { table } => {
-                let loader = self.loader(session);
-                let sent = loader.share(&self.tables[*table], &self.supplies[*table]).await?;
-                let mut outcome = lock(&self.outcome);
-                outcome.sent[*table] += sent;
-                if !outcome.not_frozen.contains(table) {
-                    outcome.not_frozen.push(*table);
-                }
-                Ok(())
+                self.look_away(session, &[*table]).await?;
+                self.share(session, *table).await?;
+                self.look_again(session, &[*table]).await
             }
             Work::LargeObjects => self.large_objects.load(session, &self.feed, &self.progress).await,
             Work::Build(steps) => {
@@ -139,6 +142,11 @@ impl Crew {
             }
             Work::Define(all) => self.define(session, all).await,
             Work::Reference(all) => self.reference(session, all).await,
+            Work::Hold { table, name } => {
+                references::must_hold_now(session, &self.tables[*table].key, name, spare).await?;
+                self.progress.advanced(stages::FOREIGN_KEYS, Amount::items(1));
+                Ok(())
+            }
             Work::Analyze { tables } => self.analyze(session, tables).await,
             Work::ReadBack { tables, part } => self.read_back(session, tables, *part).await,
         }
@@ -146,6 +154,31 @@ impl Crew {
 
     fn loader<'a>(&'a self, session: &'a Session) -> Loader<'a> {
         Loader { session, feed: &self.feed, progress: &self.progress }
+    }
+
+    /// Rows of these tables come without a look at what they refer to, if that is looked at later.
+    async fn look_away(&self, session: &Session, tables: &[TableId]) -> Result<()> {
+        if !tables.iter().any(|table| self.unlooked.contains(table)) {
+            return Ok(());
+        }
+        session.execute("preparing to load", "SET session_replication_role = replica").await
+    }
+
+    async fn look_again(&self, session: &Session, tables: &[TableId]) -> Result<()> {
+        if !tables.iter().any(|table| self.unlooked.contains(table)) {
+            return Ok(());
+        }
+        session.execute("tidying up a session", "RESET session_replication_role").await
+    }
+
+    async fn share(&self, session: &Session, table: TableId) -> Result<()> {
+        let sent = self.loader(session).share(&self.tables[table], &self.supplies[table]).await?;
+        let mut outcome = lock(&self.outcome);
+        outcome.sent[table] += sent;
+        if !outcome.not_frozen.contains(&table) {
+            outcome.not_frozen.push(table);
+        }
+        Ok(())
     }
 
     async fn load(&self, session: &Session, tables: &[TableId], freeze: bool) -> Result<()> {

@@ -68,6 +68,11 @@ impl Feed {
         Arc::new(Self { repository, budget: Arc::new(Semaphore::new(units)), allow_damage, lost: Mutex::default() })
     }
 
+    /// Whether it goes on without what is damaged.
+    pub(in crate::backup) fn allows_damage(&self) -> bool {
+        self.allow_damage
+    }
+
     /// What was lost so far.
     pub(in crate::backup) fn lost(&self) -> Vec<Damage> {
         self.lost.lock().unwrap_or_else(PoisonError::into_inner).clone()

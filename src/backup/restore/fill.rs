@@ -8,14 +8,15 @@ use super::feed::Feed;
 use super::large_objects::{self, LargeObjects};
 use super::load::Supply;
 use super::request::Proof;
-use super::site::{Site, failed};
+use super::site::{self, Site, failed};
 use super::table::Table;
-use super::work::{self, Shape};
+use super::work::{self, Shape, TableId};
 use super::{readback, routes, sequences};
 use crate::backup::facts::SequenceValue;
 use crate::error::{Error, Result};
 use crate::journal::{Amount, SharedProgress, Stage};
 use crate::rowsum::RowSum;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
@@ -35,6 +36,8 @@ pub(in crate::backup) struct Filling {
     pub(in crate::backup) jobs: usize,
     /// The tables are there and somebody else's.
     pub(in crate::backup) into_existing: bool,
+    /// Nobody sees the database before all is in and was looked at.
+    pub(in crate::backup) unseen: bool,
 }
 
 /// What was filled in.
@@ -91,6 +94,7 @@ impl Hands {
             tables,
             supplies: Vec::new(),
             large_objects: LargeObjects::default(),
+            unlooked: BTreeSet::new(),
             progress: self.progress.clone(),
             cancel: self.cancel.clone(),
             outcome: Outcome { sent: none.clone(), read: none, ..Outcome::default() }.into(),
@@ -102,16 +106,17 @@ impl Hands {
 
     async fn in_order(&self, mut filling: Filling) -> Result<Filled> {
         let definitions = std::mem::take(&mut filling.definitions);
-        self.before(&definitions, &mut filling.tables).await?;
+        let keys_first = self.before(&definitions, &mut filling).await?;
         let shape = Shape {
             jobs: filling.jobs,
             read_back: filling.proof == Proof::ReadBack,
             large_object_bytes: filling.large_objects.as_ref().map_or(0, |chunks| chunks.bytes),
             into_existing: filling.into_existing,
+            keys_first,
         };
         let agenda = work::lay_out(&filling.tables, &definitions, shape);
         self.define(DEFINITIONS, agenda.early.iter().collect(), Who::Definer).await?;
-        let crew = self.crew(&mut filling);
+        let crew = self.crew(&mut filling, agenda.unlooked);
         crew.run(crew::schedule(agenda.graph)?).await?;
         let mut filled = filled(&crew, shape.read_back);
         if !filled.differing.is_empty() {
@@ -127,13 +132,16 @@ impl Hands {
         Ok(filled)
     }
 
-    /// Definitions that must be there before the rows.
-    async fn before(&self, definitions: &Definitions, tables: &mut [Table]) -> Result<()> {
+    /// Definitions that must be there before the rows. Gives whether foreign keys may be made now and looked at later.
+    async fn before(&self, definitions: &Definitions, filling: &mut Filling) -> Result<bool> {
         self.define(DEFINITIONS, definitions.at(Turn::Before).collect(), Who::Definer).await?;
         let session = self.site.for_work().await?;
-        routes::find(&session, tables).await?;
+        routes::find(&session, &mut filling.tables).await?;
+        // Rows that are lost may leave others without the ones they refer to; then each key is made as far as it holds.
+        let whole = filling.unseen && !self.feed.allows_damage();
+        let keys_first = whole && site::may_look_away(&session).await?;
         session.close().await;
-        Ok(())
+        Ok(keys_first)
     }
 
     /// Whatever must not act on the rows while they come.
@@ -205,7 +213,7 @@ impl Hands {
         Ok(())
     }
 
-    fn crew(&self, filling: &mut Filling) -> Arc<Crew> {
+    fn crew(&self, filling: &mut Filling, unlooked: BTreeSet<TableId>) -> Arc<Crew> {
         let tables = std::mem::take(&mut filling.tables);
         let supplies = filling.rows.iter().map(|chunks| Supply::of(&chunks.name, &chunks.ranges)).collect();
         let none = vec![RowSum::default(); tables.len()];
@@ -216,6 +224,7 @@ impl Hands {
             tables,
             supplies,
             large_objects: LargeObjects::new(filling.large_objects.as_ref()),
+            unlooked,
             progress: self.progress.clone(),
             cancel: self.cancel.clone(),
             outcome: outcome.into(),

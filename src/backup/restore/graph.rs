@@ -67,6 +67,11 @@ impl<W> Graph<W> {
         self.tasks.push(Task { work, locks, cost, needs });
         self.tasks.len() - 1
     }
+
+    /// Makes a piece of work that was added before wait for another one as well.
+    pub(super) fn also_needs(&mut self, task: TaskId, need: TaskId) {
+        self.tasks[task].needs.push(need);
+    }
 }
 
 /// What a worker is told.

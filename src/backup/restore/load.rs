@@ -86,13 +86,18 @@ impl Loader<'_> {
     }
 
     /// Loads what it can get of a table that other sessions load as well. Gives what was sent.
+    ///
+    /// It is one transaction, because a commit tells autovacuum of new rows: it would begin to vacuum a table that is
+    /// half full, and the first index would wait a second for it to give way.
     pub(super) async fn share(&self, table: &Table, supply: &Arc<Supply>) -> Result<RowSum> {
+        self.session.execute("beginning to load", "BEGIN").await?;
         let sql = copy_statement(table, false);
         let mut pieces = self.feed.stream(supply.clone().drain());
         let mut sent = RowSum::default();
         while let Some(more) = self.portion(table, &sql, &mut pieces).await? {
             sent += more;
         }
+        self.session.execute("committing rows", "COMMIT").await?;
         Ok(sent)
     }
 

@@ -1,15 +1,18 @@
 //! Foreign keys, looked at again: rows that came while nothing looked must refer to rows that are there.
 
+use super::names::TableKey;
 use super::site::failed;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::postgres::Session;
+use tokio_postgres::SimpleQueryMessage;
 
-/// A foreign key, and the question that finds a row without the one it refers to.
+/// A foreign key, and the question that counts the rows without the one they refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::backup) struct Reference {
     pub(in crate::backup) name: String,
-    pub(in crate::backup) table: String,
+    /// The table whose rows refer to others.
+    pub(in crate::backup) table: TableKey,
     question: String,
     /// Whether PostgreSQL itself has looked at every row when it was made.
     pub(in crate::backup) validated: bool,
@@ -17,14 +20,18 @@ pub(in crate::backup) struct Reference {
 
 /// Foreign keys of a database. The keys of a partition that are its parent's are asked for once, at the parent.
 ///
-/// MATCH FULL differs from MATCH SIMPLE only in rows that are partly null, which the key itself has refused.
+/// MATCH FULL differs from MATCH SIMPLE only in rows that are partly null, which the key itself has refused. Where two
+/// columns are collated differently the one that is referred to decides, as it does for PostgreSQL. All rows are counted:
+/// asked for the first one only, the planner would look up millions of rows one by one.
 const REFERENCES: &str = "
-    SELECT con.conname::text, pg_catalog.format('%I.%I', n.nspname, c.relname),
-           pg_catalog.format('SELECT 1 FROM %s %I.%I f WHERE %s AND NOT EXISTS (SELECT FROM %s %I.%I p WHERE %s) LIMIT 1',
+    SELECT con.conname::text, n.nspname::text, c.relname::text,
+           pg_catalog.format('SELECT pg_catalog.count(*) FROM %s %I.%I f WHERE %s AND NOT EXISTS (SELECT FROM %s %I.%I p WHERE %s)',
                CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, n.nspname, c.relname,
                pg_catalog.string_agg(pg_catalog.format('f.%I IS NOT NULL', fa.attname), ' AND '),
                CASE r.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, rn.nspname, r.relname,
-               pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I', pa.attname, opn.nspname, op.oprname, fa.attname), ' AND ')),
+               pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I%s', pa.attname, opn.nspname, op.oprname, fa.attname,
+                   CASE WHEN pa.attcollation <> fa.attcollation AND pa.attcollation <> 0
+                        THEN pg_catalog.format(' COLLATE %I.%I', coln.nspname, col.collname) END), ' AND ')),
            con.convalidated
     FROM pg_catalog.pg_constraint con
     JOIN pg_catalog.pg_class c ON c.oid = con.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -34,18 +41,20 @@ const REFERENCES: &str = "
     JOIN pg_catalog.pg_attribute fa ON fa.attrelid = con.conrelid AND fa.attnum = k.fk
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = con.confrelid AND pa.attnum = k.pk
     JOIN pg_catalog.pg_operator op ON op.oid = k.operator JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+    LEFT JOIN pg_catalog.pg_collation col ON col.oid = pa.attcollation
+    LEFT JOIN pg_catalog.pg_namespace coln ON coln.oid = col.collnamespace
     WHERE con.contype = 'f' AND con.conparentid = 0
     GROUP BY con.oid, con.conname, n.nspname, c.relname, c.relkind, rn.nspname, r.relname, r.relkind, con.convalidated
-    ORDER BY 2, 1";
+    ORDER BY 2, 3, 1";
 
 /// All foreign keys.
 pub(in crate::backup) async fn all(session: &Session) -> Result<Vec<Reference>> {
     let rows = session.rows("listing foreign keys", REFERENCES, &[]).await?;
     let reference = |row: &tokio_postgres::Row| Reference {
         name: row.get(0),
-        table: row.get(1),
-        question: row.get(2),
-        validated: row.get(3),
+        table: TableKey { schema: row.get(1), table: row.get(2) },
+        question: row.get(3),
+        validated: row.get(4),
     };
     Ok(rows.iter().map(reference).collect())
 }
@@ -56,8 +65,34 @@ impl Reference {
         let found = session.client.simple_query(&self.question).await;
         let found =
             found.map_err(|error| failed(session, &error, &format!("checking {}", self.name), &self.question))?;
-        Ok(!found.iter().any(|message| matches!(message, tokio_postgres::SimpleQueryMessage::Row(_))))
+        let counted = found.iter().find_map(|message| match message {
+            SimpleQueryMessage::Row(row) => row.get(0),
+            _ => None,
+        });
+        Ok(counted == Some("0"))
     }
+}
+
+/// Fails if a foreign key does not hold that was made before the rows came and did not look at them. What it takes is
+/// what PostgreSQL takes for the same question: the memory for maintenance, and the cores that nobody else uses.
+pub(super) async fn must_hold_now(session: &Session, table: &TableKey, name: &str, spare: usize) -> Result<()> {
+    let sql = format!(
+        "SELECT pg_catalog.set_config('work_mem', pg_catalog.current_setting('maintenance_work_mem'), false); \
+         SET max_parallel_workers_per_gather = {spare}"
+    );
+    session.execute("preparing to check a foreign key", &sql).await?;
+    let all = all(session).await?;
+    let Some(reference) = all.iter().find(|reference| reference.table == *table && reference.name == name) else {
+        return Err(Error::failed(format!("foreign key {name} of {table} is not there")));
+    };
+    if !reference.holds(session).await? {
+        return Err(does_not_hold(reference));
+    }
+    session.execute("tidying up a session", "RESET work_mem; SET max_parallel_workers_per_gather = 0").await
+}
+
+fn does_not_hold(reference: &Reference) -> Error {
+    Error::failed(format!("foreign key {} of {} does not hold", reference.name, reference.table))
 }
 
 /// Fails on the first foreign key that does not hold, if it is of one of these tables or refers to any.
@@ -67,8 +102,9 @@ pub(super) async fn must_hold(session: &Session, tables: &[Table]) -> Result<()>
     }
     for reference in all(session).await?.iter().filter(|reference| reference.validated) {
         if !reference.holds(session).await? {
-            return Err(Error::failed(format!("foreign key {} of {} does not hold", reference.name, reference.table))
-                .hint("--data-only needs the rows of the tables that are referred to as well"));
+            return Err(
+                does_not_hold(reference).hint("--data-only needs the rows of the tables that are referred to as well")
+            );
         }
     }
     Ok(())

@@ -166,7 +166,7 @@ impl Job<'_> {
                 let (wanted, hands) = (&self.wanted, self.hands(site));
                 hands.play(&facts, &chunks, &wanted.adjust, wanted.proof, self.means.workers()).await
             }
-            None => self.hands(site).fill(self.filling(selection, false)).await,
+            None => self.hands(site).fill(Filling { unseen: true, ..self.filling(selection, false) }).await,
         };
         let filled = match filled.and_then(|filled| filled.must_be_same().map(|()| filled)) {
             Ok(filled) => filled,
@@ -250,6 +250,7 @@ impl Job<'_> {
             proof: self.wanted.proof,
             jobs: self.means.workers(),
             into_existing,
+            unseen: false,
         }
     }
 }

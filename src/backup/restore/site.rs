@@ -132,6 +132,16 @@ impl Site {
     }
 }
 
+/// Whether the session may load rows without foreign keys looking at each: a right of superusers and of few others.
+pub(super) async fn may_look_away(session: &Session) -> Result<bool> {
+    let sql = if session.major() >= 15 {
+        "SELECT pg_catalog.has_parameter_privilege('session_replication_role', 'SET')"
+    } else {
+        "SELECT pg_catalog.current_setting('is_superuser') = 'on'"
+    };
+    Ok(session.row("asking what may be set", sql, &[]).await?.get(0))
+}
+
 /// A failure of the statement `sql` while `what` was done: with the beginning of the statement.
 ///
 /// Its kind tells a verification what to make of it: what the server refuses speaks against the backup, what the

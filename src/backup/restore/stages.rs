@@ -79,6 +79,7 @@ fn of(work: &Work) -> (Stage, Amount) {
         Work::Build(_) => (INDEXES, items(1)),
         Work::Define(all) => (INDEXES, items(all.len())),
         Work::Reference(all) => (FOREIGN_KEYS, items(all.len())),
+        Work::Hold { .. } => (FOREIGN_KEYS, items(1)),
         Work::Analyze { tables } => (ANALYZE, items(tables.len())),
         Work::ReadBack { .. } => (readback::STAGE, Amount::default()),
     }

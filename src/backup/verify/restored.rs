@@ -186,6 +186,8 @@ impl Proving<'_> {
             proof: Proof::Sent,
             jobs: self.means.workers(),
             into_existing: false,
+            // A proof does not look away: PostgreSQL itself asks about every key.
+            unseen: false,
         }
     }
 }

@@ -73,6 +73,22 @@ impl Definition {
         }
     }
 
+    /// The table that it alters first.
+    pub(super) fn altered_table(&self) -> Option<TableKey> {
+        let words = words(self.statements.first()?);
+        let rest = match &words[..] {
+            [alter, table, only, rest @ ..] if alter.is("ALTER") && table.is("TABLE") && only.is("ONLY") => rest,
+            [alter, table, rest @ ..] if alter.is("ALTER") && table.is("TABLE") => rest,
+            _ => return None,
+        };
+        match rest {
+            [schema, dot, name, ..] if dot.is_sign(".") => {
+                Some(TableKey { schema: schema.name()?, table: name.name()? })
+            }
+            _ => None,
+        }
+    }
+
     /// The constraint that it adds.
     pub(super) fn constraint(&self) -> Option<String> {
         let words = words(self.statements.first()?);

@@ -3,13 +3,15 @@
 //! Large tables are worked on piece by piece, their indexes side by side; small ones in bundles, because there a
 //! piece is one exchange with the server and the exchanges are what takes the time.
 
+mod foreign_keys;
+
 use super::definitions::{Definition, Definitions, Turn};
 use super::graph::{Graph, Lock, TaskId};
 use super::names::TableKey;
 use super::table::Table;
 use crate::backup::facts::IndexFacts;
 use crate::postgres::quote;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 /// Tables smaller than this (as COPY text) are bundled.
 const SMALL_BYTES: u64 = 4 << 20;
@@ -40,6 +42,8 @@ pub(super) enum Work {
     Define(Vec<Steps>),
     /// Make foreign keys.
     Reference(Vec<Steps>),
+    /// Look whether a foreign key holds that was made before the rows of its table came.
+    Hold { table: TableId, name: String },
     /// Analyse tables.
     Analyze { tables: Vec<TableId> },
     /// Read tables back; of a large one, one part of several.
@@ -63,6 +67,8 @@ pub(super) struct Agenda {
     pub(super) early: Vec<Definition>,
     /// Indexes of materialised views: made before these are filled.
     pub(super) late: Vec<Definition>,
+    /// Tables whose foreign keys must not look at each row as it comes.
+    pub(super) unlooked: BTreeSet<TableId>,
 }
 
 /// How the work is shaped.
@@ -76,6 +82,8 @@ pub(super) struct Shape {
     pub(super) large_object_bytes: u64,
     /// Tables are filled that somebody else made: no truncation, no analysis of ours before.
     pub(super) into_existing: bool,
+    /// Foreign keys may be made before the rows come, and looked at when these are in.
+    pub(super) keys_first: bool,
 }
 
 /// Lays out the work.
@@ -87,12 +95,12 @@ pub(super) fn lay_out(tables: &[Table], definitions: &Definitions, shape: Shape)
     layout.foreign_keys(definitions);
     layout.analyses();
     layout.readings();
-    Agenda { graph: layout.graph, early: layout.early, late: layout.late }
+    Agenda { graph: layout.graph, early: layout.early, late: layout.late, unlooked: layout.unlooked }
 }
 
 /// Lays out only the reading back.
 pub(super) fn lay_out_readings(tables: &[Table], jobs: usize) -> Graph<Work> {
-    let shape = Shape { jobs, read_back: true, large_object_bytes: 0, into_existing: true };
+    let shape = Shape { jobs, read_back: true, large_object_bytes: 0, into_existing: true, keys_first: false };
     let mut layout = Layout::new(tables, &Definitions::default(), shape);
     layout.readings();
     layout.graph
@@ -115,6 +123,7 @@ struct Layout<'a> {
     built: Vec<Vec<TaskId>>,
     /// Which task runs the definition of this number.
     done_by: HashMap<u32, TaskId>,
+    unlooked: BTreeSet<TableId>,
 }
 
 impl<'a> Layout<'a> {
@@ -141,6 +150,7 @@ impl<'a> Layout<'a> {
             bundles,
             bundle_of,
             done_by: HashMap::new(),
+            unlooked: BTreeSet::new(),
         }
     }
 
@@ -210,7 +220,7 @@ impl<'a> Layout<'a> {
     /// One index of a large table: built beside its sisters, then made what the definition says.
     fn index(&mut self, table: TableId, entry: &Definition) {
         let bundle = self.bundle_of[table];
-        let cost = self.tables[table].bytes / 3 + EXCHANGE;
+        let cost = index_cost(self.tables[table].bytes, entry);
         let mut needs = self.loaded[bundle].clone();
         needs.extend(entry.needs.iter().filter_map(|need| self.done_by.get(need)));
         let Some((build, rest)) = in_two(entry, &self.tables[table]) else {
@@ -235,39 +245,6 @@ impl<'a> Layout<'a> {
             let locks = self.tables_of(entry).into_iter().map(|table| (number(table), Lock::Alter)).collect();
             let task = self.graph.add(Work::Define(vec![steps(entry.clone())]), EXCHANGE, locks, needs);
             self.done_by.insert(entry.id, task);
-        }
-    }
-
-    /// Foreign keys: those of small tables in bundles, those of large ones each for itself.
-    fn foreign_keys(&mut self, definitions: &Definitions) {
-        let mut groups: Vec<(Option<usize>, Vec<&Definition>)> = Vec::new();
-        for entry in definitions.at(Turn::ForeignKey) {
-            let tables = self.tables_of(entry);
-            let small = tables.iter().all(|table| self.tables[*table].bytes < SMALL_BYTES);
-            let bundle = tables.first().filter(|_| small).map(|table| self.bundle_of[*table]);
-            match groups.iter_mut().find(|(of, _)| bundle.is_some() && *of == bundle) {
-                Some((_, entries)) => entries.push(entry),
-                None => groups.push((bundle, vec![entry])),
-            }
-        }
-        for (_, entries) in groups {
-            let mut tables: Vec<TableId> = entries.iter().flat_map(|entry| self.tables_of(entry)).collect();
-            tables.sort_unstable();
-            tables.dedup();
-            let mut needs: Vec<TaskId> = entries
-                .iter()
-                .flat_map(|entry| &entry.needs)
-                .filter_map(|need| self.done_by.get(need))
-                .copied()
-                .collect();
-            needs.extend(tables.iter().flat_map(|table| &self.loaded[self.bundle_of[*table]]));
-            needs.sort_unstable();
-            needs.dedup();
-            let bytes: u64 = tables.iter().map(|table| self.tables[*table].bytes).sum();
-            let cost = bytes / 4 + EXCHANGE * entries.len() as u64;
-            let locks = tables.into_iter().map(|table| (number(table), Lock::Reference)).collect();
-            let work = Work::Reference(entries.into_iter().cloned().map(steps).collect());
-            self.graph.add(work, cost, locks, needs);
         }
     }
 
@@ -313,6 +290,12 @@ impl<'a> Layout<'a> {
         }
         tables
     }
+}
+
+/// What building an index takes: the scan is the same for all, each further column makes the sort dearer.
+fn index_cost(bytes: u64, entry: &Definition) -> u64 {
+    let columns = entry.statements.first().map_or(0, |sql| sql.matches(',').count() as u64);
+    bytes / 3 + (bytes / 12).saturating_mul(columns.min(4)) + EXCHANGE
 }
 
 fn number(table: TableId) -> u32 {

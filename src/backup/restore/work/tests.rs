@@ -28,7 +28,7 @@ fn primary_key(name: &str, definition: &str, deferrable: (bool, bool)) -> IndexF
     IndexFacts { name: name.to_owned(), definition: definition.to_owned(), unique: true, constraint: Some(constraint) }
 }
 
-const SHAPE: Shape = Shape { jobs: 2, read_back: true, large_object_bytes: 0, into_existing: false };
+const SHAPE: Shape = Shape { jobs: 2, read_back: true, large_object_bytes: 0, into_existing: false, keys_first: false };
 
 /// What is done, in the order in which one worker would do it.
 fn outline(tables: &[Table], shape: Shape) -> Vec<Work> {
@@ -113,6 +113,30 @@ fn foreign_keys_come_after_the_keys_and_attached_indexes_they_rest_on() {
     assert!(key < reference);
     let attached = place("index attach public.events_2026_rest_pkey").unwrap();
     assert!(attached < place("fk constraint public.points_of_event points_of_event_event_at_kind_fkey").unwrap());
+}
+
+#[test]
+fn a_large_table_gets_its_foreign_key_while_it_is_empty_and_the_key_is_looked_at_when_it_is_full() {
+    let shape = Shape { keys_first: true, ..SHAPE };
+    let work = outline(&zoo_tables(1 << 30), shape);
+    let place = |wanted: &dyn Fn(&Work) -> bool| work.iter().position(wanted).unwrap();
+    let makes = |work: &Work, what: &str| match work {
+        Work::Define(all) | Work::Reference(all) => all.iter().any(|steps| steps.what == what),
+        _ => false,
+    };
+    let key = place(&|work| makes(work, "constraint public.customers customers_pkey"));
+    let made = place(&|work| makes(work, "fk constraint public.orders orders_customer_fkey"));
+    let loaded = place(&|work| matches!(work, Work::LoadShare { .. }));
+    let held = place(&|work| matches!(work, Work::Hold { name, .. } if name == "orders_customer_fkey"));
+    assert!(key < made && made < loaded && loaded < held, "{key} {made} {loaded} {held}");
+    let agenda = lay_out(&zoo_tables(1 << 30), &zoo(), shape);
+    assert_eq!(agenda.unlooked.len(), 1);
+    // Where the table is small, or nobody may look away, it stays as it was.
+    for (orders, shape) in [(1 << 20, shape), (1 << 30, SHAPE)] {
+        let work = outline(&zoo_tables(orders), shape);
+        assert!(!work.iter().any(|work| matches!(work, Work::Hold { .. })));
+        assert_eq!(lay_out(&zoo_tables(orders), &zoo(), shape).unlooked.len(), 0);
+    }
 }
 
 #[test]
