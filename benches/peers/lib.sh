@@ -20,7 +20,7 @@ free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1
 build_davit() {
   davit=$work/davit
   [ -z "${DAVIT_BENCH_BUILT:-}" ] || return 0
-  (cd "$here/../.." && CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build --bin davit --benches --locked --quiet)
+  (cd "$here/../.." && CARGO_PROFILE_DEV_OPT_LEVEL=3 cargo build --bin davit --bench million_chunks --bench many_points --locked --quiet)
   cp "${CARGO_TARGET_DIR:-$here/../../target}/debug/davit" "$davit"
   # The newest build of each: its name ends in a hash.
   local bench
