@@ -86,6 +86,7 @@ fresh_repository() {
 once() {
   local label=$1
   shift
+  case " ${DAVIT_BENCH_ONLY:-$label} " in *" $label "*) ;; *) return 0 ;; esac
   if ! /usr/bin/time -f '%e %U %S %M' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
     printf 'FAILED %s: %s\n' "$label" "$*" >&2
     tail -n 5 "$work/err" >&2
@@ -102,9 +103,10 @@ table() {
   base_seconds=$(median "$base" 2)
   printf '%-34s %10s %10s %12s %10s %22s\n' contender seconds 'CPU s' 'peak MiB' "of $base" 'each round'
   for label in "$@"; do
+    grep -q "^$label " "$results" || continue
     awk -v l="$label" -v s="$(median "$label" 2)" -v u="$(median "$label" 3)" -v k="$(median "$label" 4)" -v b="$base_seconds" \
       -v m="$(median "$label" 5)" -v a="$(awk -v l="$label" '$1 == l {printf "%s ", $2}' "$results")" \
-      'BEGIN {printf "%-34s %10.1f %10.1f %12.0f %9.2fx %22s\n", l, s, u + k, m / 1024, s / b, a}'
+      'BEGIN {printf "%-34s %10.1f %10.1f %12.0f %9.2fx %22s\n", l, s, u + k, m / 1024, (b > 0 ? s / b : 0), a}'
   done
 }
 

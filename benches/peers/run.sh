@@ -11,6 +11,7 @@
 #   DAVIT_BENCH_SCALE (100)  size in percent of the 1.6 GB that the documentation quotes
 #   DAVIT_BENCH_DIR          a directory that is kept: databases, dumps and figures are used again by the next run, so
 #                            that the pieces can be run one by one and rounds added later
+#   DAVIT_BENCH_ONLY         names of contenders: the others are left out
 #   DAVIT_BENCH_BUILT        set: measure what the kept directory holds, build nothing
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,8 +1,12 @@
 # Indexes and foreign keys of one large table: what comes after its rows takes as long as these.
 title skewed-restore 'skewed database: restore (davit from S3, the others from local files)'
 . "$here/skewed-data.sh"
-fresh_repository skewed
-"$davit" backup "postgres://postgres@127.0.0.1:$pg_port/skewed" >/dev/null 2>&1
+if [ -d "$work/s3/data/bench/skewed" ]; then
+  export DAVIT_REPOSITORY=s3://bench/skewed DAVIT_KEYS=$work/keys-skewed
+else
+  fresh_repository skewed
+  "$davit" backup "postgres://postgres@127.0.0.1:$pg_port/skewed" >/dev/null 2>&1
+fi
 [ -d "$work/dump1" ] || "$pg_bin/pg_dump" -Fd -j2 -Z1 -f "$work/dump1" skewed
 [ -f "$work/dump.sql.gz" ] || "$pg_bin/pg_dump" skewed | gzip >"$work/dump.sql.gz"
 # Each begins with the same server: nothing to write out for the one before it.
