@@ -105,8 +105,9 @@ once() {
     tail -n 5 "$work/err" >&2
     exit 1
   fi
-  # A session that said goodbye counts when the server has seen it go.
-  sleep 0.3
+  # A session counts when the server has seen it end.
+  until [ "$(sql postgres "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")" = 1 ]; do sleep 0.2; done
+  sleep 1
   printf '%s %s %s\n' "$label" "$(tail -n 1 "$work/time")" $(($(server_ticks) - before)) >>"$results"
 }
 
