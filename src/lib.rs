@@ -8,6 +8,7 @@ pub mod error;
 pub mod humane;
 pub mod id;
 pub mod journal;
+pub mod measure;
 pub mod postgres;
 pub mod repository;
 pub mod retention;

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane"]),
     ("edges", &["store", "repository", "postgres"]),
+    ("core", &["measure"]),
     ("verbs", &["backup", "retention"]),
     ("shell", &["cli", "config", "telemetry"]),
 ];

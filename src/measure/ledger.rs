@@ -1,0 +1,169 @@
+//! What became of every write that was attempted.
+
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::Duration;
+
+/// How a write ended, as far as its writer could know.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Outcome {
+    /// The commit was acknowledged, and the acknowledgement is on the observer's disk.
+    Ok,
+    /// It was certainly not applied.
+    Fail,
+    /// Nobody can know: no answer, a broken connection, a cancelled wait for a standby.
+    Unknown,
+}
+
+/// One write.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// Unique among all writes of a run.
+    pub id: u64,
+    /// What was written; the final read must show the same.
+    pub payload: u64,
+    /// When it was sent.
+    pub invoked: Duration,
+    /// When its end was seen.
+    pub ended: Duration,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The timeline of the server that acknowledged it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub timeline: Option<u32>,
+    /// Positions in the write-ahead log, read before and after the commit: where the commit lies.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub lsn: Option<(u64, u64)>,
+    /// Its transaction.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub xid: Option<u64>,
+}
+
+/// A whole read of the table: each id with the payloads that stand there (more than one: it is there more than once).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Read {
+    rows: HashMap<u64, Vec<u64>>,
+}
+
+impl FromIterator<(u64, u64)> for Read {
+    fn from_iter<T: IntoIterator<Item = (u64, u64)>>(rows: T) -> Self {
+        let mut read = Self::default();
+        for (id, payload) in rows {
+            read.rows.entry(id).or_default().push(payload);
+        }
+        read
+    }
+}
+
+impl Read {
+    /// Whether a row with this id is there.
+    pub fn has(&self, id: u64) -> bool {
+        self.rows.contains_key(&id)
+    }
+}
+
+/// Every id of a run in its class. A write may be in several: duplicated and mutated, for example.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Classes {
+    /// Acknowledged writes.
+    pub acknowledged: u64,
+    /// Acknowledged and not there.
+    pub lost: BTreeSet<u64>,
+    /// Of unknown outcome and there: fine.
+    pub recovered: BTreeSet<u64>,
+    /// Of unknown outcome and not there: fine, and said.
+    pub vanished: BTreeSet<u64>,
+    /// Refused and there all the same.
+    pub zombie: BTreeSet<u64>,
+    /// There, and nobody wrote it.
+    pub phantom: BTreeSet<u64>,
+    /// There more than once.
+    pub duplicate: BTreeSet<u64>,
+    /// There with something else in it.
+    pub mutated: BTreeSet<u64>,
+    /// Acknowledged, missing in an earlier read, there in the last one.
+    pub stale: BTreeSet<u64>,
+    /// Acknowledged after the fault by a server that is not on the surviving timeline.
+    pub split_ack: BTreeSet<u64>,
+}
+
+impl Classes {
+    /// Whether nothing is there that should not be, and nothing is missing.
+    pub fn clean(&self) -> bool {
+        self.lost.is_empty() && self.strange().is_empty()
+    }
+
+    /// The classes, besides loss, that no honest server fills, with their number.
+    pub fn strange(&self) -> BTreeMap<&'static str, usize> {
+        let all = [
+            ("zombie", &self.zombie),
+            ("phantom", &self.phantom),
+            ("duplicate", &self.duplicate),
+            ("mutated", &self.mutated),
+            ("stale", &self.stale),
+            ("split-ack", &self.split_ack),
+        ];
+        all.into_iter().filter(|(_, ids)| !ids.is_empty()).map(|(name, ids)| (name, ids.len())).collect()
+    }
+}
+
+/// What is known about the recovery when the reads are compared.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Survivor {
+    /// The timeline that survived, where it is known.
+    pub timeline: Option<u32>,
+    /// When the fault had certainly taken effect.
+    pub fault: Duration,
+}
+
+/// Compares what was attempted with the whole reads after the run, the last one deciding.
+pub fn classify(attempts: &[Attempt], reads: &[Read], survivor: Survivor) -> Classes {
+    let nothing = Read::default();
+    let (last, earlier) = reads.split_last().map_or((&nothing, reads), |(last, earlier)| (last, earlier));
+    let mut classes = Classes::default();
+    let mut known = HashMap::with_capacity(attempts.len());
+    for attempt in attempts {
+        known.insert(attempt.id, attempt.payload);
+        let there = last.has(attempt.id);
+        let class = match (attempt.outcome, there) {
+            (Outcome::Ok, true) | (Outcome::Fail, false) => None,
+            (Outcome::Ok, false) => Some(&mut classes.lost),
+            (Outcome::Unknown, true) => Some(&mut classes.recovered),
+            (Outcome::Unknown, false) => Some(&mut classes.vanished),
+            (Outcome::Fail, true) => Some(&mut classes.zombie),
+        };
+        if let Some(class) = class {
+            class.insert(attempt.id);
+        }
+        if attempt.outcome == Outcome::Ok {
+            classes.acknowledged += 1;
+            if there && earlier.iter().any(|read| !read.has(attempt.id)) {
+                classes.stale.insert(attempt.id);
+            }
+            if split(attempt, survivor) {
+                classes.split_ack.insert(attempt.id);
+            }
+        }
+    }
+    for (id, payloads) in &last.rows {
+        match known.get(id) {
+            None => {
+                classes.phantom.insert(*id);
+            }
+            Some(written) if payloads.iter().any(|payload| payload != written) => {
+                classes.mutated.insert(*id);
+            }
+            Some(_) => {}
+        }
+        if payloads.len() > 1 {
+            classes.duplicate.insert(*id);
+        }
+    }
+    classes
+}
+
+fn split(attempt: &Attempt, survivor: Survivor) -> bool {
+    let elsewhere = matches!((attempt.timeline, survivor.timeline), (Some(own), Some(surviving)) if own != surviving);
+    elsewhere && attempt.invoked > survivor.fault
+}

@@ -1,0 +1,4 @@
+//! A service that fails in known ways at known times, and writes whose fate is known: the measurement must find the truth.
+
+mod losses;
+mod outages;
