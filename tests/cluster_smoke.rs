@@ -184,15 +184,15 @@ fn a_network_policy_keeps_out_whom_it_does_not_name() {
     let cluster = Cluster::shared();
     let namespace = cluster.namespace("policy");
     namespace.apply_fixture("web.yaml");
-    for (name, labels) in [("friend", "may=enter"), ("stranger", "may=knock"), ("captive", "may=nothing")] {
-        let run = format!("run {name} --labels {labels} --image davit.test/service:1 --image-pull-policy Never");
+    for (name, may) in [("friend", "enter"), ("stranger", "knock"), ("captive", "nothing"), ("guest", "outside")] {
+        let run = format!("run {name} --labels may={may} --image davit.test/service:1 --image-pull-policy Never");
         namespace.kubectl(&run);
     }
     namespace.kubectl("wait pod --all --for condition=Ready --timeout 60s");
     namespace.wait_rollout("deployment/web");
     let reaches =
         |pod: &str| namespace.try_kubectl(&format!("exec {pod} -- /service get http://web/")).status.success();
-    for pod in ["friend", "stranger", "captive"] {
+    for pod in ["friend", "stranger", "captive", "guest"] {
         wait_until(30, "an answer to each, without a policy", || reaches(pod));
     }
     namespace.apply_fixture("policies.yaml");
@@ -201,8 +201,14 @@ fn a_network_policy_keeps_out_whom_it_does_not_name() {
     wait_until(30, "the captive being held", || !reaches("captive"));
     // A name is resolved, so the captive is held by the policy and not by a broken network.
     namespace.exec("captive", &["/service", "resolve", "web"]);
-    namespace.kubectl("delete networkpolicy --all");
+    // The web pods let all in again, and the guest does not get out to them, but to a server outside, which wants a key.
+    namespace.kubectl("delete networkpolicy nothing-enters some-enter");
     wait_until(30, "the stranger being let in again", || reaches("stranger"));
+    assert!(!reaches("guest"));
+    let outside = namespace.try_kubectl("exec guest -- /service get http://s3.kube-system:7070/");
+    assert!(String::from_utf8_lossy(&outside.stderr).contains("403 Forbidden"), "{outside:?}");
+    namespace.kubectl("delete networkpolicy --all");
+    wait_until(30, "the guest getting out again", || reaches("guest"));
 }
 
 #[test]
