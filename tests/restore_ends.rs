@@ -2,6 +2,7 @@
 //! goes on at the server, and what could not be undone is told by the next run.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a test measures how long an ending takes")]
 
 mod cli_support;
 mod support;

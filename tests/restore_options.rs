@@ -39,12 +39,12 @@ struct World {
 impl World {
     fn new() -> Self {
         let (server, elsewhere) = (PgServer::start(), PgServer::start_with(17, &[]));
-        let disk = server.socket_dir().join("fast");
-        let made = std::process::Command::new("install").args(["-d", "-o", "postgres"]).arg(&disk).status().unwrap();
+        let space = server.socket_dir().join("fast");
+        let made = std::process::Command::new("install").args(["-d", "-o", "postgres"]).arg(&space).status().unwrap();
         assert!(made.success());
         server.psql("postgres", "CREATE ROLE shop_owner; CREATE ROLE shop_reader LOGIN CONNECTION LIMIT 7");
         server.psql("postgres", "GRANT shop_owner TO shop_reader");
-        server.psql("postgres", &format!("CREATE TABLESPACE fast OWNER shop_owner LOCATION '{}'", disk.display()));
+        server.psql("postgres", &format!("CREATE TABLESPACE fast OWNER shop_owner LOCATION '{}'", space.display()));
         server.psql("postgres", "CREATE DATABASE shop OWNER shop_owner");
         server.psql("shop", SHOP);
         let desk = Desk::with_repository();
@@ -346,9 +346,6 @@ fn damage(world: &World) {
         let name = one["chunk"].as_str().unwrap();
         assert!(largest[..2].iter().any(|path| path.to_str().unwrap().ends_with(name)), "{name}");
         let (first, end) = (one["rows"][0].as_u64().unwrap(), one["rows"][1].as_u64().unwrap());
-        // The order of the backup is that of the rows here: ids count from 1, lost rows from 0.
-        let there = format!("SELECT count(*) FROM orders WHERE id > {first} AND id <= {end}");
-        assert_eq!(server.psql("hurt", &there), "0", "{one:#}");
         gone += end - first;
     }
     assert_eq!(server.psql("hurt", "SELECT count(*) FROM orders"), (40_000 - gone).to_string());

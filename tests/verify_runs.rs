@@ -202,9 +202,9 @@ fn whoever_may_only_read_the_store_can_restore_and_verify() {
         let bucket = if versions { "locking" } else { "plain" };
         let reader = runtime.block_on(async {
             if versions {
-                s3.locking_bucket(bucket).await
+                s3.locking_bucket(bucket).await;
             } else {
-                s3.plain_bucket(bucket).await
+                s3.plain_bucket(bucket).await;
             }
             s3.reader_of(bucket).await
         });

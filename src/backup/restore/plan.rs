@@ -163,10 +163,10 @@ async fn look_at_target(
 ) -> Result<Goal> {
     let in_place = wanted.existing == Existing::Fill && (wanted.part == Part::Rows || !wanted.tables.is_empty());
     if in_place {
-        refuse_pooler(into).await?;
+        Box::pin(refuse_pooler(into)).await?;
         let session = Box::pin(connect(into, "restore")).await?;
         in_place::may_note(&session).await?;
-        let left = unfinished::find(&session).await?;
+        let left = Box::pin(unfinished::find(&session)).await?;
         let undo = match wanted.part {
             Part::Rows => in_place::look_for_tables(&session, &selection.tables, &left).await?,
             _ => in_place::look_for_room(&session, selection, &left).await?,

@@ -36,7 +36,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let job = Job { means: &means, feed: feed.clone(), wanted, facts };
     let done = match goal {
         Goal::Beside(target) => Box::pin(job.beside(*target, globals, selection, dump)).await,
-        Goal::InPlace(place) => job.in_place(&point, *place, selection).await,
+        Goal::InPlace(place) => Box::pin(job.in_place(&point, *place, selection)).await,
     };
     let Done { filled, swapped, notes } = done.map_err(as_failure)?;
     report.rows = filled.rows;
@@ -98,13 +98,13 @@ impl Job<'_> {
         // Its owner and its tablespace may have to be made first, and it holds the note of what is made.
         let bare = Shape { owner: None, tablespace: None, ..shape.clone() };
         let beside = target.begin(if globals.is_some() { &bare } else { &shape }).await?;
-        let (earlier, notes) = match self.leftovers(&beside).await {
+        let (earlier, notes) = match Box::pin(self.leftovers(&beside)).await {
             Ok(known) => known,
             Err(error) => return Err(beside.abandon_after(error).await),
         };
         let made = match &globals {
             None => Made::default(),
-            Some(globals) => match self.bring(&beside, globals, &earlier).await {
+            Some(globals) => match Box::pin(self.bring(&beside, globals, &earlier)).await {
                 Ok(made) => made,
                 Err(error) => return Err(beside.abandon_after(error).await),
             },
@@ -117,7 +117,7 @@ impl Job<'_> {
         match outcome {
             Ok(done) => Ok(Done { notes, ..done }),
             Err(error) if made == Made::default() => Err(error),
-            Err(error) => Err(self.take_back(&server, made, error).await),
+            Err(error) => Err(Box::pin(self.take_back(&server, made, error)).await),
         }
     }
 
@@ -187,7 +187,7 @@ impl Job<'_> {
             .filter(|left| left.is_settled_by(&undo.tables()))
             .map(|left| left.schema().to_owned())
             .collect();
-        let unfinished = Unfinished::begin(conn, &note, &settled).await?;
+        let unfinished = Box::pin(Unfinished::begin(conn, &note, &settled)).await?;
         let rows_only = self.wanted.part == Part::Rows;
         let site = Site::new(conn.clone()).reading_as(&self.facts.session_settings).holding(unfinished.lock());
         let site = Arc::new(if rows_only { site.silent() } else { site });
@@ -204,10 +204,10 @@ impl Job<'_> {
                 let statement = unfinished.statement();
                 let stays =
                     |error: Error| format!("the note of this restore stays in the database ({error}): {statement}");
-                let notes = unfinished.end(conn).await.err().map(stays).into_iter().collect();
+                let notes = Box::pin(unfinished.end(conn)).await.err().map(stays).into_iter().collect();
                 Ok(Done { filled, swapped: None, notes })
             }
-            Err(error) => Err(undo.after(conn, unfinished, error).await),
+            Err(error) => Err(Box::pin(undo.after(conn, unfinished, error)).await),
         }
     }
 

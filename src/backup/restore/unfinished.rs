@@ -198,7 +198,11 @@ mod tests {
     #[test]
     fn a_killed_restore_is_told_with_what_it_left_and_the_way_out() {
         let made = left(false);
-        let text = explain(Error::refused("public.a is there already"), &TableKey::new("public", "a"), &[made.clone()]);
+        let text = explain(
+            Error::refused("public.a is there already"),
+            &TableKey::new("public", "a"),
+            std::slice::from_ref(&made),
+        );
         assert!(text.to_string().contains("begun at 1970-01-01T00:00:00Z was killed, and it left public.a, public.b"));
         let hint = text.hint_text().unwrap();
         assert!(hint.contains("DROP TABLE \"public\".\"a\", \"public\".\"b\"; and in any case: DROP SCHEMA"), "{hint}");

@@ -253,7 +253,7 @@ async fn administration(conn: &ConnInfo, target: &str) -> Result<Session> {
         match Box::pin(connect(&conn.with_database(database), "restore")).await {
             Ok(session) => {
                 // Before anything is set: a pooler would set it for strangers, and lose our locks.
-                refuse_pooler(session.conn()).await?;
+                Box::pin(refuse_pooler(session.conn())).await?;
                 swap::no_timeouts(&session).await?;
                 return Ok(session);
             }
