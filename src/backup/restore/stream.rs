@@ -11,7 +11,7 @@ use crate::backup::facts::{StreamFacts, StreamedTable};
 use crate::backup::foreign::player::{self, Options, PlayReport};
 use crate::error::{Error, Result};
 use crate::rowsum::RowSum;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio_util::io::StreamReader;
 
 impl Hands {
@@ -68,6 +68,16 @@ impl Hands {
         for table in tables.iter_mut().filter(|table| roots.contains(&table.key)) {
             table.route = Some(table.key.clone());
         }
+        // Of an extension's table only the user's rows are in a dump; the extension brought the others.
+        let sql = "SELECT n.nspname::text, c.relname::text, COALESCE(x.condition, '') FROM pg_catalog.pg_extension e \
+                   CROSS JOIN ROWS FROM (pg_catalog.unnest(e.extconfig), pg_catalog.unnest(e.extcondition)) AS x(relid, condition) \
+                   JOIN pg_catalog.pg_class c ON c.oid = x.relid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace";
+        for row in session.rows("looking for tables of extensions", sql, &[]).await? {
+            let key = TableKey { schema: row.get(0), table: row.get(1) };
+            for table in tables.iter_mut().filter(|table| table.key == key) {
+                table.condition = Some(row.get(2));
+            }
+        }
         session.close().await;
         Ok(tables)
     }
@@ -75,14 +85,21 @@ impl Hands {
 
 /// The rows that went by must be those that went by when the dump was taken.
 fn as_recorded(facts: &StreamFacts, played: &PlayReport) -> Result<()> {
-    if facts.tables == played.tables {
+    let (recorded, played) = (by_name(&facts.tables), by_name(&played.tables));
+    if recorded == played {
         return Ok(());
     }
-    let differs = |table: &&StreamedTable| !played.tables.contains(table);
-    let named = facts
-        .tables
-        .iter()
-        .find(differs)
-        .map_or("a table".to_owned(), |table| format!("{}.{}", table.schema, table.table));
+    let differs = |(table, rows): &(&TableKey, &RowSum)| played.get(*table) != Some(*rows);
+    let named = recorded.iter().find(differs).map_or("a table".to_owned(), |(table, _)| table.to_string());
     Err(Error::failed(format!("playing the dump: the rows of {named} are not those that were recorded")))
+}
+
+/// The rows of each table. One may come in several pieces: where rows go in through the root of a partitioned table, there
+/// is a piece for each partition, and all have the root's name.
+fn by_name(tables: &[StreamedTable]) -> BTreeMap<TableKey, RowSum> {
+    let mut all: BTreeMap<TableKey, RowSum> = BTreeMap::new();
+    for table in tables {
+        *all.entry(TableKey::new(&table.schema, &table.table)).or_default() += table.rows;
+    }
+    all
 }
