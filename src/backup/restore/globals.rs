@@ -206,6 +206,11 @@ fn about(statement: &str) -> Option<About> {
         // ALTER TABLESPACE x …, COMMENT ON TABLESPACE x … begins otherwise.
         Some(About::Tablespace(name(2)?))
     } else if let Some(place) = words.iter().position(|(text, bare)| *bare && text == "on") {
+        if is(place + 1, "parameter") {
+            // What a role may set belongs to the role, whoever the parameter belongs to.
+            let to = words.iter().rposition(|(text, bare)| *bare && (text == "to" || text == "from"))?;
+            return Some(About::Role(name(to + 1)?));
+        }
         let object = if is(place + 1, "tablespace") || is(place + 1, "role") { name(place + 2)? } else { return None };
         Some(if is(place + 1, "role") { About::Role(object) } else { About::Tablespace(object) })
     } else if is(0, "grant") {
@@ -235,7 +240,8 @@ mod tests {
         CREATE ROLE app;\nALTER ROLE app WITH NOSUPERUSER LOGIN PASSWORD 'SCRAM-SHA-256$x';\n\
         COMMENT ON ROLE app IS 'the app';\nALTER ROLE app SET work_mem TO '1MB';\n\
         CREATE ROLE \"Odd One\";\nGRANT app TO \"Odd One\" WITH ADMIN OPTION GRANTED BY postgres;\n\
-        CREATE TABLESPACE fast OWNER app LOCATION '/fast';\nGRANT ALL ON TABLESPACE fast TO app;\n";
+        CREATE TABLESPACE fast OWNER app LOCATION '/fast';\nGRANT ALL ON TABLESPACE fast TO app;\n\
+        GRANT SET ON PARAMETER log_statement TO app;\n";
 
     #[test]
     fn each_statement_is_about_what_it_makes_or_changes() {
@@ -252,6 +258,7 @@ mod tests {
             About::Membership(members),
             About::NewTablespace("fast".to_owned()),
             About::Tablespace("fast".to_owned()),
+            role("app"),
         ];
         assert_eq!(about, expected.iter().collect::<Vec<_>>());
         assert_eq!(globals.roles().len(), 2);
