@@ -143,7 +143,8 @@ async fn a_queue_shorter_than_the_budget_harms_neither_the_backup_nor_whoever_wa
     let (repository, _) = repository().await;
     let programs = client_programs("pg_dump", "$STOCK \"$@\"; code=$?; touch \"$(dirname \"$0\")/done\"; exit $code");
     let mut request = slow_request(&server, "shop");
-    request.tool_dirs = vec![programs.path().to_owned()];
+    // One reader: the bigger table keeps it busy, and the other one is still to be read.
+    (request.tool_dirs, request.jobs) = (vec![programs.path().to_owned()], Some(1));
     let running = in_background(request, &repository);
     until_reading(&server);
     wait_until(20, "the definitions being read", || programs.path().join("done").exists());
@@ -265,7 +266,7 @@ async fn no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read()
     until_reading(&server);
     server.psql("shop", "SELECT nextval('counted_id_seq'), nextval('down') FROM generate_series(1, 100)");
     // Nobody waits for the backup, or the lock timeout would say so.
-    let meanwhile = "SET lock_timeout = 500; DROP SEQUENCE gone, \"odd |.*(\"\"x\"\")\"; DROP SEQUENCE replaced; CREATE SEQUENCE replaced; \
+    let meanwhile = "SET lock_timeout = 500; DROP SEQUENCE gone, \"odd |.*(\"\"x\"\")\"; DROP SEQUENCE replaced; CREATE SEQUENCE replaced START 9000; \
                      ALTER SEQUENCE rewound RESTART WITH 1";
     let changed = server.psql_command("shop").args(["-c", meanwhile]).output().unwrap();
     assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
