@@ -74,7 +74,7 @@ pub(crate) async fn take(
         tokio::select! {
             biased;
             error = keeper.died() => Err(error),
-            taken = read(common, &conn, &keeper, &watcher, announce) => taken,
+            taken = read(common, &conn, &keeper, &watcher, announce) => taken.map_err(|error| keeper.advise(error)),
         }
         .map(|taken| (keeper, taken))
     };

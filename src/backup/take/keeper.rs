@@ -17,6 +17,10 @@ use std::time::Duration;
 /// How often the tables may change between listing and locking before the run gives up.
 const TRIES: u32 = 3;
 
+/// What to do where a standby ended what stood in the way of its replay.
+const ON_A_STANDBY: &str = "a standby ends readers that stand in the way of replay: raise max_standby_streaming_delay or \
+                            set hot_standby_feedback on it, or back up from the primary";
+
 /// A snapshot, and the connection that keeps it.
 pub(crate) struct Keeper {
     /// The connection; its transaction stays open.
@@ -93,12 +97,16 @@ impl Keeper {
         Ok(())
     }
 
+    /// Replay on a standby may end any of our sessions, those of client programs included, which only say that it did.
+    pub(crate) fn advise(&self, error: Error) -> Error {
+        if self.session.is_standby() && error.hint_text().is_none() { error.hint(ON_A_STANDBY) } else { error }
+    }
+
     /// Waits until the connection dies; a run without its keeper reads nothing more.
     pub(crate) async fn died(&self) -> Error {
         let why = self.session.ended().await;
         let hint = if self.session.is_standby() {
-            "a standby ends readers that stand in the way of replay: raise max_standby_streaming_delay or set \
-             hot_standby_feedback on it, or back up from the primary"
+            ON_A_STANDBY
         } else {
             "the server's log says why; the snapshot died with it, so the backup must begin again"
         };

@@ -126,7 +126,9 @@ fn query_parameters(query: &str) -> Result<Pairs> {
             return Err(Error::input("reading the database URL: a parameter after ? has no value").hint(ENCODE));
         };
         let key = percent_decode(key, "a parameter's name")?;
-        let value = percent_decode(value, &key)?;
+        // What stands for a name may be a piece of a password: only a known one is repeated.
+        let shown = if parameters::known(&key).is_ok() { key.as_str() } else { "a parameter" };
+        let value = percent_decode(value, shown)?;
         // What JDBC writes and libpq accepts.
         if key == "ssl" && value == "true" {
             pairs.push(("sslmode".into(), "require".into()));

@@ -1,6 +1,7 @@
 //! Statements as a restore wants them: without owners, privileges or tablespaces, or with other roles.
 
 use crate::backup::restore::{Adjust, with_roles};
+use crate::postgres::script::words::words;
 
 /// What becomes of a statement.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,12 +43,11 @@ pub(super) fn adjusted(adjust: &Adjust, statement: &str) -> Adjusted {
 
 /// `ALTER … OWNER TO role;`, where the role is the last word.
 fn gives_an_owner(statement: &str) -> bool {
-    let Some((_, role)) = statement.rsplit_once(" OWNER TO ") else { return false };
-    let role = role.trim_end().trim_end_matches(';');
-    match role.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')) {
-        Some(quoted) => !quoted.replace("\"\"", "").contains('"'),
-        None => role.chars().all(|letter| letter.is_alphanumeric() || letter == '_' || letter == '$'),
+    let mut words = words(statement);
+    if words.last().is_some_and(|word| word.is_sign(";")) {
+        words.pop();
     }
+    matches!(words.as_slice(), [.., owner, to, role] if owner.is("OWNER") && to.is("TO") && role.name().is_some())
 }
 
 #[cfg(test)]
