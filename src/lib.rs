@@ -1,8 +1,9 @@
-//! Davit lowers the lifeboat: it backs up PostgreSQL, restores it, and proves the restore.
+//! Davit lowers the lifeboat: it backs up PostgreSQL and Kubernetes namespaces, restores them, and proves the restore.
 
 pub mod backup;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod error;
 pub mod humane;
@@ -15,5 +16,6 @@ pub mod retention;
 pub mod retry;
 pub mod rowsum;
 pub mod secret;
+pub mod snapshot;
 pub mod store;
 pub mod telemetry;

@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up. A module names modules of lower layers only, and those of `SAME_LAYER`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane"]),
-    ("edges", &["store", "repository", "postgres"]),
+    ("edges", &["store", "repository", "postgres", "cluster"]),
     ("core", &["measure"]),
-    ("verbs", &["backup", "retention"]),
+    ("verbs", &["backup", "snapshot", "retention"]),
     ("shell", &["cli", "config", "telemetry"]),
 ];
 

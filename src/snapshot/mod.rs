@@ -1,0 +1,1 @@
+//! Namespaces: saving one completely or saying what is missing, reading a snapshot back.
