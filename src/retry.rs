@@ -19,6 +19,11 @@ pub enum Retry {
 pub trait Retryable {
     /// Whether trying again can help.
     fn retry(&self) -> Retry;
+
+    /// How long whoever refused asks to be left alone (`Retry-After`); the pause is not shorter.
+    fn pause(&self) -> Option<Duration> {
+        None
+    }
 }
 
 /// How long and how often to try.
@@ -47,6 +52,14 @@ impl Policy {
     pub const fn within(budget: Duration) -> Self {
         Self { attempts: u32::MAX, deadline: budget, ..Self::STORE }
     }
+
+    /// For an API server: rides out its restart and a storm of 429.
+    pub const API: Self = Self {
+        attempts: 10,
+        first_pause: Duration::from_millis(200),
+        longest_pause: Duration::from_secs(8),
+        deadline: Duration::from_mins(1),
+    };
 
     /// Exactly one attempt.
     pub const ONCE: Self =
@@ -81,10 +94,12 @@ impl Policy {
                 return Err(error);
             }
             // Full jitter keeps many workers that failed together from coming back together.
-            let pause = self
-                .pause(number)
-                .mul_f64(rand::rng().random_range(0.5..=1.0))
-                .min(self.deadline.saturating_sub(spent));
+            let left = self.deadline.saturating_sub(spent);
+            let asked = error.pause().unwrap_or_default();
+            if asked > left {
+                return Err(error);
+            }
+            let pause = self.pause(number).mul_f64(rand::rng().random_range(0.5..=1.0)).min(left).max(asked);
             tokio::select! {
                 () = clock.sleep(pause) => {}
                 () = cancel.cancelled() => return Err(error),
@@ -125,6 +140,30 @@ mod tests {
     async fn a_permanent_failure_is_tried_once_and_a_passing_one_to_the_limit() {
         assert_eq!(attempts_made(Retry::Never, Policy::STORE).await.0, 1);
         assert_eq!(attempts_made(Retry::Later, Policy::STORE).await.0, Policy::STORE.attempts);
+    }
+
+    struct Asked(Duration);
+    impl Retryable for Asked {
+        fn retry(&self) -> Retry {
+            Retry::Later
+        }
+
+        fn pause(&self) -> Option<Duration> {
+            Some(self.0)
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_that_is_asked_for_is_kept_and_one_beyond_the_deadline_is_not_begun() {
+        let after = |asked: u64| async move {
+            let clock = SimClock::at(Timestamp::UNIX_EPOCH);
+            let policy = Policy { attempts: 2, ..Policy::API };
+            let attempt = |_| async move { Err::<(), _>(Asked(Duration::from_secs(asked))) };
+            assert!(policy.run(&clock, &CancellationToken::new(), attempt).await.is_err());
+            clock.monotonic()
+        };
+        assert_eq!(after(17).await, Duration::from_secs(17));
+        assert_eq!(after(600).await, Duration::ZERO);
     }
 
     #[tokio::test]

@@ -20,8 +20,9 @@ pub fn install(story: &Story, filter: Option<&str>, verbose: u8) -> Result<()> {
             Error::input(format!("reading the environment variable DAVIT_LOG: {error}"))
                 .hint("write a level (info, debug) or parts such as davit=debug,aws_smithy_runtime=info")
         })?,
-        (None, 0) => EnvFilter::new("error,davit=warn"),
-        (None, 1) => EnvFilter::new("warn,davit=info"),
+        // The Kubernetes client calls every refusal an error, also those that we wait out.
+        (None, 0) => EnvFilter::new("error,kube_client=off,davit=warn"),
+        (None, 1) => EnvFilter::new("warn,kube_client=off,davit=info"),
         (None, _) => EnvFilter::new("info,davit=debug"),
     };
     let builder = tracing_subscriber::fmt()

@@ -1,0 +1,142 @@
+//! Reading one object and changing it.
+
+use super::Cluster;
+use super::fault::{ApiError, Fault};
+use super::kind::{Kind, encode};
+use super::request::{Call, parse, whole};
+use bytes::Bytes;
+use http::Method;
+use serde_json::{Value, json};
+
+/// How something is written.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Write<'a> {
+    /// Ask only whether the server would take it.
+    pub dry_run: bool,
+    /// In whose name the fields are written.
+    pub field_manager: Option<&'a str>,
+    /// A part of the object with a path of its own, such as `status`.
+    pub subresource: Option<&'a str>,
+}
+
+/// How an object is changed in place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patch {
+    /// RFC 7386.
+    Merge,
+    /// RFC 6902.
+    Json,
+    /// By the merge keys of built-in kinds.
+    Strategic,
+    /// Server-side apply; `force` takes fields over from other managers.
+    Apply {
+        /// Whether to take fields over.
+        force: bool,
+    },
+}
+
+/// Under which conditions an object is deleted.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Delete<'a> {
+    /// Only the object of this uid.
+    pub uid: Option<&'a str>,
+    /// Only as it was at this resource version.
+    pub resource_version: Option<&'a str>,
+    /// `Foreground`, `Background` or `Orphan`; the kind's default if not said.
+    pub propagation: Option<&'a str>,
+}
+
+impl Cluster {
+    /// Gets one object.
+    pub async fn get(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Value, ApiError> {
+        self.get_json(&kind.path(namespace, Some(name))).await
+    }
+
+    /// Creates an object.
+    pub async fn create(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        body: &Value,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        let path = kind.path(namespace, None) + &parameters(write, &[]);
+        self.change(Method::POST, path, "application/json", body).await
+    }
+
+    /// Puts an object in the place of the one that is there.
+    pub async fn replace(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        body: &Value,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        self.change(Method::PUT, of_one(kind, namespace, name, write, &[]), "application/json", body).await
+    }
+
+    /// Changes an object in place.
+    pub async fn patch(
+        &self,
+        kind: &Kind,
+        (namespace, name): (Option<&str>, &str),
+        patch: Patch,
+        body: &Value,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        let (content_type, more): (_, &[(&str, &str)]) = match patch {
+            Patch::Merge => ("application/merge-patch+json", &[]),
+            Patch::Json => ("application/json-patch+json", &[]),
+            Patch::Strategic => ("application/strategic-merge-patch+json", &[]),
+            Patch::Apply { force: false } => ("application/apply-patch+yaml", &[]),
+            Patch::Apply { force: true } => ("application/apply-patch+yaml", &[("force", "true")]),
+        };
+        self.change(Method::PATCH, of_one(kind, namespace, name, write, more), content_type, body).await
+    }
+
+    /// Deletes an object; what is given back is the object going, or the server's word that it is gone.
+    pub async fn delete(
+        &self,
+        kind: &Kind,
+        (namespace, name): (Option<&str>, &str),
+        delete: Delete<'_>,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        let mut body = json!({ "kind": "DeleteOptions", "apiVersion": "v1" });
+        if delete.uid.is_some() || delete.resource_version.is_some() {
+            body["preconditions"] = json!({ "uid": delete.uid, "resourceVersion": delete.resource_version });
+        }
+        if let Some(propagation) = delete.propagation {
+            body["propagationPolicy"] = propagation.into();
+        }
+        let write = Write { field_manager: None, ..write };
+        self.change(Method::DELETE, of_one(kind, namespace, name, write, &[]), "application/json", &body).await
+    }
+
+    async fn change(
+        &self,
+        method: Method,
+        path: String,
+        content_type: &'static str,
+        body: &Value,
+    ) -> Result<Value, ApiError> {
+        let body = serde_json::to_vec(body).map_err(|why| ApiError::new(Fault::Invalid, why.to_string()))?;
+        let call = Call { method, content_type, body: Bytes::from(body), ..Call::get(path) };
+        let answer = whole(self.carefully(&call).await?).await?;
+        parse(&call.path, &answer)
+    }
+}
+
+fn of_one(kind: &Kind, namespace: Option<&str>, name: &str, write: Write<'_>, more: &[(&str, &str)]) -> String {
+    let subresource = write.subresource.map(|part| format!("/{part}")).unwrap_or_default();
+    kind.path(namespace, Some(name)) + &subresource + &parameters(write, more)
+}
+
+fn parameters(write: Write<'_>, more: &[(&str, &str)]) -> String {
+    let own = [("dryRun", write.dry_run.then_some("All")), ("fieldManager", write.field_manager)];
+    let own = own.into_iter().filter_map(|(name, value)| Some((name, value?)));
+    let pairs: Vec<String> =
+        own.chain(more.iter().copied()).map(|(name, value)| format!("{name}={}", encode(value))).collect();
+    if pairs.is_empty() { String::new() } else { format!("?{}", pairs.join("&")) }
+}

@@ -1,0 +1,198 @@
+//! What an answer of an API server means to whoever has to act on it.
+
+use crate::error::{Error, Kind};
+use crate::retry::{Retry, Retryable};
+use serde::Deserialize;
+use std::fmt;
+use std::time::Duration;
+
+/// The failures a caller treats differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// 401, or the credentials could not be had: an expired token, a plugin that failed.
+    Unauthorized,
+    /// 403.
+    Forbidden,
+    /// 404.
+    NotFound,
+    /// 409: there is an object of that name.
+    Exists,
+    /// 409: somebody else changed it, or a precondition does not hold.
+    Conflict,
+    /// 400 or 422: the server will not take this object or these parameters.
+    Invalid,
+    /// 410: the instant asked for is no longer known.
+    Gone,
+    /// 429: nothing was done; try again after a while.
+    TooMany,
+    /// 500, 502, 503, 504: it may work later, and it is not known whether something was done.
+    Unavailable,
+    /// No whole answer came: nobody listens, the connection broke, or time ran out. What was done is not known.
+    Unreachable,
+    /// A list was interrupted where it cannot go on: it has to begin again.
+    Interrupted,
+    /// Anything else.
+    Other,
+}
+
+/// Why the server refused one field.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default)]
+pub struct Cause {
+    /// Such as `FieldValueInvalid`.
+    pub reason: String,
+    /// In words.
+    pub message: String,
+    /// Which field.
+    pub field: String,
+}
+
+/// A request that did not give what was asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiError {
+    /// What it means.
+    pub fault: Fault,
+    /// The HTTP status; 0 if there was no answer.
+    pub code: u16,
+    /// The server's word for it, such as `AlreadyExists`.
+    pub reason: String,
+    /// The server's sentence.
+    pub message: String,
+    /// How long the server asks to be left alone.
+    pub retry_after: Option<Duration>,
+    /// Field by field.
+    pub causes: Vec<Cause>,
+}
+
+/// The body of a refusal, as far as it is read.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Status {
+    reason: Option<String>,
+    message: Option<String>,
+    details: Option<Details>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct Details {
+    retry_after_seconds: Option<u64>,
+    causes: Option<Vec<Cause>>,
+}
+
+impl ApiError {
+    /// An answer with another status than success.
+    pub(super) fn of_answer(code: u16, retry_after: Option<Duration>, body: &[u8]) -> Self {
+        let status: Status = serde_json::from_slice(body).unwrap_or_default();
+        let details = status.details.unwrap_or_default();
+        let reason = status.reason.unwrap_or_default();
+        let plain = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
+        Self {
+            fault: fault_of(code, &reason),
+            code,
+            message: status.message.unwrap_or_else(plain),
+            retry_after: retry_after.or(details.retry_after_seconds.map(Duration::from_secs)),
+            causes: details.causes.unwrap_or_default(),
+            reason,
+        }
+    }
+
+    /// No answer.
+    pub(super) fn of_silence(why: impl Into<String>) -> Self {
+        Self::new(Fault::Unreachable, why)
+    }
+
+    pub(super) fn new(fault: Fault, message: impl Into<String>) -> Self {
+        let message = message.into();
+        Self { fault, code: 0, reason: String::new(), message, retry_after: None, causes: Vec::new() }
+    }
+
+    /// The same as an error of a command, with what was being done and the next step.
+    pub fn during(self, doing: impl Into<String>) -> Error {
+        let (kind, hint) = match self.fault {
+            Fault::Unauthorized => {
+                (Kind::Input, Some("the token may have expired: log in again, or name another user in the kubeconfig"))
+            }
+            Fault::Forbidden => (Kind::Refused, Some("kubectl auth can-i --list shows what this account may do")),
+            Fault::Unreachable => {
+                (Kind::Failed, Some("is the API server up, and does the kubeconfig name the right one?"))
+            }
+            Fault::NotFound | Fault::Invalid => (Kind::Refused, None),
+            _ => (Kind::Failed, None),
+        };
+        let error = Error::new(kind, doing).because(self);
+        match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        }
+    }
+}
+
+fn fault_of(code: u16, reason: &str) -> Fault {
+    match code {
+        401 => Fault::Unauthorized,
+        403 => Fault::Forbidden,
+        404 => Fault::NotFound,
+        409 if reason == "AlreadyExists" => Fault::Exists,
+        409 => Fault::Conflict,
+        400 | 413 | 415 | 422 => Fault::Invalid,
+        410 => Fault::Gone,
+        429 => Fault::TooMany,
+        500 | 502..=504 => Fault::Unavailable,
+        _ => Fault::Other,
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (self.code, self.reason.as_str()) {
+            (0, _) => f.write_str(&self.message),
+            (code, "") => write!(f, "the server answered {code}: {}", self.message),
+            (code, reason) => write!(f, "the server answered {code} {reason}: {}", self.message),
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+impl Retryable for ApiError {
+    fn retry(&self) -> Retry {
+        match self.fault {
+            Fault::TooMany | Fault::Unavailable | Fault::Unreachable => Retry::Later,
+            _ => Retry::Never,
+        }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.retry_after
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_tells_what_it_means_why_and_when_to_come_back() {
+        let body = br#"{"kind":"Status","code":429,"reason":"TooManyRequests","message":"slow down","details":{"retryAfterSeconds":7}}"#;
+        let error = ApiError::of_answer(429, None, body);
+        assert_eq!((error.fault, error.pause()), (Fault::TooMany, Some(Duration::from_secs(7))));
+        assert_eq!(error.to_string(), "the server answered 429 TooManyRequests: slow down");
+        let header = ApiError::of_answer(429, Some(Duration::from_secs(2)), b"too many");
+        assert_eq!((header.pause(), header.message.as_str()), (Some(Duration::from_secs(2)), "too many"));
+    }
+
+    #[test]
+    fn a_name_that_is_taken_is_told_from_a_change_that_came_first() {
+        let taken = ApiError::of_answer(409, None, br#"{"reason":"AlreadyExists"}"#);
+        let changed = ApiError::of_answer(409, None, br#"{"reason":"Conflict"}"#);
+        assert_eq!((taken.fault, changed.fault), (Fault::Exists, Fault::Conflict));
+    }
+
+    #[test]
+    fn a_refused_field_is_named() {
+        let body = br#"{"reason":"Invalid","details":{"causes":[{"reason":"FieldValueInvalid","message":"must be small","field":"spec.x"}]}}"#;
+        let error = ApiError::of_answer(422, None, body);
+        assert_eq!((error.fault, error.causes[0].field.as_str()), (Fault::Invalid, "spec.x"));
+    }
+}
