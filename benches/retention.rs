@@ -15,7 +15,15 @@ fn points(count: i64) -> Vec<PointFacts> {
     let point = |number: i64| {
         let time = first + number.hours();
         let verified = (number % 24 == 0).then_some(Depth::Restored);
-        PointFacts { point: PointId::at(time), time, tier: None, hold: None, verified, damaged: false }
+        PointFacts {
+            point: PointId::at(time),
+            time,
+            tier: None,
+            hold: None,
+            verified,
+            damaged: false,
+            incomplete: false,
+        }
     };
     (0..count).map(point).collect()
 }

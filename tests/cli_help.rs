@@ -20,10 +20,14 @@ fn page(path: &[&str]) -> String {
 
 #[test]
 fn every_help_page_is_the_one_we_reviewed() {
-    let pages: [&[&str]; 22] = [
+    let pages: [&[&str]; 26] = [
         &[],
         &["init"],
         &["backup"],
+        &["snapshot"],
+        &["snapshot", "create"],
+        &["snapshot", "show"],
+        &["snapshot", "verify"],
         &["points"],
         &["restore"],
         &["verify"],

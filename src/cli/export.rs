@@ -1,4 +1,5 @@
-//! `davit export POINT > dump.sql`: the result on stdout is SQL, so what was written is told on stderr.
+//! `davit export POINT > dump.sql`: the result on stdout is SQL, or what a command in a pod wrote, so what was written is
+//! told on stderr.
 
 use crate::backup::foreign::export::{self, ExportReport};
 use crate::cli::args::{ExportArgs, OutputForm};
@@ -8,11 +9,19 @@ use crate::cli::shell::Shell;
 use crate::error::Result;
 use crate::humane::{bytes, counted};
 use crate::journal::Progress;
+use crate::repository::manifest::PointKind;
+use crate::snapshot;
 
-/// Writes a point as SQL.
+/// Writes a point as SQL, or as the bytes that a command wrote.
 pub(super) async fn run(args: &ExportArgs, shell: &Shell) -> Result<Ended> {
     let (repository, point) = shell.point(&args.point).await?;
     let stdout = tokio::io::stdout();
+    if point.kind == PointKind::Command {
+        let written = snapshot::output::write(&repository, &point, stdout).await?;
+        shell.story.note(format!("exported {} of point {}", bytes(written), point.point()));
+        return Ok(Ended::silently(Exit::Done));
+    }
+    point.must_be(PointKind::Database)?;
     let progress = shell.progress();
     let database = args.database.as_deref();
     let written = export::run(&repository, &point, database, stdout, progress.as_ref(), &shell.stop.gently).await?;

@@ -20,6 +20,7 @@ mod restore;
 mod retain;
 mod settings;
 mod signal;
+mod snapshot;
 mod sweep;
 mod verify;
 
@@ -134,6 +135,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Init(args) => Box::pin(init::run(args, shell)),
         Work::Backup(args) => Box::pin(backup::run(args, shell)),
         Work::Restore(args) => Box::pin(restore::run(args, shell)),
+        Work::Snapshot(command) => Box::pin(snapshot::run(command, shell)),
         Work::Doctor(args) => Box::pin(doctor::run(args, shell)),
         Work::Points(args) => Box::pin(points::run(args, shell)),
         Work::Export(args) => Box::pin(export::run(args, shell)),

@@ -9,7 +9,7 @@ use crate::cli::table::table;
 use crate::error::Result;
 use crate::humane::{age, bytes, count};
 use crate::id::SourceName;
-use crate::repository::manifest::End;
+use crate::repository::manifest::{End, PointKind};
 use crate::repository::{Depth, PointSummary, Verified};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -67,6 +67,8 @@ pub(super) struct PointRow {
     sequence: u64,
     time: Timestamp,
     age_seconds: i64,
+    kind: PointKind,
+    missing: u32,
     tables: Option<u32>,
     objects: u32,
     rows: u64,
@@ -100,7 +102,9 @@ impl PointRow {
             sequence: point.link.sequence,
             time: point.snapshot_time,
             age_seconds: now.duration_since(point.snapshot_time).as_secs(),
-            tables: tables_of(end),
+            kind: point.kind,
+            missing: point.missing(),
+            tables: if point.kind == PointKind::Database { tables_of(end) } else { None },
             objects: end.objects,
             rows: end.rows,
             bytes_read: end.bytes,
@@ -118,6 +122,7 @@ impl PointRow {
 
     fn cells(&self, now: Timestamp) -> [String; 9] {
         let verified = match &self.verified {
+            _ if self.missing > 0 => format!("INCOMPLETE ({} missing)", self.missing),
             None => "never".to_owned(),
             Some(proof) => {
                 let ago = age(proof.time, now);

@@ -4,7 +4,7 @@ use crate::cli::args::ConfigCommand;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended};
 use crate::cli::table::table;
-use crate::config::raw::Databases;
+use crate::config::raw::{Databases, RawHook};
 use crate::config::setting::{Origin, Setting};
 use crate::config::{Environment, Overrides, Settings, Source};
 use crate::error::{Kind, Result};
@@ -68,6 +68,9 @@ impl Shown {
         for source in settings.sources.values() {
             shown.source(source);
         }
+        for hook in &settings.hooks {
+            shown.add("hooks", words(&hook.value), &hook.origin);
+        }
         shown
     }
 
@@ -122,6 +125,14 @@ impl Shown {
     fn add(&mut self, name: &str, value: impl Display, origin: &Origin) {
         self.settings.push(Row { name: name.to_owned(), value: value.to_string(), source: origin.to_string() });
     }
+}
+
+/// `namespace vault, pods app=vault: output vault read`
+fn words(hook: &RawHook) -> String {
+    let commands = [("before", &hook.before), ("after", &hook.after), ("output", &hook.output)];
+    let commands = commands.into_iter().filter_map(|(when, command)| Some((when, command.as_ref()?)));
+    let commands: Vec<String> = commands.map(|(when, command)| format!("{when} {}", command.join(" "))).collect();
+    format!("namespace {}, pods {}: {}", hook.namespace, hook.pods, commands.join("; "))
 }
 
 fn or(value: Option<impl Display>, none: &str) -> String {

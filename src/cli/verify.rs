@@ -38,9 +38,17 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
         request.own_checks = own_checks(spec.as_ref(), &repository, shell).await?;
     }
     let verification = verify::run(&means(repository, shell), &request).await?;
-    match (spec, verification) {
-        (Some(_), Verification { mut points, .. }) if points.len() == 1 => Ended::with(&One(points.remove(0))),
-        (_, verification) => Ended::with(&All { ok: verification.ok(), verification }),
+    match spec {
+        Some(_) => ended(verification),
+        None => Ended::with(&All { ok: verification.ok(), verification }),
+    }
+}
+
+/// The end of a command that verified one point.
+pub(super) fn ended(verification: Verification) -> Result<Ended> {
+    match verification {
+        Verification { mut points, .. } if points.len() == 1 => Ended::with(&One(points.remove(0))),
+        verification => Ended::with(&All { ok: verification.ok(), verification }),
     }
 }
 

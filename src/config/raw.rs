@@ -4,6 +4,7 @@ use crate::backup::take::{EngineChoice, MinContent, TablePattern};
 use crate::config::secret::SecretRef;
 use crate::config::units::{Bytes, Span};
 use crate::retention::policy::Rules;
+use crate::snapshot::collect::OnError;
 use crate::store::LockMode;
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
@@ -46,6 +47,37 @@ pub struct Raw {
     /// What is backed up, by name.
     #[serde(default)]
     pub sources: BTreeMap<String, Spanned<RawSource>>,
+    /// Commands that run in pods around snapshots of their namespace.
+    #[serde(default)]
+    pub hooks: Vec<Spanned<RawHook>>,
+}
+
+/// Commands that run in some pods around a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RawHook {
+    /// The namespace.
+    pub namespace: String,
+    /// Which pods of it, by their labels.
+    pub pods: String,
+    /// Which container; the pod's default one if not said.
+    pub container: Option<String>,
+    /// Program and arguments to run before the lists.
+    pub before: Option<Vec<String>>,
+    /// Program and arguments to run after the lists, whatever came of them.
+    pub after: Option<Vec<String>>,
+    /// Program and arguments whose output becomes a source of its own.
+    pub output: Option<Vec<String>>,
+    /// The last part of that source's name; the pod's name if not said.
+    pub name: Option<String>,
+    /// Whether no output at all is well.
+    #[serde(default)]
+    pub allow_empty: bool,
+    /// What a failure means.
+    #[serde(default)]
+    pub on_error: OnError,
+    /// How long a command may take.
+    pub timeout: Option<Span>,
 }
 
 /// Whether and how objects are locked.

@@ -3,7 +3,7 @@
 use crate::backup::take::{EngineChoice, MOST_DEFAULT_JOBS, MinContent, XMIN_AGE_BUDGET};
 use crate::config::environment::Environment;
 use crate::config::problem::{self, Problem};
-use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawSource};
+use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawHook, RawSource};
 use crate::config::secret::SecretRef;
 use crate::config::setting::{Origin, Setting};
 use crate::config::units::{Bytes, Span};
@@ -80,6 +80,8 @@ pub struct Settings {
     pub retention: Setting<Rules>,
     /// What is backed up, by name.
     pub sources: BTreeMap<SourceName, Source>,
+    /// Commands that run in pods around snapshots.
+    pub hooks: Vec<Setting<RawHook>>,
     /// The environment they were read in.
     pub environment: Environment,
 }
@@ -192,6 +194,13 @@ impl Settings {
         if let (Origin::File { line, .. }, Some(text)) = (&self.lease_term.origin, wrong_term(&self.lease_term.value)) {
             problems.push(Problem::new(Some(*line), text, None));
         }
+        for Setting { value: hook, origin } in &self.hooks {
+            if let (Origin::File { line, .. }, (None, None, None)) = (origin, (&hook.before, &hook.after, &hook.output))
+            {
+                let hint = Some("give it before, after or output".to_owned());
+                problems.push(Problem::new(Some(*line), "a hook has no command".to_owned(), hint));
+            }
+        }
         let all = self.sources.values().map(|source| &source.jobs).chain([&self.jobs]);
         for jobs in all {
             if let (Origin::File { line, .. }, false) = (&jobs.origin, (1..=JOBS_MAX).contains(&jobs.value)) {
@@ -302,6 +311,7 @@ impl Layers<'_> {
             xmin_age_budget: inherited.xmin_age_budget,
             retention: inherited.retention,
             sources,
+            hooks: raw.hooks.into_iter().filter_map(|hook| self.of_file(Some(hook))).collect(),
             environment: self.environment.clone(),
             file,
         })

@@ -6,7 +6,7 @@
 use super::chain::{HeadState, Link};
 use super::evidence::Depth;
 use super::hold::Hold;
-use super::manifest::{End, Header, PointKind};
+use super::manifest::{End, Header, MISSING, PointKind};
 use super::record::{Privacy, RecordError};
 use super::tombstone::Removed;
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
@@ -127,8 +127,30 @@ impl PointSummary {
         self.verified.iter().filter(|verified| verified.depth >= depth).max_by_key(|verified| verified.depth)
     }
 
+    /// How many things should be in it and are not; it is never called good while there is one.
+    pub fn missing(&self) -> u32 {
+        self.end.kinds.get(MISSING).copied().unwrap_or(0)
+    }
+
+    /// Refuses a point of something else than what a command is for.
+    pub fn must_be(&self, kind: PointKind) -> Result<()> {
+        if self.kind == kind {
+            return Ok(());
+        }
+        let what = match self.kind {
+            PointKind::Namespace => "a namespace: davit snapshot restore, show and verify are for it",
+            PointKind::Database => "a database: davit restore, verify and export are for it",
+            PointKind::Command => "a command's output: davit export writes it out",
+        };
+        Err(Error::input(format!("using point {}: it is of {what}", self.link.point))
+            .hint("davit points lists what there is"))
+    }
+
     /// Whether it was restored and compared, and nothing was found wrong since.
     pub fn is_proven(&self) -> bool {
+        if self.missing() > 0 {
+            return false;
+        }
         let proven = self.verified.iter().find(|verified| verified.depth == Depth::Restored && verified.ok);
         proven.is_some_and(|proven| !self.verified.iter().any(|later| !later.ok && later.when > proven.when))
     }

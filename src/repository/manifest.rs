@@ -14,6 +14,10 @@ use std::collections::BTreeMap;
 /// The newest manifest format this build reads and the only one it writes.
 pub const FORMAT: u32 = 1;
 
+/// An object of this kind stands for something that should be in the point and is not: the point is incomplete, and
+/// nothing calls it good.
+pub const MISSING: &str = "missing";
+
 /// One line.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

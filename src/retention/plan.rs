@@ -165,6 +165,7 @@ fn facts_of(point: &PointSummary) -> PointFacts {
         hold: point.hold.as_ref().map(|hold| hold.reason.clone()),
         verified: None,
         damaged: false,
+        incomplete: point.missing() > 0,
     };
     judge(&mut facts, &point.verified);
     facts
@@ -178,6 +179,10 @@ fn judge(facts: &mut PointFacts, verified: &[Verified]) {
         .iter()
         .filter(|seen| !seen.ok)
         .any(|bad| !good().any(|good| good.depth >= bad.depth && good.when > bad.when));
+    if facts.incomplete {
+        facts.damaged = true;
+        facts.verified = None;
+    }
 }
 
 /// The catalogue is a copy that a crash can leave behind what lies beside a point. So the evidence of whatever is to

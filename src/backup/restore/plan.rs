@@ -53,6 +53,7 @@ pub(super) struct Place {
 pub async fn plan(means: &Means, spec: &PointSpec, into: &ConnInfo, wanted: Wanted) -> Result<RestorePlan> {
     selection::contradictions(&wanted)?;
     let point = means.repository.resolve(spec).await?;
+    point.must_be(crate::repository::manifest::PointKind::Database)?;
     let contents = load(means, &point).await?;
     let Contents { facts, globals, databases } = contents;
     let mut content = choose(databases, wanted.database.as_deref())?;

@@ -5,6 +5,7 @@ use super::request::{Request, Which};
 use super::{checks, evidence, objects, restored};
 use crate::backup::restore::{Means, stopped};
 use crate::error::{Error, Kind, Result};
+use crate::humane::counted;
 use crate::id::RunId;
 use crate::journal::Recorder;
 use crate::repository::manifest::PointKind;
@@ -69,7 +70,21 @@ async fn one(
         (depth, _) => depth,
     };
     objects::look(&means, point, depth, request.sample, listing, &mut report).await?;
-    if request.depth == Depth::Restored && report.damage.is_empty() {
+    if point.missing() > 0 {
+        report.checks.push(Check {
+            name: "complete".to_owned(),
+            ok: Some(false),
+            detail: format!("{} that should be in it and are not", counted(u64::from(point.missing()), "thing")),
+        });
+    }
+    let is_database = point.kind == PointKind::Database;
+    if request.depth == Depth::Restored && !is_database {
+        report.checks.push(Check {
+            name: "restore".to_owned(),
+            ok: None,
+            detail: "it is no database: only its objects' SHA-256 were compared here".to_owned(),
+        });
+    } else if request.depth == Depth::Restored && report.damage.is_empty() {
         match Box::pin(restored::prove(&means, request, point, &mut report)).await {
             Ok(()) => {}
             // What this machine lacks is no verdict on the backup.

@@ -7,10 +7,14 @@
 mod manage;
 mod point;
 mod run;
+mod snapshot;
 
 pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
+pub use snapshot::{
+    ClusterArgs, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
+};
 
 use crate::config::Overrides;
 use crate::config::units::{Bytes, Span};
@@ -32,6 +36,7 @@ The first five minutes:
   davit points                                      what there is to restore
   davit restore shop@latest --into postgres://localhost/shop_copy --create
   davit verify shop@latest --depth restored         prove that it can be restored
+  davit snapshot create shop-frontend               save a Kubernetes namespace
 
 Exit codes:
   0  done
@@ -42,7 +47,7 @@ Exit codes:
   5  stuck: a person is needed
   6  could not be decided";
 
-/// Backs up PostgreSQL databases to S3 or a directory, restores them, and proves the restore.
+/// Backs up PostgreSQL databases and Kubernetes namespaces to S3 or a directory, restores them, and proves the restore.
 #[derive(Debug, Parser)]
 #[command(
     name = "davit",
@@ -116,6 +121,9 @@ pub enum Work {
     Init(InitArgs),
     /// Make one recovery point of a source
     Backup(BackupArgs),
+    /// Save Kubernetes namespaces and look at what was saved
+    #[command(subcommand)]
+    Snapshot(SnapshotCommand),
     /// List recovery points
     Points(PointsArgs),
     /// Restore a recovery point, or a dump that another tool left

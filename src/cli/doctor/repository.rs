@@ -4,6 +4,7 @@ use super::findings::Findings;
 use super::host;
 use crate::cli::shell::Shell;
 use crate::humane::{age, counted};
+use crate::repository::manifest::PointKind;
 use crate::repository::{PointSummary, Repository};
 use crate::store::{Features, SharedStore};
 use jiff::{SignedDuration, Timestamp};
@@ -153,10 +154,19 @@ fn freshness(findings: &mut Findings, source: &str, points: &[&PointSummary], no
             let ago = age(proven.snapshot_time, now);
             findings.ok(&check, format!("{detail}, the newest proven one {ago}"));
         }
-        None => findings.warn(
+        None if newest.missing() > 0 => findings.warn(
             &check,
-            format!("{detail}, none of them proven by a restore"),
-            format!("davit verify {source}@latest --depth restored"),
+            format!("{detail} and incomplete: {} missing", newest.missing()),
+            format!("davit snapshot show {source}@latest"),
         ),
+        None if newest.kind == PointKind::Command => findings.ok(&check, detail),
+        None => {
+            let verb = if newest.kind == PointKind::Namespace { "snapshot verify" } else { "verify" };
+            findings.warn(
+                &check,
+                format!("{detail}, none of them proven by a restore"),
+                format!("davit {verb} {source}@latest --depth restored"),
+            );
+        }
     }
 }

@@ -30,6 +30,8 @@ pub struct PointFacts {
     pub verified: Option<Depth>,
     /// Whether a verification found damage in it.
     pub damaged: bool,
+    /// Whether something that should be in it is not. Then it counts as damaged, whatever was verified of the rest.
+    pub incomplete: bool,
 }
 
 const DEEPEST_FIRST: [Depth; 3] = [Depth::Restored, Depth::Stored, Depth::Listed];

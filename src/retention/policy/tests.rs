@@ -4,7 +4,15 @@ use jiff::tz::TimeZone;
 use proptest::prelude::*;
 
 fn facts(time: Timestamp) -> PointFacts {
-    PointFacts { point: PointId::at(time), time, tier: None, hold: None, verified: None, damaged: false }
+    PointFacts {
+        point: PointId::at(time),
+        time,
+        tier: None,
+        hold: None,
+        verified: None,
+        damaged: false,
+        incomplete: false,
+    }
 }
 
 fn at(text: &str) -> Timestamp {

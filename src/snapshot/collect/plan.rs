@@ -1,0 +1,196 @@
+//! What a snapshot will list, and what it will not: reads, decides, changes nothing.
+
+use super::hooks::{self, Hook};
+use super::request::Request;
+use super::rules;
+use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable};
+use crate::error::{Error, Kind as Ending, Result};
+use crate::id::SourceName;
+use crate::snapshot::facts::Missing;
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// A name is suggested if it is this near.
+const NEAR: usize = 3;
+
+/// A snapshot that was decided and not begun.
+#[derive(Debug)]
+pub struct SnapshotPlan {
+    /// What was asked for.
+    pub request: Request,
+    /// The source.
+    pub source: SourceName,
+    /// What the source is bound to.
+    pub identity: String,
+    /// The server.
+    pub cluster: Cluster,
+    /// Its version.
+    pub server_version: String,
+    /// The uid of its `kube-system` namespace.
+    pub cluster_uid: String,
+    /// The namespace's uid.
+    pub namespace_uid: String,
+    /// The kinds that are listed.
+    pub kinds: Vec<Kind>,
+    /// The cluster-scoped kinds, of which related objects are taken.
+    pub cluster_kinds: Vec<Kind>,
+    /// Kinds that are not listed, with the reason.
+    pub left_out: BTreeMap<String, String>,
+    /// What cannot be seen, and makes the snapshot incomplete.
+    pub unavailable: Vec<Unavailable>,
+    /// What lessens what the rest proves.
+    pub notes: Vec<String>,
+    /// Commands to run in pods.
+    pub hooks: Vec<Hook>,
+}
+
+impl SnapshotPlan {
+    /// What cannot be seen, in the words of what is missing.
+    pub fn unseen(&self) -> Vec<Missing> {
+        let words = |one: &Unavailable| Missing {
+            what: match &one.resource {
+                Some(resource) => format!("{resource}.{}", one.group),
+                None => format!("everything of {}/{}", one.group, one.version),
+            },
+            why: one.why.clone(),
+        };
+        self.unavailable.iter().map(words).collect()
+    }
+}
+
+/// Decides what a snapshot of the namespace holds.
+pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
+    let doing = || format!("looking at namespace {} of {}", request.namespace, cluster.describe());
+    let version = cluster.version().await.map_err(|why| why.during(doing()))?;
+    let mut notes = Vec::new();
+    let cluster_uid = match cluster.uid().await {
+        // Whoever administers one namespace sees no other; its own uid tells it from every other one.
+        Err(error) if error.kind() == Ending::Refused && !request.scope.with_cluster => {
+            notes.push(format!("which cluster it is could not be asked: {error}"));
+            String::new()
+        }
+        uid => uid?,
+    };
+    let namespace = find_namespace(cluster, &request.namespace).await?;
+    refuse_terminating(&namespace, &request.namespace)?;
+    let namespace_uid = namespace["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
+    let found =
+        cluster.discover().await.map_err(|why| why.during(format!("asking {} what it serves", cluster.describe())))?;
+    notes.extend(found.notes);
+    refuse_unknown_kinds(&request, &found.kinds, &found.unavailable)?;
+    let (inside, outside): (Vec<Kind>, Vec<Kind>) = found.kinds.into_iter().partition(|kind| kind.namespaced);
+    let mut kinds = Vec::new();
+    let mut left_out = BTreeMap::new();
+    for kind in inside {
+        match rules::left_out(&kind, &request.scope) {
+            Some(reason) => drop(left_out.insert(kind.group_resource(), reason)),
+            None => kinds.push(kind),
+        }
+    }
+    kinds.sort_by_key(Kind::group_resource);
+    try_selector(&request, cluster, &kinds).await?;
+    let mut unavailable = found.unavailable;
+    unavailable.retain(|one| rules::group_matters(&one.group, one.resource.as_deref(), &request.scope));
+    let mut commands = Vec::new();
+    if request.hooks {
+        commands.extend(hooks::ruled(cluster, &request, &kinds).await?);
+        commands.extend(hooks::declared(cluster, &request, &kinds).await?);
+    }
+    Ok(SnapshotPlan {
+        source: request.source.clone(),
+        identity: match cluster_uid.as_str() {
+            "" => format!("namespace {namespace_uid}"),
+            cluster => format!("namespace {namespace_uid} in cluster {cluster}"),
+        },
+        cluster: cluster.clone(),
+        server_version: version.git,
+        cluster_uid,
+        namespace_uid,
+        kinds,
+        cluster_kinds: outside,
+        left_out,
+        unavailable,
+        notes,
+        hooks: commands,
+        request,
+    })
+}
+
+async fn find_namespace(cluster: &Cluster, name: &str) -> Result<Value> {
+    let doing = || format!("finding namespace {name} in {}", cluster.describe());
+    match cluster.one(&Kind::namespaces(), None, name).await {
+        Ok(Some(namespace)) => Ok(namespace),
+        Ok(None) => {
+            let error = Error::input(format!("{}: there is none of that name", doing()));
+            Err(match nearest_namespace(cluster, name).await {
+                Some(near) => error.hint(format!("did you mean {near}?")),
+                None => error.hint("kubectl get namespaces lists them"),
+            })
+        }
+        Err(why) => Err(why.during(doing())),
+    }
+}
+
+async fn nearest_namespace(cluster: &Cluster, name: &str) -> Option<String> {
+    let kind = Kind::namespaces();
+    let mut listing = cluster.list(Query::all(&kind));
+    let mut nearest: Option<(usize, String)> = None;
+    while let Ok(Some(item)) = listing.next().await {
+        let value: Value = serde_json::from_slice(&item).ok()?;
+        let known = value["metadata"]["name"].as_str()?.to_owned();
+        let distance = strsim::levenshtein(&known, name);
+        let close = distance <= NEAR || known.contains(name) || name.contains(&known);
+        if close && nearest.as_ref().is_none_or(|(best, _)| distance < *best) {
+            nearest = Some((distance, known));
+        }
+    }
+    nearest.map(|(_, name)| name)
+}
+
+fn refuse_terminating(namespace: &Value, name: &str) -> Result<()> {
+    if namespace["metadata"]["deletionTimestamp"].is_null() && namespace["status"]["phase"] != "Terminating" {
+        return Ok(());
+    }
+    Err(Error::refused(format!("saving namespace {name}: it is being deleted, and its objects are going away"))
+        .hint("an earlier point has what it held: davit points"))
+}
+
+/// Every word of `--include` and `--exclude` must mean something: a typing error would save less than was meant.
+fn refuse_unknown_kinds(request: &Request, kinds: &[Kind], unavailable: &[Unavailable]) -> Result<()> {
+    for word in request.scope.include.iter().chain(&request.scope.exclude) {
+        let group = word.split_once('.').map(|(_, group)| group);
+        let known = kinds.iter().any(|kind| kind.namespaced && rules::names(kind, word))
+            || unavailable.iter().any(|one| group == Some(one.group.as_str()));
+        if known {
+            continue;
+        }
+        let error = Error::input(format!("choosing kinds: this cluster serves no kind {word:?} in namespaces"));
+        let inside = kinds.iter().filter(|kind| kind.namespaced);
+        let names = inside.flat_map(|kind| [kind.resource.clone(), kind.group_resource()]);
+        let distance = |name: &String| strsim::levenshtein(name, &word.to_ascii_lowercase());
+        return Err(match names.min_by_key(distance).filter(|name| distance(name) <= NEAR) {
+            Some(near) => error.hint(format!("did you mean {near}?")),
+            None => error.hint("kubectl api-resources --namespaced lists the kinds"),
+        });
+    }
+    Ok(())
+}
+
+/// A selector that the server cannot read is told here, and not kind by kind.
+async fn try_selector(request: &Request, cluster: &Cluster, kinds: &[Kind]) -> Result<()> {
+    let (Some(selector), Some(kind)) = (&request.scope.selector, kinds.first()) else { return Ok(()) };
+    let query = Query { namespace: Some(&request.namespace), labels: Some(selector), ..Query::all(kind) };
+    match cluster.list(query).next().await {
+        Err(why) if why.fault == Fault::Invalid => {
+            let doing = format!("reading {selector:?} as a selector of labels");
+            Err(Error::input(doing).because(why).hint("as for kubectl: app=web,tier!=cache"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether an error of a list means that its instant, and not the kind, is the trouble.
+pub(super) const fn is_about_the_instant(fault: Fault) -> bool {
+    // An aggregated server may know no resource versions, and then calls them invalid.
+    matches!(fault, Fault::Gone | Fault::Invalid | Fault::Interrupted)
+}
