@@ -1,0 +1,180 @@
+//! A server that dies while a namespace is saved: what is stored says that it is incomplete, and nothing calls it good.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod cluster_support;
+
+use cluster_support::{ApiServer, Reaction};
+use davit::clock::{SimClock, SystemClock};
+use davit::cluster::{Cluster, Connect, Place};
+use davit::journal::NoProgress;
+use davit::repository::{InitOptions, Keys, OpenContext, PointSpec, Repository};
+use davit::snapshot::collect::{self, Request, SnapshotReport};
+use davit::snapshot::load::{Filter, load};
+use davit::store::{MemoryStore, SharedStore};
+use serde_json::json;
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+/// A repository in memory, and a namespace with a little of everything.
+struct Site {
+    repository: Repository,
+    server: ApiServer,
+    directory: tempfile::TempDir,
+}
+
+impl Site {
+    async fn new() -> Self {
+        let clock = SystemClock::shared();
+        let store: SharedStore = MemoryStore::new(Arc::clone(&clock));
+        let made = Repository::init(Arc::clone(&store), &InitOptions::default(), Arc::clone(&clock)).await.unwrap();
+        let keys = Keys { writer: Some(made.writer), reader: Some(made.reader) };
+        let repository = Repository::open(store, keys, OpenContext::new(clock)).await.unwrap();
+        let site = Self { repository, server: ApiServer::start().await, directory: tempfile::tempdir().unwrap() };
+        site.fill();
+        site
+    }
+
+    fn fill(&self) {
+        let owner =
+            self.server.put("deployments.apps", json!({ "metadata": { "name": "web" }, "spec": { "replicas": 2 } }));
+        let owners = json!([{ "uid": owner, "controller": true }]);
+        self.server.put("replicasets.apps", json!({ "metadata": { "name": "web-1", "ownerReferences": owners } }));
+        for n in 0..1_100 {
+            self.server.put(
+                "configmaps",
+                json!({ "metadata": { "name": format!("c-{n:04}") }, "data": { "n": n.to_string() } }),
+            );
+        }
+        self.server.put("secrets", json!({ "metadata": { "name": "login" } }));
+    }
+
+    /// Saves the namespace. Waiting for the server takes no time: its clock is simulated.
+    async fn save(&self) -> davit::error::Result<SnapshotReport> {
+        let connect =
+            Connect { place: Place::Files(vec![self.server.kubeconfig(self.directory.path())]), context: None };
+        let clock = Arc::new(SimClock::at(jiff::Timestamp::now()));
+        let cancel = CancellationToken::new();
+        let cluster = Cluster::connect(&connect, clock, cancel.clone())?;
+        let plan = collect::plan(Request::new("shop"), &cluster).await?;
+        collect::run(&plan, &self.repository, NoProgress::shared(), &cancel).await
+    }
+
+    /// Kind and name of every object of the newest point.
+    async fn saved(&self) -> (bool, Vec<(String, String)>) {
+        let point = self.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
+        let loaded = load(&self.repository, &point, &Filter::default()).await.unwrap();
+        // Lists end in any order.
+        let name = |saved: &davit::snapshot::load::Saved| (saved.kind.group_resource(), saved.entry.name.clone());
+        let mut names: Vec<_> = loaded.objects.iter().map(name).collect();
+        names.sort();
+        (loaded.complete, names)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_saved_is_what_the_server_held_at_that_instant() {
+    let site = Site::new().await;
+    // While one kind is slow, another one changes: the point is of the instant before.
+    site.server.react(
+        "/namespaces/shop/secrets?limit=500&resourceVersion",
+        1,
+        Reaction::Late(std::time::Duration::from_millis(400)),
+    );
+    let changes = async {
+        while !site.server.requests().iter().any(|line| line.contains("/secrets?limit=500&resourceVersion")) {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        site.server.put("secrets", json!({ "metadata": { "name": "too-late" } }));
+        site.server.world().remove("secrets", "shop", "login");
+    };
+    let (report, ()) = tokio::join!(site.save(), changes);
+    assert!(report.unwrap().complete);
+    let point = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
+    let loaded = load(&site.repository, &point, &Filter::default()).await.unwrap();
+    let secrets: Vec<&str> = loaded
+        .objects
+        .iter()
+        .filter(|saved| saved.kind.resource == "secrets")
+        .map(|saved| saved.entry.name.as_str())
+        .collect();
+    assert_eq!(secrets, ["login"]);
+    for saved in loaded.objects.iter().filter(|saved| saved.kind.resource != "secrets") {
+        let namespace = if saved.kind.namespaced { "shop" } else { "" };
+        let mut held = site.server.world().get(&saved.kind.group_resource(), namespace, &saved.entry.name).unwrap();
+        held["kind"] = saved.kind.kind.clone().into();
+        held["apiVersion"] = saved.body["apiVersion"].clone();
+        assert_eq!(saved.body, held);
+    }
+    let derived: Vec<&str> =
+        loaded.objects.iter().filter(|saved| saved.marks.derived).map(|saved| saved.entry.name.as_str()).collect();
+    assert_eq!(derived, ["web-1"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_leaves_an_incomplete_point_that_no_evidence_makes_good() {
+    use davit::id::RunId;
+    use davit::repository::{Depth, Evidence};
+    use davit::retention::{Keep, Rules, RulesBySource};
+    let site = Site::new().await;
+    let good = site.save().await.unwrap();
+    site.server.react("configmaps?limit=500&continue=", 1, Reaction::Die);
+    let report = site.save().await.unwrap();
+    assert!(!report.complete && report.missing.iter().any(|missing| missing.what == "configmaps"), "{report:#?}");
+    // Even if somebody proved what is there by restoring it, the point lacks something.
+    for (point, verified) in [(&good.point, true), (&report.point, true)] {
+        let summary = site.repository.resolve(&PointSpec::Id(point.clone())).await.unwrap();
+        let now = jiff::Timestamp::now();
+        let evidence = Evidence {
+            run: RunId::at(now),
+            point: point.clone(),
+            manifest_sha256: summary.link.manifest_sha256,
+            depth: Depth::Restored,
+            ok: verified,
+            when: now,
+            seconds: 0.0,
+            chunks: 0,
+            damage: Vec::new(),
+            checks: Vec::new(),
+            tool: "a test".to_owned(),
+        };
+        site.repository.record_evidence(&summary, &evidence).await.unwrap();
+    }
+    let chosen = site.repository.resolve(&"shop@latest-verified".parse().unwrap()).await.unwrap();
+    assert_eq!(chosen.point(), &good.point);
+    let rules = Rules { daily: Some(Keep::Count(1)), ..Rules::default() };
+    let plan = davit::retention::plan(&site.repository, &RulesBySource::for_all(rules)).await.unwrap();
+    let going: Vec<_> = plan.sources[0].going().map(|going| going.point.point().clone()).collect();
+    assert_eq!(going, [report.point.clone()], "it gives way to the complete one of the same day");
+    let latest = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
+    assert_eq!((latest.point(), latest.is_proven(), latest.missing() > 0), (&report.point, false, true));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wherever_the_server_dies_no_point_is_called_complete_that_is_not() {
+    let site = Site::new().await;
+    assert!(site.save().await.unwrap().complete);
+    let (complete, whole) = site.saved().await;
+    assert!(complete);
+    let requests = site.server.requests().len();
+    let (mut failed, mut incomplete, mut good) = (0, 0, 0);
+    for deadly in 1..=requests + 1 {
+        let site = Site::new().await;
+        site.server.world().dies_at = Some(deadly);
+        match site.save().await {
+            Err(error) => {
+                assert!(site.repository.points(None).await.unwrap().is_empty(), "{error}");
+                failed += 1;
+            }
+            Ok(report) => {
+                let (complete, saved) = site.saved().await;
+                assert_eq!(complete, report.complete, "request {deadly}");
+                assert!(!complete || saved == whole, "request {deadly}: called complete and is not");
+                incomplete += u32::from(!complete);
+                good += u32::from(complete);
+            }
+        }
+    }
+    assert!(failed > 5 && incomplete > 5 && good > 0, "{failed} failed, {incomplete} incomplete, {good} complete");
+}

@@ -1,0 +1,99 @@
+//! Bad input to `davit snapshot`: a clear error, the right exit code, and nothing changed.
+
+#![allow(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod cluster_support;
+
+use cluster_support::site::Site;
+use serde_json::json;
+
+/// Runs each call, holds the desk to "nothing changed", and compares all texts with the reviewed ones.
+fn refused(name: &str, site: &Site, calls: &[(&[&str], i32)]) {
+    let before = site.desk.inventory();
+    let mut transcript = String::new();
+    for (arguments, code) in calls {
+        let shown = tokio::task::block_in_place(|| site.desk.transcript(arguments));
+        assert!(shown.ends_with(&format!("(exit {code})\n")), "{shown}");
+        transcript.push_str(&shown.replace(&site.server.url, "SERVER"));
+        transcript.push('\n');
+    }
+    assert_eq!(site.desk.inventory(), before, "{name}: something was changed");
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "golden/errors", omit_expression => true }, {
+        insta::assert_snapshot!(name, transcript);
+    });
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_that_cannot_be_meant_is_told() {
+    let site = Site::with_a_shop().await;
+    site.desk.write("broken", "clusters: [\n").write("empty", "").write("other", "contexts: []\ncurrent-context: x\n");
+    refused(
+        "snapshot-cluster",
+        &site,
+        &[
+            (&["snapshot", "create", "shop", "--kubeconfig", "nowhere"], 2),
+            (&["snapshot", "create", "shop", "--kubeconfig", "broken"], 2),
+            (&["snapshot", "create", "shop", "--kubeconfig", "empty"], 2),
+            (&["snapshot", "create", "shop", "--kubeconfig", "other"], 2),
+            (&["snapshot", "create", "shop", "--context", "prodution"], 2),
+            (&["snapshot", "create", "shop", "--context", "production"], 2),
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_without_a_kubeconfig_is_told_where_one_is_looked_for() {
+    let desk = cli_support::Desk::with_repository();
+    let said = desk.davit(&["snapshot", "create", "shop"]);
+    assert_eq!(said.code, 2, "{}", said.stderr);
+    assert!(said.stderr.contains("--kubeconfig or KUBECONFIG"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_cannot_be_saved_is_told_with_the_nearest_one() {
+    let site = Site::with_a_shop().await;
+    site.server.put("namespaces", json!({ "metadata": { "name": "shop-staging" } }));
+    let going = json!({ "metadata": { "name": "going", "deletionTimestamp": "2026-11-21T00:00:00Z" }, "status": { "phase": "Terminating" } });
+    site.server.put("namespaces", going);
+    refused(
+        "snapshot-namespace",
+        &site,
+        &[
+            (&["snapshot", "create", "shpo"], 2),
+            (&["snapshot", "create", "entirely-elsewhere"], 2),
+            (&["snapshot", "create", "shop", "shop-stagin"], 2),
+            (&["snapshot", "create", "going"], 3),
+            (&["snapshot", "create", "Shop"], 2),
+            (&["snapshot", "create", "shop/web"], 2),
+            (&["snapshot", "create", "shop", "going", "--source", "both"], 2),
+            (&["snapshot", "create", "shop", "--include", "deploymnets"], 2),
+            (&["snapshot", "create", "shop", "--exclude", "*.example.org"], 2),
+            (&["snapshot", "create", "shop", "--selector", "app is web"], 2),
+            (&["snapshot", "create", "shop", "--tier", "fortnightly"], 2),
+            (&["snapshot", "create"], 2),
+            (&["snapshot", "show", "shop@latest"], 2),
+            (&["snapshot", "show", "yesterday"], 2),
+            (&["snapshot", "verify", "shop@latest", "--depth", "deep"], 2),
+        ],
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_is_bad_input_and_nothing_is_begun() {
+    let site = Site::with_a_shop().await;
+    "another".clone_into(&mut site.server.world().token);
+    refused("snapshot-token", &site, &[(&["snapshot", "create", "shop"], 2)]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_namespace_under_a_known_name_is_refused_until_it_is_bound_anew() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.world().remove("namespaces", "", "shop");
+    site.server.put("namespaces", json!({ "metadata": { "name": "shop" } }));
+    let said = site.davit(&["snapshot", "create", "shop"]);
+    assert!(said.code == 3 && said.stderr.contains("--rebind"), "{}", said.stderr);
+    assert_eq!(site.save(&["--rebind"]).0, 0);
+    assert_eq!(site.save(&[]).0, 0, "it is bound to the new one now");
+}
