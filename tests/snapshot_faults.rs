@@ -146,7 +146,7 @@ async fn a_server_that_dies_leaves_an_incomplete_point_that_no_evidence_makes_go
     let rules = Rules { daily: Some(Keep::Count(1)), ..Rules::default() };
     let plan = davit::retention::plan(&site.repository, &RulesBySource::for_all(rules)).await.unwrap();
     let going: Vec<_> = plan.sources[0].going().map(|going| going.point.point().clone()).collect();
-    assert_eq!(going, [report.point.clone()], "it gives way to the complete one of the same day");
+    assert_eq!(going, std::slice::from_ref(&report.point), "it gives way to the complete one of the same day");
     let latest = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
     assert_eq!((latest.point(), latest.is_proven(), latest.missing() > 0), (&report.point, false, true));
 }

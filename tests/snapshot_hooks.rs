@@ -10,7 +10,8 @@ use cluster_support::{Command, Reaction};
 use serde_json::{Value, json};
 use std::time::Duration;
 
-fn pod(name: &str, annotations: Value) -> Value {
+fn pod(name: &str, annotations: impl Into<Value>) -> Value {
+    let annotations = annotations.into();
     json!({
         "metadata": { "name": name, "annotations": annotations },
         "spec": { "containers": [{ "name": "main" }, { "name": "side" }] },
@@ -68,7 +69,7 @@ async fn a_hook_that_fails_makes_the_snapshot_incomplete_unless_it_may_fail() {
     let slow = pod("c", json!({ "davit.dev/post-command": "sleep", "davit.dev/post-timeout": "1s" }));
     let mut stopped = pod("d", json!({ "davit.dev/pre-command": "freeze" }));
     stopped["status"]["phase"] = "Pending".into();
-    let sleeping = Command { takes: Duration::from_secs(60), ..Command::default() };
+    let sleeping = Command { takes: Duration::from_mins(1), ..Command::default() };
     let site = site(&[strict, lenient, slow, stopped], &[("freeze", failing), ("sleep", sleeping)]).await;
     let (code, report) = site.save(&[]);
     let missing = missing(&report);
@@ -98,7 +99,7 @@ async fn what_was_frozen_is_thawed_although_the_lists_failed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_output_of_a_command_is_a_source_of_its_own_byte_for_byte() {
-    let bytes: Vec<u8> = (0..9_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13) as u8).collect();
+    let bytes: Vec<u8> = (0..9_000_000u32).map(|n| (n.wrapping_mul(2_654_435_761) >> 13).to_le_bytes()[0]).collect();
     let raft = Command { stdout: bytes.chunks(700_001).map(<[u8]>::to_vec).collect(), ..Command::default() };
     let vault =
         pod("vault-0", json!({ "davit.dev/output-command": r#"["vault","read"]"#, "davit.dev/output-name": "raft" }));

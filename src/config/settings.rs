@@ -274,7 +274,6 @@ impl Layers<'_> {
         let xmin_age_budget = Setting::first_of([self.of_file(raw.xmin_age_budget)], XMIN_AGE_BUDGET);
         let retention = Setting::first_of([self.of_file(raw.retention)], Rules::default());
         let inherited = Inherited { jobs, limit_rate, lock_budget, snapshot_budget, xmin_age_budget, retention };
-        let sources = self.sources(raw.sources, &inherited, problems);
         Ok(Settings {
             repository: Setting::first_of(
                 [
@@ -304,14 +303,14 @@ impl Layers<'_> {
             lease_term: Setting::first_of([self.lease_term()?, self.of_file(raw.lease_term)], Span(TERM)),
             client_tools: Setting::first_of([self.of_file(raw.client_tools)], Vec::new()),
             object_lock: Setting::first_of([self.of_file(raw.object_lock)], ObjectLock::Off),
+            sources: self.sources(raw.sources, &inherited, problems),
             jobs: inherited.jobs,
             limit_rate: inherited.limit_rate,
             lock_budget: inherited.lock_budget,
             snapshot_budget: inherited.snapshot_budget,
             xmin_age_budget: inherited.xmin_age_budget,
             retention: inherited.retention,
-            sources,
-            hooks: raw.hooks.into_iter().filter_map(|hook| self.of_file(Some(hook))).collect(),
+            hooks: self.hooks(raw.hooks),
             environment: self.environment.clone(),
             file,
         })
@@ -398,6 +397,10 @@ impl Layers<'_> {
             Ok(value) => Ok(Some(Setting::new(value, Origin::Env(name)))),
             Err(why) => Err(Error::input(format!("reading the environment variable {name}: {why}"))),
         }
+    }
+
+    fn hooks(&self, raw: Vec<Spanned<RawHook>>) -> Vec<Setting<RawHook>> {
+        raw.into_iter().filter_map(|hook| self.of_file(Some(hook))).collect()
     }
 
     fn lease_term(&self) -> Result<Option<Setting<Span>>> {
