@@ -1,10 +1,15 @@
-//! Namespaces: saving one completely or saying what is missing, and reading a snapshot back.
+//! Namespaces: saving one completely or saying what is missing, and bringing it back.
 //!
-//! `collect` saves, `show` says what a point holds and lacks, `load` gives its objects back.
+//! `collect` saves, `show` says what a point holds and lacks, `load` gives its objects back. What is done to them on
+//! the way into a cluster is pure and has a module each: `clean` (what belongs to the server), `order`, `map`, `diff`
+//! and `plan`, which puts them together. `restore` executes a plan, `velero` reads what Velero left.
 
+pub mod clean;
 pub mod collect;
 pub mod facts;
 pub mod load;
+pub mod object;
 pub mod output;
 pub mod pack;
+pub mod quantity;
 pub mod show;
