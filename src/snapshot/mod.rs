@@ -6,6 +6,7 @@
 
 pub mod clean;
 pub mod collect;
+pub mod diff;
 pub mod facts;
 pub mod load;
 pub mod object;
