@@ -1,0 +1,106 @@
+//! Another namespace, other storage classes, other images, the user's own changes: what an object becomes on its way.
+//!
+//! Places where the API says that a namespace is named are rewritten. Everything else that looks like the old
+//! namespace (a host name in a variable, a field of a custom resource) is reported and left: guessing would break
+//! what meant another thing.
+
+pub mod modify;
+pub mod patch;
+mod rewrite;
+mod unresolved;
+
+pub use modify::Rules;
+pub use unresolved::Unresolved;
+
+use super::object::Saved;
+use crate::error::{Error, Result};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of objects.
+#[derive(Debug, Clone, Default)]
+pub struct Mapping {
+    /// Namespaces that get another name.
+    pub namespaces: BTreeMap<String, String>,
+    /// Storage classes that are another one in the new cluster.
+    pub storage_classes: BTreeMap<String, String>,
+    /// Images: what their names begin with, and what they begin with then.
+    pub images: Vec<(String, String)>,
+    /// The user's rules.
+    pub rules: Rules,
+}
+
+/// What mapping a set of objects did.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Mapped {
+    /// What names the old namespace and was left.
+    pub unresolved: Vec<Unresolved>,
+    /// Mappings and rules that met nothing, in the words of the flags.
+    pub unused: Vec<String>,
+}
+
+/// Reads `old=new`, as the flags give it.
+pub fn pair(flag: &str, text: &str) -> Result<(String, String)> {
+    match text.split_once('=') {
+        Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
+        _ => Err(Error::input(format!("reading {flag} {text:?}: it is not old=new"))),
+    }
+}
+
+/// Which mappings met something.
+#[derive(Debug, Default)]
+struct Used {
+    storage_classes: BTreeSet<String>,
+    images: BTreeSet<usize>,
+    rules: BTreeSet<u64>,
+}
+
+impl Mapping {
+    /// Maps objects in place.
+    pub fn apply(&self, objects: &mut [Saved]) -> Result<Mapped> {
+        let mut used = Used::default();
+        let mut mapped = Mapped::default();
+        for saved in objects.iter_mut() {
+            used.rules.extend(self.rules.apply(saved)?);
+            rewrite::storage(saved, &self.storage_classes, &mut used.storage_classes);
+            rewrite::images(saved, &self.images, &mut used.images);
+            for (from, to) in &self.namespaces {
+                rewrite::namespace(saved, from, to);
+            }
+        }
+        for saved in objects.iter() {
+            for from in self.namespaces.keys() {
+                unresolved::namespaces(saved, from, &mut mapped.unresolved);
+            }
+            unresolved::values(
+                saved,
+                &["storageClass", "storageClassName"],
+                "storage class",
+                |text| self.storage_classes.contains_key(text),
+                &mut mapped.unresolved,
+            );
+            unresolved::values(
+                saved,
+                &["image", "imageName"],
+                "image",
+                |text| self.images.iter().any(|(from, _)| rewrite::image_rest(text, from).is_some()),
+                &mut mapped.unresolved,
+            );
+        }
+        mapped.unused = self.unused(&used);
+        Ok(mapped)
+    }
+
+    fn unused(&self, used: &Used) -> Vec<String> {
+        let classes = self.storage_classes.iter().filter(|(from, _)| !used.storage_classes.contains(*from));
+        let images = self.images.iter().enumerate().filter(|(at, _)| !used.images.contains(at));
+        let rules = self.rules.lines().into_iter().filter(|line| !used.rules.contains(line));
+        classes
+            .map(|(from, to)| format!("--map-storage-class {from}={to}"))
+            .chain(images.map(|(_, (from, to))| format!("--map-image {from}={to}")))
+            .chain(rules.map(|line| format!("the rule of --modify in line {line}")))
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;
