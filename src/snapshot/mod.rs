@@ -14,5 +14,6 @@ pub mod object;
 pub mod order;
 pub mod output;
 pub mod pack;
+pub mod plan;
 pub mod quantity;
 pub mod show;

@@ -1,0 +1,313 @@
+//! The rules, one object at a time, in the order in which they count.
+
+use super::super::clean::{self, Keep, path};
+use super::super::diff::{self, Schemas, Shape};
+use super::super::map::patch;
+use super::super::object::{self, Place, Saved};
+use super::super::order;
+use super::{Action, Line, Live, Mark, OnConflict, Options, any_means, gitops, volumes};
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Why a line stops the whole restore.
+pub(super) const EXISTS: &str = "it is there and differs";
+
+/// Kinds that no mode deletes: with them the data of others would go.
+pub const NEVER_DELETED: [&str; 4] =
+    ["namespaces", "customresourcedefinitions.apiextensions.k8s.io", "persistentvolumes", "persistentvolumeclaims"];
+
+/// What the rules look at besides the object at hand.
+pub(super) struct Facts<'a> {
+    saved: &'a [Saved],
+    live: &'a Live,
+    schemas: &'a Schemas,
+    options: &'a Options,
+    keep: Keep,
+    makers: Vec<Option<&'a Saved>>,
+    /// Versions that definitions in the snapshot would serve.
+    defined: BTreeMap<String, BTreeSet<String>>,
+    volumes: volumes::Volumes,
+    /// Kinds whose status is the user's.
+    own_status: BTreeSet<String>,
+}
+
+impl<'a> Facts<'a> {
+    pub(super) fn gather(saved: &'a [Saved], live: &'a Live, schemas: &'a Schemas, options: &'a Options) -> Self {
+        let mut keep = options.keep.clone();
+        let own_status = status_is_data(saved, live);
+        keep.status.extend(own_status.iter().cloned());
+        let with_status = saved.iter().filter(|one| any_means(&options.with_status, &one.identity.place()));
+        keep.status.extend(with_status.map(|one| one.kind.group_resource()));
+        Self {
+            saved,
+            live,
+            schemas,
+            options,
+            keep,
+            makers: order::makers(saved),
+            defined: defined(saved),
+            volumes: volumes::Volumes::of(saved, live),
+            own_status,
+        }
+    }
+
+    /// The objects that have a line.
+    pub(super) fn asked(&self) -> Vec<&'a Saved> {
+        self.saved.iter().filter(|one| self.is_wanted(one)).collect()
+    }
+
+    /// Whether the object is part of what the user asked for. A namespace that is not there is always needed.
+    pub(super) fn is_wanted(&self, saved: &Saved) -> bool {
+        let options = self.options;
+        let place = saved.identity.place();
+        options.only.is_empty()
+            || any_means(&options.only, &place)
+            || any_means(&options.include_cluster, &place)
+            || (place.group_resource == "namespaces" && !self.live.objects.contains_key(&place))
+    }
+
+    /// The line of one object.
+    pub(super) fn line(&self, at: usize, saved: &Saved) -> Line {
+        let place = saved.identity.place();
+        let there = self.live.objects.get(&place);
+        let mut line = Line {
+            kind: saved.kind.clone(),
+            action: Action::Create,
+            mark: Mark::None,
+            changes: Vec::new(),
+            notes: Vec::new(),
+            body: Value::Null,
+            status: None,
+            owners: Vec::new(),
+            live: there.cloned(),
+            saved_uid: saved.identity.uid.clone(),
+            related: saved.marks.related,
+            place,
+        };
+        if let Some(why) = self.left(at, saved) {
+            line.action = Action::Leave(why);
+            return line;
+        }
+        if let Some(why) = self.unserved(saved) {
+            line.action = Action::Refuse(why);
+            return line;
+        }
+        self.prepare(saved, &mut line);
+        if line.action == Action::Create
+            && let Some(there) = there
+        {
+            self.meet(saved, there, &mut line);
+        }
+        line
+    }
+
+    /// Why the object is not restored at all.
+    fn left(&self, at: usize, saved: &Saved) -> Option<String> {
+        let place = saved.identity.place();
+        let kind = place.group_resource.as_str();
+        let named = any_means(&self.options.only, &place);
+        if let Some(why) = clean::made_by_the_cluster(kind, &saved.body) {
+            return Some(why.to_owned());
+        }
+        if let Some(maker) = self.makers[at]
+            && !order::carries_data(kind)
+            && !named
+            && !any_means(&self.options.restore_derived, &place)
+        {
+            return Some(format!("{} makes it", maker.identity.place()));
+        }
+        if object::annotation(&saved.body, "kubernetes.io/config.mirror").is_some() {
+            return Some("a kubelet makes it from a file".to_owned());
+        }
+        if !named && has_ended(kind, &saved.body) {
+            return Some("it has ended; restoring it would run it again (--only names it)".to_owned());
+        }
+        if self.options.skip_gitops
+            && let Some(tracker) = gitops::tracked_by(&saved.body, &self.live.applications)
+        {
+            return Some(format!("{tracker} tracks it"));
+        }
+        let included = any_means(&self.options.include_cluster, &place);
+        if saved.kind.group == "admissionregistration.k8s.io" && !included {
+            return Some("it is admission of the whole cluster (--include-cluster names it)".to_owned());
+        }
+        if !saved.kind.namespaced && !included && self.live.objects.contains_key(&place) {
+            let differs = !self.differences(saved).is_empty();
+            let how = if differs { "differs (--include-cluster names it)" } else { "is equal" };
+            return Some(format!("it belongs to the cluster, is there and {how}"));
+        }
+        None
+    }
+
+    fn differences(&self, saved: &Saved) -> Vec<diff::Change> {
+        let Some(live) = self.live.objects.get(&saved.identity.place()) else { return Vec::new() };
+        let kind = saved.kind.group_resource();
+        diff::compare(&kind, self.shape(saved), live, &saved.body, &self.keep)
+    }
+
+    fn shape(&self, saved: &Saved) -> Shape<'_> {
+        let key = (saved.kind.group_resource(), saved.kind.version.clone());
+        Shape::of(&saved.kind.group, self.schemas.get(&key))
+    }
+
+    /// Why the cluster would not take the kind.
+    fn unserved(&self, saved: &Saved) -> Option<String> {
+        let kind = saved.kind.group_resource();
+        let version = saved.kind.api_version();
+        if self.defined.get(&kind).is_some_and(|versions| versions.contains(&saved.kind.version))
+            && !self.live.kinds.contains_key(&kind)
+        {
+            return None;
+        }
+        match self.live.kinds.get(&kind) {
+            None if saved.kind.group.contains('.') && !saved.kind.group.ends_with(".k8s.io") => {
+                Some(format!("the cluster has no {kind}: its definition is neither there nor in the snapshot"))
+            }
+            None => Some(format!("the cluster has no {kind}")),
+            Some(live) if !live.versions.contains(&saved.kind.version) => {
+                let served: Vec<&str> = live.versions.iter().map(String::as_str).collect();
+                let served = served.join(", ");
+                Some(format!("the cluster does not serve {version}; of {kind} it serves {served}"))
+            }
+            Some(live) if !live.creatable => Some(format!("the cluster does not let anybody make {kind}")),
+            Some(_) => None,
+        }
+    }
+
+    /// Writes what is sent when the object is made.
+    fn prepare(&self, saved: &Saved, line: &mut Line) {
+        let kind = line.place.group_resource.clone();
+        let mut keep = self.keep.clone();
+        let mut body = saved.body.clone();
+        match kind.as_str() {
+            "persistentvolumeclaims" => match self.volumes.of_claim(saved) {
+                volumes::OfClaim::Kept(note) => {
+                    keep.volume = true;
+                    line.notes.extend(note);
+                }
+                volumes::OfClaim::Anew(note) => line.notes.extend(note),
+                volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
+            },
+            "persistentvolumes" => {
+                if let Some(why) = self.volumes.why_not(saved) {
+                    line.action = Action::Leave(why);
+                }
+                // Whatever happens to the claim, the data of a volume that we made a way to are not deleted with it.
+                if line.live.is_none() {
+                    path::set(&mut body, &["spec", "persistentVolumeReclaimPolicy"], json!("Retain"));
+                }
+            }
+            "secrets" if clean::is_token_secret(&saved.body) => {
+                line.notes.push("the cluster puts a new token into it; holders of the old one must be told".to_owned());
+            }
+            _ => {}
+        }
+        let returns = any_means(&self.options.with_status, &line.place) && !self.own_status.contains(&kind);
+        if returns {
+            line.status = saved.body.get("status").cloned();
+            keep.status.remove(&kind);
+        }
+        clean::clean(&kind, &mut body, &keep);
+        path::set(&mut body, &["apiVersion"], json!(saved.kind.api_version()));
+        path::set(&mut body, &["kind"], json!(saved.kind.kind));
+        if let Some(tracker) = gitops::tracked_by(&saved.body, &self.live.applications) {
+            line.notes.push(format!("{tracker} tracks it and may change or remove it"));
+        }
+        line.body = body;
+    }
+
+    /// What is done with an object that is there.
+    fn meet(&self, saved: &Saved, there: &Value, line: &mut Line) {
+        let kind = line.place.group_resource.clone();
+        let shape = self.shape(saved);
+        let wanted = line.body.clone();
+        line.changes = diff::compare(&kind, shape, there, &wanted, &self.keep);
+        let holds = diff::holds(&kind, shape, &wanted, there, &self.keep);
+        let ours = !self.options.manager.is_empty() && object::is_managed_by(there, &self.options.manager);
+        if object::is_terminating(there) {
+            line.action = Action::Refuse("it is being deleted; try again when it is gone".to_owned());
+        } else if line.changes.is_empty() || (ours && holds) {
+            line.action = Action::Same;
+        } else if clean::is_default_account(&kind, &line.place.name) {
+            merge(shape, there, line, holds);
+        } else if any_means(&self.options.recreate, &line.place) && !NEVER_DELETED.contains(&kind.as_str()) {
+            line.action = Action::Recreate;
+            line.mark = Mark::Recreate;
+        } else {
+            match self.options.on_conflict {
+                OnConflict::Fail => line.action = Action::Refuse(EXISTS.to_owned()),
+                OnConflict::Skip => {
+                    line.action = Action::Leave("it is there and differs (--on-conflict skip)".to_owned());
+                }
+                OnConflict::Merge => merge(shape, there, line, holds),
+                OnConflict::Replace => replace(&kind, there, line),
+            }
+        }
+    }
+}
+
+fn merge(shape: Shape<'_>, there: &Value, line: &mut Line, holds: bool) {
+    let merged = diff::merged(shape, there, &line.body);
+    match patch::addition(there, &merged).filter(|_| !holds) {
+        Some(patch) => {
+            line.action = Action::Merge;
+            line.body = patch;
+        }
+        None => line.action = Action::Same,
+    }
+}
+
+fn replace(kind: &str, there: &Value, line: &mut Line) {
+    line.action = Action::Replace;
+    clean::carry_over(kind, &mut line.body, there);
+    // The owners of a live object are not the snapshot's business, and without its version we might undo a change
+    // that came after the plan.
+    for field in ["ownerReferences", "resourceVersion", "uid"] {
+        if let Some(value) = object::metadata(there).and_then(|metadata| metadata.get(field)) {
+            path::set(&mut line.body, &["metadata", field], value.clone());
+        }
+    }
+}
+
+/// Whether a pod or a Job is over.
+fn has_ended(kind: &str, body: &Value) -> bool {
+    let conditions = || body.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
+    match kind {
+        "pods" => {
+            let phase = body.pointer("/status/phase").and_then(Value::as_str);
+            matches!(phase, Some("Succeeded" | "Failed"))
+        }
+        "jobs.batch" => {
+            conditions().any(|one| (one["type"] == "Complete" || one["type"] == "Failed") && one["status"] == "True")
+        }
+        _ => false,
+    }
+}
+
+/// The versions that definitions in the snapshot serve, by the group-resource that they define.
+fn defined(saved: &[Saved]) -> BTreeMap<String, BTreeSet<String>> {
+    let mut defined: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for one in saved.iter().filter(|one| one.identity.resource == "customresourcedefinitions") {
+        let versions = one.body.pointer("/spec/versions").and_then(Value::as_array);
+        let served = versions.into_iter().flatten().filter(|version| version["served"] == true);
+        let names = served.filter_map(|version| version["name"].as_str().map(str::to_owned));
+        defined.entry(one.identity.name.clone()).or_default().extend(names);
+    }
+    defined
+}
+
+/// Custom kinds whose status is no subresource: then it is the user's, like any other field.
+fn status_is_data(saved: &[Saved], live: &Live) -> BTreeSet<String> {
+    const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+    let plain = |body: &Value| {
+        let versions = body.pointer("/spec/versions").and_then(Value::as_array);
+        versions.is_some_and(|all| all.iter().all(|version| version.pointer("/subresources/status").is_none()))
+    };
+    let in_snapshot = saved.iter().filter(|one| one.kind.group_resource() == DEFINITIONS && plain(&one.body));
+    let in_cluster = live.objects.iter().filter(|(place, body)| place.group_resource == DEFINITIONS && plain(body));
+    let in_cluster: Vec<&Place> = in_cluster.map(|(place, _)| place).collect();
+    in_snapshot
+        .map(|one| one.identity.name.clone())
+        .chain(in_cluster.into_iter().map(|place| place.name.clone()))
+        .collect()
+}

@@ -1,0 +1,102 @@
+//! References to owners, with the uid that each owner will have here.
+
+use super::super::object::{self, Place, Saved};
+use super::super::order::Order;
+use super::{Action, Line, Live};
+use serde_json::{Value, json};
+use std::collections::HashMap;
+
+/// Where the uid of an owner comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OwnerAt {
+    /// The line of this number made it before.
+    Before(usize),
+    /// The line of this number makes it later; the reference is patched in then.
+    Later(usize),
+    /// It is live and has this uid.
+    Live(String),
+}
+
+/// A reference to an owner, without its uid.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OwnerLink {
+    /// Where the uid comes from.
+    pub at: OwnerAt,
+    /// The reference.
+    pub reference: Value,
+}
+
+impl OwnerLink {
+    /// The reference with a uid.
+    pub fn with(&self, uid: &str) -> Value {
+        let mut reference = self.reference.clone();
+        if let Some(map) = reference.as_object_mut() {
+            map.insert("uid".to_owned(), json!(uid));
+        }
+        reference
+    }
+}
+
+/// Finds the owners of the objects that are made; `asked` are the saved objects of the lines, in the same order.
+pub(super) fn link(lines: &mut [Line], asked: &[&Saved], live: &Live, order: &Order) {
+    let by_uid: HashMap<&str, usize> =
+        asked.iter().enumerate().map(|(at, saved)| (saved.identity.uid.as_str(), at)).collect();
+    for at in 0..lines.len() {
+        if !matches!(lines[at].action, Action::Create | Action::Recreate | Action::Same) {
+            continue;
+        }
+        let references =
+            object::metadata(&asked[at].body).and_then(|metadata| metadata.get("ownerReferences")?.as_array());
+        let mut found_owners = Vec::new();
+        let mut notes = Vec::new();
+        for reference in references.into_iter().flatten() {
+            let owner = by_uid.get(reference["uid"].as_str().unwrap_or_default()).copied();
+            let found = owner
+                .and_then(|owner| place_of(owner, at, lines, order))
+                .or_else(|| living(reference, &lines[at].place, live));
+            match found {
+                Some(place) => found_owners.push(OwnerLink { at: place, reference: without_uid(reference) }),
+                None => {
+                    notes.push(format!("its owner {} is not restored; the reference is left out", named(reference)));
+                }
+            }
+        }
+        lines[at].owners = found_owners;
+        if lines[at].action != Action::Same {
+            lines[at].notes.extend(notes);
+        }
+    }
+}
+
+fn place_of(owner: usize, child: usize, lines: &[Line], order: &Order) -> Option<OwnerAt> {
+    match &lines[owner].action {
+        Action::Create | Action::Recreate if order.before[child].contains(&owner) => Some(OwnerAt::Before(owner)),
+        Action::Create | Action::Recreate => Some(OwnerAt::Later(owner)),
+        Action::Refuse(_) | Action::Prune => None,
+        _ => lines[owner].live.as_ref().map(|live| OwnerAt::Live(object::uid(live).to_owned())),
+    }
+}
+
+/// An owner that is not in the snapshot, but lives under its name where the object goes.
+fn living(reference: &Value, owned: &Place, live: &Live) -> Option<OwnerAt> {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default();
+    let (api_version, kind, name) = (text("apiVersion"), text("kind"), text("name"));
+    let here = |place: &Place| place.name == name && (place.namespace.is_none() || place.namespace == owned.namespace);
+    let found = live.objects.iter().find(|(place, body)| {
+        here(place) && body["kind"] == kind && body["apiVersion"] == api_version && !object::is_terminating(body)
+    });
+    found.map(|(_, body)| OwnerAt::Live(object::uid(body).to_owned()))
+}
+
+fn without_uid(reference: &Value) -> Value {
+    let mut reference = reference.clone();
+    if let Some(map) = reference.as_object_mut() {
+        map.remove("uid");
+    }
+    reference
+}
+
+fn named(reference: &Value) -> String {
+    let text = |field: &str| reference[field].as_str().unwrap_or_default().to_owned();
+    format!("{} {}", text("kind"), text("name"))
+}

@@ -1,0 +1,151 @@
+//! Quotas, summed by us: each dry run of the server looks at one object and does not count the others.
+
+use super::super::object::Place;
+use super::super::quantity::Quantity;
+use super::{Action, Line, Live};
+use serde_json::Value;
+use std::collections::BTreeMap;
+
+/// What objects take of a quota, in thousandths.
+type Amounts = BTreeMap<String, i128>;
+
+/// Refuses the lines that live quotas leave no room for, and tells of pods that controllers will not be able to make.
+pub(super) fn limit(lines: &mut [Line], live: &Live) -> Vec<String> {
+    let mut warnings = Vec::new();
+    for (place, quota) in live.objects.iter().filter(|(place, _)| place.group_resource == "resourcequotas") {
+        let scoped = |field: &str| quota.pointer(field).is_some_and(|value| !value.is_null());
+        if scoped("/spec/scopes") || scoped("/spec/scopeSelector") {
+            warnings.push(format!("the quota {} counts only some pods; it was not summed", place.name));
+            continue;
+        }
+        warnings.extend(one(place, quota, lines));
+    }
+    warnings
+}
+
+fn one(place: &Place, quota: &Value, lines: &mut [Line]) -> Vec<String> {
+    let hard = amounts(quota.pointer("/status/hard").or_else(|| quota.pointer("/spec/hard")));
+    let mut used = amounts(quota.pointer("/status/used"));
+    let here = |line: &Line| line.place.namespace == place.namespace && line.action == Action::Create;
+    for line in lines.iter_mut().filter(|line| here(line)) {
+        let takes = takes(&line.place.group_resource, &line.body);
+        let full = takes.iter().find_map(|(what, amount)| {
+            let (limit, used) = (*hard.get(what)?, used.get(what).copied().unwrap_or_default());
+            (used + amount > limit).then(|| (what.clone(), limit - used))
+        });
+        if let Some((what, left)) = full {
+            let left = shown(left.max(0));
+            line.action = Action::Refuse(format!("the quota {} leaves room for {left} of {what}", place.name));
+            continue;
+        }
+        for (what, amount) in takes {
+            *used.entry(what).or_default() += amount;
+        }
+    }
+    let mut pods = Amounts::new();
+    for line in lines.iter().filter(|line| here(line)) {
+        for (what, amount) in pods_of(&line.place.group_resource, &line.body) {
+            *pods.entry(what).or_default() += amount;
+        }
+    }
+    let short = pods.iter().filter_map(|(what, wanted)| {
+        let (limit, used) = (*hard.get(what)?, used.get(what).copied().unwrap_or_default());
+        (used + wanted > limit).then(|| {
+            let (wanted, left) = (shown(*wanted), shown((limit - used).max(0)));
+            format!("workloads want {wanted} of {what}, but the quota {} leaves room for {left}", place.name)
+        })
+    });
+    short.collect()
+}
+
+fn amounts(value: Option<&Value>) -> Amounts {
+    let map = value.and_then(Value::as_object);
+    let amount = |value: &Value| Quantity::parse(value.as_str()?)?.thousandths();
+    map.into_iter().flatten().filter_map(|(name, value)| Some((name.clone(), amount(value)?))).collect()
+}
+
+/// Thousandths as people write them.
+fn shown(thousandths: i128) -> String {
+    if thousandths % 1000 == 0 { (thousandths / 1000).to_string() } else { format!("{thousandths}m") }
+}
+
+/// What an object takes of a quota when it is made.
+fn takes(kind: &str, body: &Value) -> Amounts {
+    const ONE: i128 = 1000;
+    let mut takes = Amounts::from([(format!("count/{kind}"), ONE)]);
+    let plain = [
+        "pods",
+        "services",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "replicationcontrollers",
+        "resourcequotas",
+    ];
+    if plain.contains(&kind) {
+        takes.insert(kind.to_owned(), ONE);
+    }
+    match kind {
+        "services" => {
+            let ports = body.pointer("/spec/ports").and_then(Value::as_array).map_or(0, Vec::len);
+            let ports = i128::try_from(ports).unwrap_or(i128::MAX / ONE) * ONE;
+            match body.pointer("/spec/type").and_then(Value::as_str) {
+                Some("LoadBalancer") => {
+                    takes
+                        .extend([("services.loadbalancers".to_owned(), ONE), ("services.nodeports".to_owned(), ports)]);
+                }
+                Some("NodePort") => drop(takes.insert("services.nodeports".to_owned(), ports)),
+                _ => {}
+            }
+        }
+        "persistentvolumeclaims" => {
+            let size = amounts(body.pointer("/spec/resources/requests")).get("storage").copied().unwrap_or_default();
+            takes.insert("requests.storage".to_owned(), size);
+            if let Some(class) = body.pointer("/spec/storageClassName").and_then(Value::as_str) {
+                takes.insert(format!("{class}.storageclass.storage.k8s.io/requests.storage"), size);
+                takes.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), ONE);
+            }
+        }
+        "pods" => add(&mut takes, body.get("spec"), 1),
+        _ => {}
+    }
+    takes
+}
+
+/// What the pods that a controller makes of an object take.
+fn pods_of(kind: &str, body: &Value) -> Amounts {
+    let number = |path: &str| body.pointer(path).and_then(Value::as_i64).map(i128::from);
+    let (copies, spec) = match kind {
+        "deployments.apps" | "statefulsets.apps" | "replicasets.apps" | "replicationcontrollers" => {
+            (number("/spec/replicas").unwrap_or(1), body.pointer("/spec/template/spec"))
+        }
+        "jobs.batch" if body.pointer("/spec/suspend") != Some(&Value::Bool(true)) => {
+            let all = number("/spec/completions").unwrap_or(1);
+            (number("/spec/parallelism").unwrap_or(1).min(all), body.pointer("/spec/template/spec"))
+        }
+        _ => return Amounts::new(),
+    };
+    let mut takes = Amounts::new();
+    if copies > 0 {
+        takes.insert("pods".to_owned(), copies * 1000);
+        takes.insert("count/pods".to_owned(), copies * 1000);
+        add(&mut takes, spec, copies);
+    }
+    takes
+}
+
+/// Adds what the containers of `copies` pods ask for. Containers that run before the others count only where they
+/// ask for more than those together, which is rare: they are not summed.
+fn add(takes: &mut Amounts, spec: Option<&Value>, copies: i128) {
+    let containers = spec.and_then(|spec| spec.get("containers")?.as_array());
+    for container in containers.into_iter().flatten() {
+        for (field, prefix) in [("requests", "requests."), ("limits", "limits.")] {
+            for (what, amount) in amounts(container.pointer(&format!("/resources/{field}"))) {
+                *takes.entry(format!("{prefix}{what}")).or_default() += amount * copies;
+                if field == "requests" && ["cpu", "memory"].contains(&what.as_str()) {
+                    *takes.entry(what).or_default() += amount * copies;
+                }
+            }
+        }
+    }
+}

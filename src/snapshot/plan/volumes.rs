@@ -1,0 +1,135 @@
+//! Volumes: which are made, which are provisioned anew, and which must not be touched.
+
+use super::super::object::{self, Place, Saved};
+use super::Live;
+use serde_json::Value;
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What becomes of the volume that a claim names.
+pub(super) enum OfClaim {
+    /// The claim keeps it.
+    Kept(Option<String>),
+    /// The claim gets a new one.
+    Anew(Option<String>),
+    /// The claim would never be bound.
+    Refused(String),
+}
+
+/// What is known of volumes, saved and live.
+pub(super) struct Volumes {
+    saved: BTreeMap<String, Value>,
+    live: BTreeMap<String, Value>,
+    /// What lies behind live volumes, and which volume that is.
+    behind: BTreeMap<String, String>,
+    /// Claims of the snapshot, by the volume that they name.
+    claimed: BTreeSet<String>,
+}
+
+impl Volumes {
+    pub(super) fn of(saved: &[Saved], live: &Live) -> Self {
+        let volume = |one: &&Saved| one.kind.group_resource() == "persistentvolumes";
+        let claim = |one: &&Saved| one.kind.group_resource() == "persistentvolumeclaims";
+        let named = |body: &Value| Some(body.pointer("/spec/volumeName")?.as_str()?.to_owned());
+        let behind = live.volumes.iter().filter_map(|body| Some((behind(body)?, object::name(body).to_owned())));
+        Self {
+            saved: saved.iter().filter(volume).map(|one| (one.identity.name.clone(), one.body.clone())).collect(),
+            live: live.volumes.iter().map(|body| (object::name(body).to_owned(), body.clone())).collect(),
+            behind: behind.collect(),
+            claimed: saved.iter().filter(claim).filter_map(|one| named(&one.body)).collect(),
+        }
+    }
+
+    /// Why a saved volume is not made.
+    pub(super) fn why_not(&self, saved: &Saved) -> Option<String> {
+        let other = behind(&saved.body).and_then(|behind| self.behind.get(&behind));
+        if let Some(other) = other.filter(|other| **other != saved.identity.name) {
+            return Some(format!("what is behind it already backs the volume {other}"));
+        }
+        if is_provisioned(&saved.body) {
+            return Some("its class provisions a new one; its data come back from a snapshot of the volume".to_owned());
+        }
+        if !self.claimed.contains(&saved.identity.name) {
+            return Some("no claim of the snapshot uses it".to_owned());
+        }
+        None
+    }
+
+    /// What becomes of the volume that a claim names.
+    pub(super) fn of_claim(&self, claim: &Saved) -> OfClaim {
+        let Some(name) = claim.body.pointer("/spec/volumeName").and_then(Value::as_str) else {
+            return OfClaim::Anew(None);
+        };
+        let empty = || OfClaim::Anew(Some("its volume is provisioned anew and is empty".to_owned()));
+        let class = claim.body.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
+        if let Some(live) = self.live.get(name) {
+            return match bound_to(live) {
+                None => OfClaim::Kept(None),
+                Some(by) if by == claim.identity.place() => OfClaim::Kept(None),
+                Some(_) if !class.is_empty() && is_provisioned(live) => empty(),
+                Some(by) => OfClaim::Refused(format!(
+                    "its volume {name} is bound to {by} in {}",
+                    by.namespace.as_deref().unwrap_or_default()
+                )),
+            };
+        }
+        match self.saved.get(name) {
+            // A volume that came along is made, unless something keeps it from being made.
+            Some(saved) if !is_provisioned(saved) => match behind(saved).and_then(|behind| self.behind.get(&behind)) {
+                Some(other) => {
+                    OfClaim::Refused(format!("what is behind its volume {name} already backs the volume {other}"))
+                }
+                None => OfClaim::Kept(None),
+            },
+            _ if class.is_empty() => OfClaim::Refused(format!(
+                "its volume {name} is neither there nor in the snapshot, and it has no class that provisions one"
+            )),
+            _ => empty(),
+        }
+    }
+}
+
+/// The claim that a live volume is bound to.
+fn bound_to(volume: &Value) -> Option<Place> {
+    let claim = volume.pointer("/spec/claimRef").filter(|claim| claim.is_object())?;
+    let text = |field: &str| claim.get(field).and_then(Value::as_str).unwrap_or_default();
+    Some(Place::in_namespace("persistentvolumeclaims", text("namespace"), text("name")))
+}
+
+/// Whether a provisioner made the volume for a claim.
+fn is_provisioned(volume: &Value) -> bool {
+    object::annotation(volume, "pv.kubernetes.io/provisioned-by").is_some()
+}
+
+/// What is behind a volume, as something that two volumes must not share.
+fn behind(volume: &Value) -> Option<String> {
+    const OTHERS: [(&str, &[&str]); 9] = [
+        ("awsElasticBlockStore", &["volumeID"]),
+        ("gcePersistentDisk", &["pdName"]),
+        ("azureDisk", &["diskURI"]),
+        ("azureFile", &["secretNamespace", "shareName"]),
+        ("nfs", &["server", "path"]),
+        ("iscsi", &["targetPortal", "iqn", "lun"]),
+        ("fc", &["targetWWNs", "lun"]),
+        ("cephfs", &["monitors", "path"]),
+        ("rbd", &["monitors", "pool", "image"]),
+    ];
+    let spec = volume.get("spec")?.as_object()?;
+    if let Some(csi) = spec.get("csi") {
+        return Some(format!("csi {} {}", csi.get("driver")?, csi.get("volumeHandle")?));
+    }
+    for (source, fields) in OTHERS {
+        if let Some(value) = spec.get(source) {
+            let parts: Vec<String> =
+                fields.iter().map(|field| value.get(*field).unwrap_or(&Value::Null).to_string()).collect();
+            return Some(format!("{source} {}", parts.join(" ")));
+        }
+    }
+    // A path on a node is another one on another node.
+    for source in ["local", "hostPath"] {
+        if let Some(path) = spec.get(source).and_then(|value| value.get("path")) {
+            let node = spec.get("nodeAffinity").unwrap_or(&Value::Null);
+            return Some(format!("{source} {path} {node}"));
+        }
+    }
+    None
+}
