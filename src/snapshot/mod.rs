@@ -16,4 +16,5 @@ pub mod output;
 pub mod pack;
 pub mod plan;
 pub mod quantity;
+pub mod restore;
 pub mod show;

@@ -1,0 +1,264 @@
+//! One line of a plan, executed.
+
+use super::super::clean;
+use super::super::diff::{self, Shape};
+use super::super::map::patch as patches;
+use super::super::object::{self, Place};
+use super::super::plan::{Action, Line};
+use super::{Kinds, Means};
+use crate::cluster::{ApiError, Delete, Fault, Kind, Patch, Write};
+use crate::retry::{Policy, Retry, Retryable};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// An answer that was lost, or a server that is busy: a few tries; whatever needs longer is tried in a later pass.
+const TRIES: Policy = Policy {
+    attempts: 4,
+    first_pause: Duration::from_millis(200),
+    longest_pause: Duration::from_secs(5),
+    deadline: Duration::from_secs(30),
+};
+
+/// How long a deleted object may take to be gone before it is made anew.
+const GONE: Duration = Duration::from_mins(1);
+const LOOK_AGAIN: Duration = Duration::from_millis(200);
+
+/// What became of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It is done; the uid of the object, where it is there.
+    Done(Option<String>),
+    /// It is not done, for this reason.
+    Failed {
+        /// The reason, in the server's words where it has some.
+        why: String,
+        /// Whether it may work when more of the restore is done.
+        again: bool,
+    },
+}
+
+impl Outcome {
+    fn failed(error: &ApiError) -> Self {
+        // What another object's absence explains may work later; a precondition that does not hold will not.
+        let again = !matches!(error.fault, Fault::Conflict | Fault::Exists | Fault::Unauthorized | Fault::Gone);
+        Self::Failed { why: error.to_string(), again }
+    }
+
+    fn diverged(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), again: false }
+    }
+}
+
+/// What every line needs.
+pub(super) struct Hands<'a> {
+    pub(super) means: &'a Means,
+    pub(super) manager: &'a str,
+}
+
+impl Hands<'_> {
+    fn write(&self) -> Write<'_> {
+        Write { field_manager: Some(self.manager), ..Write::default() }
+    }
+
+    /// Executes a line; `owners` are the references that can be written now.
+    pub(super) async fn execute(&self, line: &Line, kinds: &Kinds, owners: Vec<Value>) -> Outcome {
+        if self.means.cancel.is_cancelled() {
+            return Outcome::diverged("the run was stopped before it; the same command goes on");
+        }
+        let Some(kind) = kinds.saved(&line.kind) else {
+            let why = format!("the cluster has no {}", line.place.group_resource);
+            return Outcome::Failed { why, again: true };
+        };
+        let outcome = match &line.action {
+            Action::Create => self.create(&kind, line, owners).await,
+            Action::Merge => self.merge(&kind, line).await,
+            Action::Replace => self.replace(&kind, line).await,
+            Action::Recreate => self.recreate(&kind, line, owners).await,
+            Action::Prune => self.prune(&kind, line).await,
+            Action::Same | Action::Leave(_) | Action::Refuse(_) => {
+                Ok(Outcome::Done(line.live.as_ref().map(|live| object::uid(live).to_owned())))
+            }
+        };
+        let outcome = match outcome {
+            Ok(outcome) => outcome,
+            Err(error) => return Outcome::failed(&error),
+        };
+        match (&outcome, &line.status) {
+            (Outcome::Done(_), Some(status)) => self.status(&kind, &line.place, status).await.unwrap_or(outcome),
+            _ => outcome,
+        }
+    }
+
+    async fn create(&self, kind: &Kind, line: &Line, owners: Vec<Value>) -> Result<Outcome, ApiError> {
+        let place = &line.place;
+        let mut body = line.body.clone();
+        if !owners.is_empty() {
+            clean::path::set(&mut body, &["metadata", "ownerReferences"], Value::Array(owners));
+        }
+        let clock = self.means.clock.as_ref();
+        let body = &body;
+        let made = TRIES
+            .run(clock, &self.means.cancel, |_| async move {
+                self.means.cluster.create(kind, place.namespace.as_deref(), body, self.write()).await.map_err(Unsettled)
+            })
+            .await;
+        match made {
+            Ok(made) => Ok(Outcome::Done(Some(object::uid(&made).to_owned()))),
+            Err(Unsettled(error)) if error.fault == Fault::Exists => self.meet(kind, line).await,
+            // Whether it was made is not known: its name settles that.
+            Err(Unsettled(error)) if matches!(error.fault, Fault::Unreachable | Fault::Unavailable) => {
+                match self.get(kind, place).await {
+                    Ok(Some(there)) if self.is_ours(line, &there) => {
+                        Ok(Outcome::Done(Some(object::uid(&there).to_owned())))
+                    }
+                    _ => Err(error),
+                }
+            }
+            Err(Unsettled(error)) => Err(error),
+        }
+    }
+
+    async fn get(&self, kind: &Kind, place: &Place) -> Result<Option<Value>, ApiError> {
+        match self.means.cluster.get(kind, place.namespace.as_deref(), &place.name).await {
+            Ok(there) => Ok(Some(there)),
+            Err(why) if why.fault == Fault::NotFound => Ok(None),
+            Err(why) => Err(why),
+        }
+    }
+
+    /// Whether an object is the one this restore made: its manager's entry and an equal body prove it.
+    fn is_ours(&self, line: &Line, there: &Value) -> bool {
+        let shape = Shape::of(&line.kind.group, None);
+        object::is_managed_by(there, self.manager)
+            && diff::holds(&line.place.group_resource, shape, &line.body, there, &clean::Keep::default())
+    }
+
+    /// An object of the name is there, which the plan did not know.
+    async fn meet(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
+        let place = &line.place;
+        let Some(there) = self.get(kind, place).await? else {
+            return Ok(Outcome::Failed { why: "it was there for a moment and is gone".to_owned(), again: true });
+        };
+        let uid = object::uid(&there).to_owned();
+        if self.is_ours(line, &there) {
+            return Ok(Outcome::Done(Some(uid)));
+        }
+        // The cluster makes the accounts of a new namespace a moment after it.
+        if clean::is_default_account(&place.group_resource, &place.name) {
+            let merged = diff::merged(Shape::BuiltIn, &there, &line.body);
+            if let Some(patch) = patches::addition(&there, &merged) {
+                self.patch(kind, place, &patch).await?;
+            }
+            return Ok(Outcome::Done(Some(uid)));
+        }
+        let shape = Shape::of(&line.kind.group, None);
+        if diff::compare(&place.group_resource, shape, &there, &line.body, &clean::Keep::default()).is_empty() {
+            return Ok(Outcome::Done(Some(uid)));
+        }
+        Ok(Outcome::diverged("an object of this name appeared after the plan was made"))
+    }
+
+    async fn patch(&self, kind: &Kind, place: &Place, patch: &Value) -> Result<Value, ApiError> {
+        let at = (place.namespace.as_deref(), place.name.as_str());
+        self.means.cluster.patch(kind, at, Patch::Merge, patch, self.write()).await
+    }
+
+    async fn merge(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
+        let mut patch = line.body.clone();
+        if let Some(live) = &line.live {
+            // Only the object that was planned for, as it was then.
+            clean::path::set(&mut patch, &["metadata", "uid"], json!(object::uid(live)));
+            if let Some(version) = object::resource_version(live) {
+                clean::path::set(&mut patch, &["metadata", "resourceVersion"], json!(version));
+            }
+        }
+        match self.patch(kind, &line.place, &patch).await {
+            Ok(there) => Ok(Outcome::Done(Some(object::uid(&there).to_owned()))),
+            Err(error) if error.fault == Fault::Conflict => {
+                Ok(Outcome::diverged("it was changed after the plan was made"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn replace(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
+        let place = &line.place;
+        let put =
+            self.means.cluster.replace(kind, place.namespace.as_deref(), &place.name, &line.body, self.write()).await;
+        match put {
+            Ok(there) => Ok(Outcome::Done(Some(object::uid(&there).to_owned()))),
+            Err(error) if error.fault == Fault::Conflict => {
+                Ok(Outcome::diverged("it was changed after the plan was made"))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What the object owns is set free, not deleted: its new self takes it over, or gets its reference back from us.
+    async fn recreate(&self, kind: &Kind, line: &Line, owners: Vec<Value>) -> Result<Outcome, ApiError> {
+        let old = line.live.as_ref().map(object::uid).unwrap_or_default();
+        if let Some(outcome) = self.delete(kind, line, old, "Orphan").await? {
+            return Ok(outcome);
+        }
+        let clock = &self.means.clock;
+        let began = clock.monotonic();
+        while self.get(kind, &line.place).await?.is_some_and(|there| object::uid(&there) == old) {
+            if clock.monotonic().saturating_sub(began) > GONE {
+                return Ok(Outcome::diverged(
+                    "it was deleted, but a minute later it is still there; what holds it back is in its finalizers",
+                ));
+            }
+            if self.means.cancel.is_cancelled() {
+                return Ok(Outcome::diverged("it was deleted; the run was stopped before it was made anew"));
+            }
+            clock.sleep(LOOK_AGAIN).await;
+        }
+        self.create(kind, line, owners).await
+    }
+
+    async fn prune(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
+        let uid = line.live.as_ref().map(object::uid).unwrap_or_default();
+        Ok(self.delete(kind, line, uid, "Background").await?.unwrap_or(Outcome::Done(None)))
+    }
+
+    /// Deletes the object of this uid; an outcome only if that is not what is there.
+    async fn delete(&self, kind: &Kind, line: &Line, uid: &str, how: &str) -> Result<Option<Outcome>, ApiError> {
+        let place = &line.place;
+        if uid.is_empty() || super::super::plan::NEVER_DELETED.contains(&place.group_resource.as_str()) {
+            return Ok(Some(Outcome::diverged("it is not deleted: no uid is known, or its kind is never deleted")));
+        }
+        let at = (place.namespace.as_deref(), place.name.as_str());
+        let delete = Delete { uid: Some(uid), propagation: Some(how), ..Delete::default() };
+        match self.means.cluster.delete(kind, at, delete, Write::default()).await {
+            Ok(_) => Ok(None),
+            Err(error) if error.fault == Fault::NotFound => Ok(None),
+            Err(error) if error.fault == Fault::Conflict => {
+                Ok(Some(Outcome::diverged("it is another object than the one that was planned for")))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn status(&self, kind: &Kind, place: &Place, status: &Value) -> Option<Outcome> {
+        let at = (place.namespace.as_deref(), place.name.as_str());
+        let write = Write { subresource: Some("status"), ..self.write() };
+        let patched = self.means.cluster.patch(kind, at, Patch::Merge, &json!({ "status": status }), write).await;
+        patched.err().map(|error| Outcome::diverged(format!("its status did not come back: {error}")))
+    }
+}
+
+/// A POST: tried again also when its answer was lost, because its name and our manager settle what happened.
+struct Unsettled(ApiError);
+
+impl Retryable for Unsettled {
+    fn retry(&self) -> Retry {
+        match self.0.fault {
+            Fault::TooMany | Fault::Unavailable | Fault::Unreachable => Retry::Later,
+            _ => Retry::Never,
+        }
+    }
+
+    fn pause(&self) -> Option<Duration> {
+        self.0.retry_after
+    }
+}
