@@ -18,3 +18,4 @@ pub mod plan;
 pub mod quantity;
 pub mod restore;
 pub mod show;
+pub mod verify;
