@@ -18,4 +18,5 @@ pub mod plan;
 pub mod quantity;
 pub mod restore;
 pub mod show;
+pub mod velero;
 pub mod verify;
