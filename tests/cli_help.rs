@@ -20,13 +20,17 @@ fn page(path: &[&str]) -> String {
 
 #[test]
 fn every_help_page_is_the_one_we_reviewed() {
-    let pages: [&[&str]; 26] = [
+    let pages: [&[&str]; 30] = [
         &[],
         &["init"],
         &["backup"],
         &["snapshot"],
         &["snapshot", "create"],
         &["snapshot", "show"],
+        &["snapshot", "diff"],
+        &["snapshot", "restore"],
+        &["snapshot", "import"],
+        &["snapshot", "import", "velero"],
         &["snapshot", "verify"],
         &["points"],
         &["restore"],

@@ -6,11 +6,13 @@
 
 mod manage;
 mod point;
+mod recover;
 mod run;
 mod snapshot;
 
 pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
+pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
 pub use snapshot::{
     ClusterArgs, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,

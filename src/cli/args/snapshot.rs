@@ -1,5 +1,6 @@
 //! The command line of snapshots of Kubernetes namespaces.
 
+use super::recover::{SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -10,8 +11,15 @@ pub enum SnapshotCommand {
     Create(Box<SnapshotCreateArgs>),
     /// Show what a recovery point holds: every kind, what was left out and why, what is missing
     Show(SnapshotShowArgs),
+    /// Compare a recovery point with another one, or with what is live
+    Diff(SnapshotDiffArgs),
+    /// Bring a recovery point back, or print what that would do
+    Restore(Box<SnapshotRestoreArgs>),
     /// Prove that a recovery point is whole
     Verify(SnapshotVerifyArgs),
+    /// Use what another tool left
+    #[command(subcommand)]
+    Import(SnapshotImportCommand),
 }
 
 /// Which cluster.
@@ -104,14 +112,17 @@ pub struct SnapshotShowArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 The depths, each of which includes the one before:
-  listed   every object that the point names is in the repository, with its size
-  stored   every object's SHA-256 is right
+  listed     every object that the point names is in the repository, with its size
+  stored     every object's SHA-256 is right
+  restored   restored into a scratch namespace that is removed again: every object is put to the server as a dry \
+run, and what does nothing by itself is made, inert, and read back. Nothing outside that namespace is touched
 
 An incomplete snapshot never verifies: the exit code is 1, and what is missing is named. The evidence is signed and \
 stored beside the point.
 
 Examples:
-  davit snapshot verify shop@latest")]
+  davit snapshot verify shop@latest
+  davit snapshot verify shop@latest --depth restored")]
 pub struct SnapshotVerifyArgs {
     /// A recovery point: an id, SOURCE@latest, or SOURCE@TIME
     #[arg(value_name = "POINT")]
@@ -119,6 +130,12 @@ pub struct SnapshotVerifyArgs {
     /// How deep to look
     #[arg(long, value_name = "DEPTH", default_value = "stored")]
     pub depth: SnapshotDepthArg,
+    /// With --depth restored: also make these kinds, which may act on their own
+    #[arg(long, value_name = "K,…", value_delimiter = ',')]
+    pub live: Vec<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How deep a verification of a snapshot looks.
@@ -128,4 +145,6 @@ pub enum SnapshotDepthArg {
     Listed,
     /// Every object's SHA-256 is right.
     Stored,
+    /// Restored into a scratch namespace and compared.
+    Restored,
 }

@@ -2,6 +2,11 @@
 
 pub(super) mod connect;
 mod create;
+mod diff;
+mod from;
+mod import;
+mod proof;
+mod restore;
 mod show;
 mod verify;
 
@@ -15,6 +20,9 @@ pub(super) async fn run(command: &SnapshotCommand, shell: &Shell) -> Result<Ende
     match command {
         SnapshotCommand::Create(args) => Box::pin(create::run(args, shell)).await,
         SnapshotCommand::Show(args) => show::run(args, shell).await,
+        SnapshotCommand::Diff(args) => Box::pin(diff::run(args, shell)).await,
+        SnapshotCommand::Restore(args) => Box::pin(restore::run(args, shell)).await,
+        SnapshotCommand::Import(command) => Box::pin(import::run(command, shell)).await,
         SnapshotCommand::Verify(args) => Box::pin(verify::run(args, shell)).await,
     }
 }

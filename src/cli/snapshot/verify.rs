@@ -12,12 +12,13 @@ use crate::repository::manifest::PointKind;
 
 /// Verifies one snapshot.
 pub(super) async fn run(args: &SnapshotVerifyArgs, shell: &Shell) -> Result<Ended> {
-    let (repository, point) = shell.point(&args.point).await?;
-    point.must_be(PointKind::Namespace)?;
     let depth = match args.depth {
         SnapshotDepthArg::Listed => Depth::Listed,
         SnapshotDepthArg::Stored => Depth::Stored,
+        SnapshotDepthArg::Restored => return super::proof::run(args, shell).await,
     };
+    let (repository, point) = shell.point(&args.point).await?;
+    point.must_be(PointKind::Namespace)?;
     let request = Request::new(Which::Point(args.point.parse()?), depth);
     ended(verify::run(&means(repository, shell), &request).await?)
 }

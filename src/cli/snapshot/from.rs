@@ -1,0 +1,101 @@
+//! Where objects come from: a recovery point of the repository, or a backup that Velero left.
+
+use crate::cli::shell::Shell;
+use crate::error::{Error, Result};
+use crate::journal::Progress;
+use crate::repository::{PointSummary, Repository};
+use crate::snapshot::load::{self, Filter};
+use crate::snapshot::object::{Marks, Saved, SavedKind};
+use crate::snapshot::{show, velero};
+use crate::store;
+use std::collections::BTreeSet;
+
+/// Objects and what is known of them as a whole.
+pub(super) struct Source {
+    /// What it is called, for people.
+    pub(super) name: String,
+    /// What tells it from every other one, for the field manager.
+    pub(super) identity: String,
+    /// The namespaces whose objects they are.
+    pub(super) namespaces: BTreeSet<String>,
+    /// The objects.
+    pub(super) objects: Vec<Saved>,
+    /// Kinds of which every object is there.
+    pub(super) covered: BTreeSet<String>,
+    /// What is missing; nothing at all if it is complete.
+    pub(super) missing: Vec<String>,
+    /// The repository and the point, if it is one.
+    pub(super) point: Option<(Repository, PointSummary)>,
+}
+
+/// Reads what the user named.
+pub(super) async fn read(spec: &str, shell: &Shell) -> Result<Source> {
+    match spec.strip_prefix("velero:") {
+        Some(url) => from_velero(url, shell).await,
+        None => from_point(spec, shell).await,
+    }
+}
+
+async fn from_point(spec: &str, shell: &Shell) -> Result<Source> {
+    let (repository, point) = shell.point(spec).await?;
+    let shown = show::show(&repository, &point).await?;
+    let loaded = load::load(&repository, &point, &Filter::default()).await?;
+    let whole = shown.facts.scope.selector.is_none();
+    let covered = shown.coverage.kinds.iter().filter(|kind| whole && !kind.related && kind.error.is_none());
+    let covered = covered.map(|kind| kind.kind.clone()).collect();
+    let missing = shown.missing.iter().map(|missing| format!("{}: {}", missing.what, missing.why)).collect();
+    Ok(Source {
+        name: format!("point {} of {}", point.point(), point.source),
+        identity: format!("{} {}", point.point(), point.link.manifest_sha256),
+        namespaces: [loaded.facts.namespace.clone()].into(),
+        objects: loaded.objects.into_iter().map(saved).collect(),
+        covered,
+        missing,
+        point: Some((repository, point)),
+    })
+}
+
+fn saved(loaded: load::Saved) -> Saved {
+    let kind = SavedKind {
+        group: loaded.kind.group.clone(),
+        version: loaded.kind.version.clone(),
+        resource: loaded.kind.resource.clone(),
+        kind: loaded.kind.kind.clone(),
+        namespaced: loaded.kind.namespaced,
+    };
+    let marks = Marks { derived: loaded.marks.derived, related: loaded.marks.related };
+    Saved { marks, ..Saved::new(&kind, loaded.body) }
+}
+
+async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
+    let wrong = || {
+        Error::input(format!("reading velero:{url}: it names no backup")).hint("write velero:s3://bucket/prefix/NAME")
+    };
+    let (prefix, name) = url.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
+    if name.is_empty() || prefix.ends_with(":/") {
+        return Err(wrong());
+    }
+    let store = store::open(prefix, &shell.store_options(false), shell.clock.clone()).await?;
+    let opened = velero::open(&store, name).await?;
+    for volume in &opened.volumes {
+        let claim = format!("{} in {}", volume.claim, volume.namespace);
+        shell
+            .story
+            .warn(format!("the data of the claim {claim} are not in the archive; they are {}", volume.kept), None);
+    }
+    let namespaces: BTreeSet<String> = opened.objects.iter().filter_map(|one| one.identity.namespace.clone()).collect();
+    // Velero does not say which kinds it listed, so what it does not have may have been there.
+    Ok(Source {
+        name: format!("Velero backup {name}"),
+        identity: format!("velero {name} {}", opened.found.started.clone().unwrap_or_default()),
+        namespaces,
+        objects: opened.objects,
+        covered: BTreeSet::new(),
+        missing: if opened.complete { Vec::new() } else { missing(&opened.errors) },
+        point: None,
+    })
+}
+
+fn missing(errors: &[String]) -> Vec<String> {
+    if errors.is_empty() { vec!["Velero called it PartiallyFailed".to_owned()] } else { errors.to_vec() }
+}
