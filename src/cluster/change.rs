@@ -104,6 +104,11 @@ impl Cluster {
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
         let mut body = json!({ "kind": "DeleteOptions", "apiVersion": "v1" });
+        // Where a deletion has a body, the server reads all options from it and none from the address: asked only there,
+        // a dry run would delete.
+        if write.dry_run {
+            body["dryRun"] = json!(["All"]);
+        }
         if delete.uid.is_some() || delete.resource_version.is_some() {
             body["preconditions"] = json!({ "uid": delete.uid, "resourceVersion": delete.resource_version });
         }
