@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 /// Layers from the ground up. A module names modules of lower layers only, and those of `SAME_LAYER`.
 const LAYERS: &[(&str, &[&str])] = &[
     ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane"]),
-    ("edges", &["store", "repository", "postgres", "cluster"]),
-    ("core", &["measure"]),
-    ("verbs", &["backup", "snapshot", "retention"]),
+    ("edges", &["store", "repository", "postgres", "cluster", "probe"]),
+    ("core", &["measure", "scenario", "report"]),
+    ("verbs", &["backup", "snapshot", "retention", "chaos"]),
+    ("story", &["drill"]),
     ("shell", &["cli", "config", "telemetry"]),
 ];
 
@@ -26,6 +27,9 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("clock", "error"),
     // A repository is a store with an order in it.
     ("repository", "store"),
+    // A report and an objective are said in the words of the measurement.
+    ("report", "measure"),
+    ("scenario", "measure"),
     // The commands read settings and show progress.
     ("cli", "config"),
     ("cli", "telemetry"),

@@ -1,0 +1,1 @@
+//! Failures made on purpose: each with its target, its proof, its way back, and guards in front of it.

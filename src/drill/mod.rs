@@ -1,0 +1,1 @@
+//! The one place where fault, recovery and measurement meet: a scenario, executed and judged.

@@ -1,0 +1,1 @@
+//! Open-loop client transactions, and the ledger of every write that they tried.

@@ -1,0 +1,1 @@
+//! What a drill is to do, read from a file that a person can read. Pure.
