@@ -60,7 +60,7 @@ async fn a_cancelled_run_stops_its_queries_on_the_server_and_commits_nothing() {
     wait_until(5, "our connections ending", || our_connections(&server) == "0");
     assert_eq!(commits(&store), 0);
     let report = backup(request(&server, "shop"), &repository).await.unwrap();
-    assert!(report.chunks_new < report.chunks, "what the cancelled run stored is used: {report:?}");
+    assert!(report.amounts.chunks_new < report.amounts.chunks, "what the cancelled run stored is used: {report:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,7 +11,7 @@ use davit::cluster::{Cluster, Connect, Place};
 use davit::journal::NoProgress;
 use davit::repository::{InitOptions, Keys, OpenContext, PointSpec, Repository};
 use davit::snapshot::collect::{self, Request, SnapshotReport};
-use davit::snapshot::load::{Filter, load};
+use davit::snapshot::load::load;
 use davit::store::{MemoryStore, SharedStore};
 use serde_json::json;
 use std::sync::Arc;
@@ -64,9 +64,9 @@ impl Site {
     /// Kind and name of every object of the newest point.
     async fn saved(&self) -> (bool, Vec<(String, String)>) {
         let point = self.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
-        let loaded = load(&self.repository, &point, &Filter::default()).await.unwrap();
+        let loaded = load(&self.repository, &point).await.unwrap();
         // Lists end in any order.
-        let name = |saved: &davit::snapshot::load::Saved| (saved.kind.group_resource(), saved.entry.name.clone());
+        let name = |saved: &davit::snapshot::object::Saved| (saved.kind.group_resource(), saved.identity.name.clone());
         let mut names: Vec<_> = loaded.objects.iter().map(name).collect();
         names.sort();
         (loaded.complete, names)
@@ -92,23 +92,23 @@ async fn what_was_saved_is_what_the_server_held_at_that_instant() {
     let (report, ()) = tokio::join!(site.save(), changes);
     assert!(report.unwrap().complete);
     let point = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
-    let loaded = load(&site.repository, &point, &Filter::default()).await.unwrap();
+    let loaded = load(&site.repository, &point).await.unwrap();
     let secrets: Vec<&str> = loaded
         .objects
         .iter()
         .filter(|saved| saved.kind.resource == "secrets")
-        .map(|saved| saved.entry.name.as_str())
+        .map(|saved| saved.identity.name.as_str())
         .collect();
     assert_eq!(secrets, ["login"]);
     for saved in loaded.objects.iter().filter(|saved| saved.kind.resource != "secrets") {
         let namespace = if saved.kind.namespaced { "shop" } else { "" };
-        let mut held = site.server.world().get(&saved.kind.group_resource(), namespace, &saved.entry.name).unwrap();
+        let mut held = site.server.world().get(&saved.kind.group_resource(), namespace, &saved.identity.name).unwrap();
         held["kind"] = saved.kind.kind.clone().into();
         held["apiVersion"] = saved.body["apiVersion"].clone();
         assert_eq!(saved.body, held);
     }
     let derived: Vec<&str> =
-        loaded.objects.iter().filter(|saved| saved.marks.derived).map(|saved| saved.entry.name.as_str()).collect();
+        loaded.objects.iter().filter(|saved| saved.marks.derived).map(|saved| saved.identity.name.as_str()).collect();
     assert_eq!(derived, ["web-1"]);
 }
 

@@ -179,16 +179,10 @@ impl Document for Taken {
             "  {}, {}, {} in {}",
             counted(report.tables, "table"),
             counted(report.rows, "row"),
-            bytes(report.bytes_read),
+            bytes(report.amounts.bytes_read),
             seconds(report.seconds)
         ));
-        page.line(format!(
-            "  stored {}, of which {} are new ({} of {})",
-            bytes(report.bytes_stored),
-            bytes(report.bytes_new),
-            count(report.chunks_new),
-            counted(report.chunks, "chunk")
-        ));
+        page.stored(&report.amounts);
         page.line(format!("  as of {}, sequence number {}", time(report.snapshot_time), report.sequence));
         for warning in &report.warnings {
             page.line(format!("  warning: {warning}"));

@@ -3,6 +3,8 @@
 use crate::cli::args::OutputForm;
 use crate::cli::exit::Exit;
 use crate::error::{Context, Error, Kind, Result};
+use crate::humane::{bytes, count, counted};
+use crate::repository::manifest::Amounts;
 use crate::secret::redact;
 use serde::Serialize;
 use std::io::{ErrorKind, Write};
@@ -114,6 +116,17 @@ impl Page {
         self.0.push_str(line.as_ref());
         self.0.push('\n');
         self
+    }
+
+    /// How much a new point takes.
+    pub fn stored(&mut self, amounts: &Amounts) -> &mut Self {
+        self.line(format!(
+            "  stored {}, of which {} are new ({} of {})",
+            bytes(amounts.bytes_stored),
+            bytes(amounts.bytes_new),
+            count(amounts.chunks_new),
+            counted(amounts.chunks, "chunk")
+        ))
     }
 
     /// Adds lines that end in a line end already.

@@ -9,7 +9,7 @@ use crate::cli::table::table;
 use crate::error::Result;
 use crate::humane::{age, bytes, count};
 use crate::id::SourceName;
-use crate::repository::manifest::{End, PointKind};
+use crate::repository::manifest::{Amounts, End, PointKind};
 use crate::repository::{Depth, PointSummary, Verified};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -72,11 +72,8 @@ pub(super) struct PointRow {
     tables: Option<u32>,
     objects: u32,
     rows: u64,
-    bytes_read: u64,
-    bytes_stored: u64,
-    bytes_new: u64,
-    chunks: u64,
-    chunks_new: u64,
+    #[serde(flatten)]
+    amounts: Amounts,
     seconds: f64,
     tier: Option<String>,
     hold: Option<String>,
@@ -107,11 +104,7 @@ impl PointRow {
             tables: if point.kind == PointKind::Database { tables_of(end) } else { None },
             objects: end.objects,
             rows: end.rows,
-            bytes_read: end.bytes,
-            bytes_stored: end.stored,
-            bytes_new: end.stored_new,
-            chunks: end.chunks,
-            chunks_new: end.chunks_new,
+            amounts: end.amounts(),
             seconds: end.seconds,
             tier: point.tier.clone(),
             hold: point.hold.as_ref().map(|hold| hold.reason.clone()),
@@ -135,8 +128,8 @@ impl PointRow {
             self.point.clone(),
             age(self.time, now),
             count(self.rows),
-            bytes(self.bytes_read),
-            bytes(self.bytes_new),
+            bytes(self.amounts.bytes_read),
+            bytes(self.amounts.bytes_new),
             self.tier.clone().unwrap_or_else(|| "any".to_owned()),
             verified,
             self.hold.as_ref().map(|reason| format!("held: {reason}")).unwrap_or_default(),

@@ -1,5 +1,6 @@
 //! One kind of object that a server serves, and where its objects are.
 
+use serde_json::Value;
 use std::collections::BTreeSet;
 
 /// A kind, by its group and plural name, at the version it is read and written at.
@@ -27,6 +28,11 @@ pub struct Kind {
     pub storage: Option<String>,
     /// Whether a custom resource definition made it.
     pub custom: bool,
+}
+
+/// `deployments.apps`, or `pods` in the core group.
+pub fn group_resource(group: &str, resource: &str) -> String {
+    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
 impl Kind {
@@ -64,7 +70,16 @@ impl Kind {
 
     /// `pods`, `deployments.apps`: what the kind is called in messages and flags.
     pub fn group_resource(&self) -> String {
-        if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) }
+        group_resource(&self.group, &self.resource)
+    }
+
+    /// An element of a list, which does not say its kind, as the server gives it by itself.
+    pub fn said_by(&self, mut object: Value) -> Value {
+        if let Some(fields) = object.as_object_mut() {
+            fields.insert("apiVersion".to_owned(), self.api_version().into());
+            fields.insert("kind".to_owned(), self.kind.clone().into());
+        }
+        object
     }
 
     /// `v1`, `apps/v1`.

@@ -99,7 +99,7 @@ impl Cluster {
         }
         let path = format!("{}?fieldSelector=metadata.name%3D{}", kind.path(namespace, None), encode(name));
         match self.get_json::<List>(&path).await {
-            Ok(list) => Ok(list.items.unwrap_or_default().into_iter().next()),
+            Ok(list) => Ok(list.items.unwrap_or_default().into_iter().next().map(|object| kind.said_by(object))),
             // Whoever administers one namespace may get it and cannot list all.
             Err(why) if why.fault == Fault::Forbidden => match self.get(kind, namespace, name).await {
                 Ok(object) => Ok(Some(object)),

@@ -9,6 +9,7 @@ use super::index::ChunkListing;
 use super::manifest::{Chunk, Line, ObjectLine, Range};
 use super::record::RecordError;
 use super::tombstone::Removed;
+use super::writer::Committed;
 use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, Sha256, SourceName};
@@ -147,6 +148,21 @@ impl Repository {
             found.push(damage("catalogue", key, format!("it lacks the hold on {}", hold.point)));
         }
         Ok(())
+    }
+
+    /// Looks whether every chunk of a point just committed is in the store with its size. The signature stands either
+    /// way; but a run that cannot show its objects has not succeeded.
+    pub async fn check_committed(&self, source: &SourceName, committed: &Committed) -> Result<()> {
+        let listing = self.listing_of_chunks().await?;
+        let report = self.check_point(source, &committed.point, Depth::Listed, &listing).await?;
+        match report.damage.first() {
+            None => Ok(()),
+            Some(damage) => Err(Error::check(format!(
+                "looking for what point {} names: {}: {}",
+                committed.point, damage.object, damage.what
+            ))
+            .hint("the store lost or changed it after accepting it; make another point, and look at the store")),
+        }
     }
 
     /// Checks a point's manifest, its intent, and every chunk it names at this depth (`Restored` counts as `Stored`).

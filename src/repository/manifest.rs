@@ -165,3 +165,31 @@ pub struct End {
     /// How long the run took until here.
     pub seconds: f64,
 }
+
+/// How much a point holds, as every report and list says it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amounts {
+    /// Plaintext bytes.
+    pub bytes_read: u64,
+    /// Bytes in the store of all it names.
+    pub bytes_stored: u64,
+    /// Of these, stored by the run that made it.
+    pub bytes_new: u64,
+    /// Chunks.
+    pub chunks: u64,
+    /// Of these, stored by the run that made it.
+    pub chunks_new: u64,
+}
+
+impl End {
+    /// How much the point holds.
+    pub const fn amounts(&self) -> Amounts {
+        Amounts {
+            bytes_read: self.bytes,
+            bytes_stored: self.stored,
+            bytes_new: self.stored_new,
+            chunks: self.chunks,
+            chunks_new: self.chunks_new,
+        }
+    }
+}

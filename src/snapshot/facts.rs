@@ -1,6 +1,7 @@
 //! What a manifest says about namespaces: the `details` of its header and its objects. Written by saving, read by
 //! show, diff, restore and verify.
 
+use super::object::SavedKind;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -53,16 +54,9 @@ pub struct Scope {
 /// The objects of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KindFacts {
-    /// The group; empty for the core.
-    pub group: String,
-    /// The version they were read at.
-    pub version: String,
-    /// The plural.
-    pub resource: String,
-    /// Such as `Deployment`.
-    pub kind: String,
-    /// Whether they lie in the namespace.
-    pub namespaced: bool,
+    /// Which kind.
+    #[serde(flatten)]
+    pub saved: SavedKind,
     /// All versions that were served.
     pub served: Vec<String>,
     /// Whether a custom resource definition made the kind.

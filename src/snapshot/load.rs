@@ -1,11 +1,13 @@
 //! The objects of a point, read back for diff, restore and verify.
 
 use super::facts::{KindFacts, PointFacts, kind as line};
+use super::object::{Marks, Saved, SavedKind};
 use super::pack::{Entry, unpack};
 use super::show::details;
 use crate::error::{Error, Result};
 use crate::repository::manifest::{Chunk, Line, PointKind};
 use crate::repository::{FetchError, PointSummary, Repository};
+use crate::rowsum::RowSum;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
@@ -13,68 +15,6 @@ use std::collections::{BTreeMap, HashSet};
 
 /// Chunks that are fetched side by side.
 const FETCHES: usize = 8;
-
-/// The kind of a saved object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SavedKind {
-    /// The group; empty for the core.
-    pub group: String,
-    /// The version it was read at.
-    pub version: String,
-    /// The plural.
-    pub resource: String,
-    /// Such as `Deployment`.
-    pub kind: String,
-    /// Whether it lies in a namespace.
-    pub namespaced: bool,
-    /// All versions that were served.
-    pub served: Vec<String>,
-    /// Whether a custom resource definition made the kind.
-    pub custom: bool,
-}
-
-impl SavedKind {
-    /// `pods`, `deployments.apps`.
-    pub fn group_resource(&self) -> String {
-        if self.group.is_empty() { self.resource.clone() } else { format!("{}.{}", self.resource, self.group) }
-    }
-}
-
-/// What is known of a saved object besides its body.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Marks {
-    /// A controller that is in the point, too, made it.
-    pub derived: bool,
-    /// It is cluster-scoped, and in the point because the namespace leans on it.
-    pub related: bool,
-}
-
-/// A saved object.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Saved {
-    /// Its kind.
-    pub kind: std::sync::Arc<SavedKind>,
-    /// Namespace, name, uid and controller.
-    pub entry: Entry,
-    /// Marks.
-    pub marks: Marks,
-    /// The object as the server wrote it, with `apiVersion` and `kind`.
-    pub body: Value,
-}
-
-/// Says whether a kind is wanted.
-pub type WantedKind<'a> = &'a (dyn Fn(&SavedKind) -> bool + Sync);
-/// Says whether an object is wanted.
-pub type WantedObject<'a> = &'a (dyn Fn(&SavedKind, &Entry) -> bool + Sync);
-
-/// Which objects are wanted.
-#[derive(Default)]
-pub struct Filter<'a> {
-    /// Of which kinds; all if there is none.
-    pub kinds: Option<WantedKind<'a>>,
-    /// Which objects of them; all if there is none.
-    pub objects: Option<WantedObject<'a>>,
-}
 
 /// What was read of a point.
 #[derive(Debug)]
@@ -88,7 +28,7 @@ pub struct Loaded {
 }
 
 /// Reads the objects of a point. A damaged chunk is an error: half a namespace is not what anybody asked for.
-pub async fn load(repository: &Repository, point: &PointSummary, filter: &Filter<'_>) -> Result<Loaded> {
+pub async fn load(repository: &Repository, point: &PointSummary) -> Result<Loaded> {
     point.must_be(PointKind::Namespace)?;
     let mut manifest = repository.read_point(&point.source, point.point()).await?;
     let facts: PointFacts = details("the header", manifest.header().details.clone())?;
@@ -111,71 +51,49 @@ pub async fn load(repository: &Repository, point: &PointSummary, filter: &Filter
         }
     }
     let mut objects = Vec::new();
-    let mut uids = HashSet::new();
+    let mut makers = Vec::new();
     for (number, related, rows, facts) in kinds {
-        let kind = std::sync::Arc::new(SavedKind {
-            group: facts.group,
-            version: facts.version,
-            resource: facts.resource,
-            kind: facts.kind,
-            namespaced: facts.namespaced,
-            served: facts.served,
-            custom: facts.custom,
-        });
         let of_kind = chunks.remove(&number).unwrap_or_default();
-        let read = read_kind(repository, &kind, of_kind, filter).await?;
-        if read.sum != rows {
+        let sum = read_kind(repository, &facts.saved, of_kind, |entry, body| {
+            let marks = Marks { derived: false, related };
+            objects.push(Saved { marks, ..Saved::new(&facts.saved, body) });
+            makers.push(entry.controller);
+        })
+        .await?;
+        if sum != rows {
             return Err(Error::check(format!(
                 "reading {} of point {}: what its chunks hold is not what was counted",
-                kind.group_resource(),
+                facts.saved.group_resource(),
                 point.point()
             )));
         }
-        uids.extend(read.uids);
-        objects.extend(read.wanted.into_iter().map(|(entry, body)| Saved {
-            kind: std::sync::Arc::clone(&kind),
-            entry,
-            marks: Marks { derived: false, related },
-            body,
-        }));
     }
-    for object in &mut objects {
-        object.marks.derived = object.entry.controller.as_ref().is_some_and(|maker| uids.contains(maker));
+    let uids: HashSet<String> = objects.iter().map(|saved: &Saved| saved.identity.uid.clone()).collect();
+    for (saved, maker) in objects.iter_mut().zip(makers) {
+        saved.marks.derived = maker.is_some_and(|maker| uids.contains(&maker));
     }
     Ok(Loaded { facts, complete: complete && accounted, objects })
-}
-
-/// What was read of one kind. Every uid is known even where few objects are wanted: it decides what is derived.
-struct ReadKind {
-    wanted: Vec<(Entry, Value)>,
-    uids: Vec<String>,
-    sum: crate::rowsum::RowSum,
 }
 
 async fn read_kind(
     repository: &Repository,
     kind: &SavedKind,
     chunks: Vec<Chunk>,
-    filter: &Filter<'_>,
-) -> Result<ReadKind> {
-    let bodies = filter.kinds.is_none_or(|wanted| wanted(kind));
-    let mut read = ReadKind { wanted: Vec::new(), uids: Vec::new(), sum: crate::rowsum::RowSum::default() };
+    mut read: impl FnMut(Entry, Value),
+) -> Result<RowSum> {
+    let mut sum = RowSum::default();
     let mut packs = futures_util::stream::iter(chunks)
         .map(|chunk| async move { fetch(repository, kind, &chunk).await })
         .buffered(FETCHES);
     while let Some(pack) = packs.try_next().await? {
         for (entry, object) in unpack(&pack)? {
-            read.sum.add_row(object);
-            read.uids.push(entry.uid.clone());
-            if bodies && filter.objects.is_none_or(|wanted| wanted(kind, &entry)) {
-                let body = serde_json::from_slice(object).map_err(|why| {
-                    Error::check(format!("reading {} {}", kind.group_resource(), entry.name)).because(why)
-                })?;
-                read.wanted.push((entry, body));
-            }
+            sum.add_row(object);
+            let doing = || format!("reading {} {}", kind.group_resource(), entry.name);
+            let body = serde_json::from_slice(object).map_err(|why| Error::check(doing()).because(why))?;
+            read(entry, body);
         }
     }
-    Ok(read)
+    Ok(sum)
 }
 
 async fn fetch(repository: &Repository, kind: &SavedKind, chunk: &Chunk) -> Result<Bytes> {

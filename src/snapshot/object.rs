@@ -3,6 +3,8 @@
 //! A body is the JSON that the API server gave. Typed structs would drop the fields they do not know, so nothing here
 //! has types for Deployments or Services: accessors look into the value and say `None` where nothing is.
 
+use crate::cluster::Kind;
+pub use crate::cluster::group_resource;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use std::fmt;
@@ -90,6 +92,18 @@ impl SavedKind {
     }
 }
 
+impl From<&Kind> for SavedKind {
+    fn from(kind: &Kind) -> Self {
+        Self {
+            group: kind.group.clone(),
+            version: kind.version.clone(),
+            resource: kind.resource.clone(),
+            kind: kind.kind.clone(),
+            namespaced: kind.namespaced,
+        }
+    }
+}
+
 /// What the snapshot says about an object besides its content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Marks {
@@ -131,11 +145,6 @@ impl Saved {
         };
         Self { identity, kind: kind.clone(), marks: Marks::default(), body }
     }
-}
-
-/// `deployments.apps`, or `pods` in the core group.
-pub fn group_resource(group: &str, resource: &str) -> String {
-    if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
 /// A reference from an object to one that owns it.

@@ -3,6 +3,7 @@
 use crate::backup::facts::Engine;
 use crate::id::{PointId, RunId, SourceName};
 use crate::journal::Phase;
+use crate::repository::manifest::Amounts;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -33,16 +34,9 @@ pub struct BackupReport {
     pub rows: u64,
     /// Sequences.
     pub sequences: u64,
-    /// Plaintext bytes.
-    pub bytes_read: u64,
-    /// Bytes in the store of all it names.
-    pub bytes_stored: u64,
-    /// Of these, stored by this run.
-    pub bytes_new: u64,
-    /// Chunks.
-    pub chunks: u64,
-    /// Of these, stored by this run.
-    pub chunks_new: u64,
+    /// How much it holds.
+    #[serde(flatten)]
+    pub amounts: Amounts,
     /// How long it took.
     pub seconds: f64,
     /// How long each stage took.

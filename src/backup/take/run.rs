@@ -19,7 +19,7 @@ use crate::journal::{Amount, Recorder, SharedProgress};
 use crate::postgres::{ConnInfo, connect};
 use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::{ObjectLine, PointKind};
-use crate::repository::{BeginPoint, Committed, Depth, PointWriter, Repository};
+use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
 use jiff::Timestamp;
 use serde::Deserialize;
 use std::sync::Arc;
@@ -56,8 +56,7 @@ pub async fn run(
     let run = Run { plan: &plan, repository, recorder: &recorder, began };
     let outcome = tokio::select! {
         outcome = Box::pin(run.take(cancel)) => outcome,
-        () = lease.lost().cancelled() => Err(Error::failed(format!("backing up {}: the lease was lost", plan.source))
-            .hint("another runner took over while the store could not be reached; its point is the one that counts")),
+        () = lease.lost().cancelled() => Err(lease.loss().during(format!("backing up {}", plan.source))),
     };
     let released = lease.release().await;
     let mut report = outcome?;
@@ -115,7 +114,7 @@ impl Run<'_> {
         let committed = writer.commit(seconds).await?;
         progress.ended(COMMIT, Amount::items(1));
         progress.began(CHECK, Amount { items: committed.end.chunks, rows: 0, bytes: 0 });
-        self.check_listed(&committed).await?;
+        self.repository.check_committed(&self.plan.source, &committed).await?;
         progress.ended(CHECK, Amount::items(committed.end.chunks));
         Ok(self.report(&writer, committed, content))
     }
@@ -202,21 +201,6 @@ impl Run<'_> {
             .hint("is this the right database? --allow-empty backs it up as it is"))
     }
 
-    /// Looks whether every chunk of the point is in the store with its size. The signature stands either way; but a
-    /// backup that cannot show its objects has not succeeded.
-    async fn check_listed(&self, committed: &Committed) -> Result<()> {
-        let listing = self.repository.listing_of_chunks().await?;
-        let report = self.repository.check_point(&self.plan.source, &committed.point, Depth::Listed, &listing).await?;
-        match report.damage.first() {
-            None => Ok(()),
-            Some(damage) => Err(Error::check(format!(
-                "looking for what point {} names: {}: {}",
-                committed.point, damage.object, damage.what
-            ))
-            .hint("the store lost or changed it after accepting it; take another backup, and look at the store")),
-        }
-    }
-
     fn report(&self, writer: &PointWriter, committed: Committed, content: Content) -> BackupReport {
         let plan = self.plan;
         let end = &committed.end;
@@ -235,11 +219,7 @@ impl Run<'_> {
             tables: content.tables,
             rows: end.rows,
             sequences: content.sequences,
-            bytes_read: end.bytes,
-            bytes_stored: end.stored,
-            bytes_new: end.stored_new,
-            chunks: end.chunks,
-            chunks_new: end.chunks_new,
+            amounts: end.amounts(),
             seconds: self.repository.clock().monotonic().saturating_sub(self.began).as_secs_f64(),
             phases: self.recorder.phases(),
             jobs: plan.jobs,

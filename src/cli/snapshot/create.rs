@@ -283,16 +283,10 @@ fn saved(page: &mut Page, report: &SnapshotReport) {
         counted(kinds, "kind"),
         count(report.derived),
         count(report.related),
-        bytes(report.bytes_read),
+        bytes(report.amounts.bytes_read),
         seconds(report.seconds)
     ));
-    page.line(format!(
-        "  stored {}, of which {} are new ({} of {})",
-        bytes(report.bytes_stored),
-        bytes(report.bytes_new),
-        count(report.chunks_new),
-        counted(report.chunks, "chunk")
-    ));
+    page.stored(&report.amounts);
     let (at, version) = (time(report.snapshot_time), &report.resource_version);
     page.line(format!("  as of {at}, resource version {version}, sequence number {}", report.sequence));
     for output in &report.outputs {

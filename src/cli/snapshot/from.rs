@@ -4,9 +4,8 @@ use crate::cli::shell::Shell;
 use crate::error::{Error, Result};
 use crate::journal::Progress;
 use crate::repository::{PointSummary, Repository};
-use crate::snapshot::load::{self, Filter};
-use crate::snapshot::object::{Marks, Saved, SavedKind};
-use crate::snapshot::{show, velero};
+use crate::snapshot::object::Saved;
+use crate::snapshot::{load, show, velero};
 use crate::store;
 use std::collections::BTreeSet;
 
@@ -39,7 +38,7 @@ pub(super) async fn read(spec: &str, shell: &Shell) -> Result<Source> {
 async fn from_point(spec: &str, shell: &Shell) -> Result<Source> {
     let (repository, point) = shell.point(spec).await?;
     let shown = show::show(&repository, &point).await?;
-    let loaded = load::load(&repository, &point, &Filter::default()).await?;
+    let loaded = load::load(&repository, &point).await?;
     let whole = shown.facts.scope.selector.is_none();
     let covered = shown.coverage.kinds.iter().filter(|kind| whole && !kind.related && kind.error.is_none());
     let covered = covered.map(|kind| kind.kind.clone()).collect();
@@ -48,23 +47,11 @@ async fn from_point(spec: &str, shell: &Shell) -> Result<Source> {
         name: format!("point {} of {}", point.point(), point.source),
         identity: format!("{} {}", point.point(), point.link.manifest_sha256),
         namespaces: [loaded.facts.namespace.clone()].into(),
-        objects: loaded.objects.into_iter().map(saved).collect(),
+        objects: loaded.objects,
         covered,
         missing,
         point: Some((repository, point)),
     })
-}
-
-fn saved(loaded: load::Saved) -> Saved {
-    let kind = SavedKind {
-        group: loaded.kind.group.clone(),
-        version: loaded.kind.version.clone(),
-        resource: loaded.kind.resource.clone(),
-        kind: loaded.kind.kind.clone(),
-        namespaced: loaded.kind.namespaced,
-    };
-    let marks = Marks { derived: loaded.marks.derived, related: loaded.marks.related };
-    Saved { marks, ..Saved::new(&kind, loaded.body) }
 }
 
 async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {

@@ -29,6 +29,8 @@ pub(super) struct Holding {
     writing: tokio::sync::Mutex<()>,
     held: Mutex<Option<Held>>,
     lost: CancellationToken,
+    /// Why the last renewal did not go through, for whoever has to say why a run ended.
+    why: Mutex<Option<Error>>,
 }
 
 #[derive(Debug, Clone)]
@@ -52,6 +54,7 @@ impl Holding {
             writing: tokio::sync::Mutex::new(()),
             held: Mutex::new(None),
             lost: CancellationToken::new(),
+            why: Mutex::new(None),
         })
     }
 
@@ -116,10 +119,14 @@ impl Holding {
         if self.put(record, Some(etag)).await? == Wrote::Ours {
             return Ok(());
         }
+        let taken = |who: &str| {
+            Error::failed(format!("keeping the lease {}: {who} holds it now", self.name))
+                .hint("another runner took over while this one could not renew; its point is the one that counts")
+        };
+        self.say_why(taken("somebody else"));
         self.lost.cancel();
         let now = self.look().await?;
-        let who = now.map_or_else(|| "nobody".to_owned(), |(record, _)| record.holder);
-        Err(Error::failed(format!("keeping the lease {}: {who} holds it now", self.name)))
+        Err(taken(&now.map_or_else(|| "nobody".to_owned(), |(record, _)| record.holder)))
     }
 
     /// Renews until the lease is lost. A renewal that fails is tried again at the next turn, as long as the term of
@@ -132,6 +139,9 @@ impl Holding {
             tokio::select! {
                 renewed = self.renew() => if let Err(error) = renewed {
                     tracing::warn!(lease = %self.name, %error, "the lease could not be renewed");
+                    if !self.lost.is_cancelled() {
+                        self.say_why(error.during(self.unheard()));
+                    }
                 },
                 () = self.clock.sleep(deadline) => {}
             }
@@ -147,6 +157,23 @@ impl Holding {
             return Err(Error::failed(format!("keeping the lease {}: {why}", self.name)));
         }
         Ok(())
+    }
+
+    /// Why the lease is lost: somebody else has it, or the store did not take a renewal for a whole term.
+    pub(super) fn loss(&self) -> Error {
+        let why = self.why.lock().unwrap_or_else(PoisonError::into_inner).take();
+        why.unwrap_or_else(|| {
+            let doing = format!("{}: the store did not answer", self.unheard());
+            Error::failed(doing).hint("check that the store can be reached")
+        })
+    }
+
+    fn unheard(&self) -> String {
+        format!("keeping the lease {}: no renewal went through for {:?}", self.name, self.term)
+    }
+
+    fn say_why(&self, error: Error) {
+        *self.why.lock().unwrap_or_else(PoisonError::into_inner) = Some(error);
     }
 
     pub(super) fn fence(&self) -> u64 {

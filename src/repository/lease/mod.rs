@@ -167,6 +167,11 @@ impl Lease {
         self.holding.lost()
     }
 
+    /// Why it was lost, for the run that ends because of it.
+    pub fn loss(&self) -> Error {
+        self.holding.loss()
+    }
+
     /// Gives the lease back, so that the next runner need not wait.
     pub async fn release(mut self) -> Result<()> {
         self.stop();

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::repository::manifest::{Chunk, ObjectLine, Range};
 use crate::rowsum::RowSum;
 use crate::snapshot::facts::{KindCoverage, KindFacts, PackFacts, kind as line};
+use crate::snapshot::object::SavedKind;
 use crate::snapshot::pack::{Entry, Pack, Packer, cut_every};
 use bytes::Bytes;
 use futures_util::StreamExt;
@@ -267,11 +268,7 @@ impl<'a> OneKind<'a> {
             ranges += 1;
         }
         let facts = KindFacts {
-            group: self.kind.group.clone(),
-            version: self.kind.version.clone(),
-            resource: self.kind.resource.clone(),
-            kind: self.kind.kind.clone(),
-            namespaced: self.kind.namespaced,
+            saved: SavedKind::from(self.kind),
             served: self.kind.served.clone(),
             custom: self.kind.custom,
             cut_every: self.cut_every,

@@ -2,6 +2,7 @@
 
 use crate::id::{PointId, RunId, SourceName};
 use crate::journal::Phase;
+use crate::repository::manifest::Amounts;
 use crate::snapshot::facts::{HookOutcome, KindCoverage, Missing, OutputPoint};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -46,16 +47,9 @@ pub struct SnapshotReport {
     pub outputs: Vec<OutputPoint>,
     /// What was run before and after.
     pub hooks: Vec<HookOutcome>,
-    /// Plaintext bytes.
-    pub bytes_read: u64,
-    /// Bytes in the store of all it names.
-    pub bytes_stored: u64,
-    /// Of these, stored by this run.
-    pub bytes_new: u64,
-    /// Chunks.
-    pub chunks: u64,
-    /// Of these, stored by this run.
-    pub chunks_new: u64,
+    /// How much it holds.
+    #[serde(flatten)]
+    pub amounts: Amounts,
     /// How long it took.
     pub seconds: f64,
     /// How long each stage took.

@@ -14,7 +14,7 @@ use crate::id::RunId;
 use crate::journal::{Amount, Recorder, SharedProgress};
 use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::{ObjectLine, PointKind};
-use crate::repository::{BeginPoint, Committed, Depth, PointWriter, Repository};
+use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
 use crate::rowsum::RowSum;
 use crate::snapshot::facts::{Coverage, Missing, PointFacts, kind as line};
 use futures_util::{StreamExt, TryStreamExt};
@@ -54,10 +54,8 @@ pub async fn run(
         () = lease.lost().cancelled() => {
             // The lists end, and what was frozen for them is thawed; whether a commit under way counts, the chain says.
             stop.cancel();
-            let doing = format!("saving namespace {}: the lease was lost", plan.request.namespace);
-            take.await.map_err(|why| Error::failed(doing).because(why).hint(
-                "another runner took over while the store could not be reached; its point is the one that counts",
-            ))
+            let doing = format!("saving namespace {}", plan.request.namespace);
+            take.await.map_err(|_| lease.loss().during(doing))
         }
     };
     let released = lease.release().await;
@@ -102,7 +100,7 @@ impl Run<'_> {
         let committed = writer.commit(seconds).await?;
         progress.ended(COMMIT, Amount::items(1));
         progress.began(CHECK, Amount::items(committed.end.chunks));
-        self.check_listed(&committed).await?;
+        self.repository.check_committed(&self.plan.source, &committed).await?;
         progress.ended(CHECK, Amount::items(committed.end.chunks));
         Ok(self.report(&writer, committed, content))
     }
@@ -274,20 +272,6 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Looks whether every chunk of the point is in the store with its size.
-    async fn check_listed(&self, committed: &Committed) -> Result<()> {
-        let listing = self.repository.listing_of_chunks().await?;
-        let report = self.repository.check_point(&self.plan.source, &committed.point, Depth::Listed, &listing).await?;
-        match report.damage.first() {
-            None => Ok(()),
-            Some(damage) => Err(Error::check(format!(
-                "looking for what point {} names: {}: {}",
-                committed.point, damage.object, damage.what
-            ))
-            .hint("the store lost or changed it after accepting it; take another snapshot, and look at the store")),
-        }
-    }
-
     fn report(&self, writer: &PointWriter, committed: Committed, content: Content) -> SnapshotReport {
         let (plan, end) = (self.plan, &committed.end);
         let Content { instant, coverage, missing } = content;
@@ -320,11 +304,7 @@ impl Run<'_> {
             outputs: coverage.outputs,
             hooks: coverage.hooks,
             kinds: coverage.kinds,
-            bytes_read: end.bytes,
-            bytes_stored: end.stored,
-            bytes_new: end.stored_new,
-            chunks: end.chunks,
-            chunks_new: end.chunks_new,
+            amounts: end.amounts(),
             seconds: self.repository.clock().monotonic().saturating_sub(self.began).as_secs_f64(),
             phases: self.recorder.phases(),
             verified_listed: true,

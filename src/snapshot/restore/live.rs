@@ -1,6 +1,5 @@
 //! What is live where a restore goes, and what stands around it: classes, volumes, quotas, admission, Argo CD.
 
-use super::super::clean;
 use super::super::diff::{self, Schemas};
 use super::super::object::{self, Place, Saved, SavedKind};
 use super::super::plan::{self, Live, Options};
@@ -8,7 +7,7 @@ use super::{Kinds, Means};
 use crate::cluster::{ApiError, Cluster, Fault, Kind, Query};
 use crate::error::{Error, Result};
 use futures_util::{StreamExt, TryStreamExt};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Lists under way at once: each may be a large answer.
@@ -62,7 +61,7 @@ async fn all(cluster: &Cluster, kind: &Kind, namespace: Option<&str>) -> std::re
     let mut listing = cluster.list(Query { namespace, ..Query::all(kind) });
     let mut objects = Vec::new();
     while let Some(bytes) = listing.next().await? {
-        objects.push(of_kind(parsed(&bytes)?, &kind.api_version(), &kind.kind));
+        objects.push(kind.said_by(parsed(&bytes)?));
     }
     Ok(objects)
 }
@@ -76,13 +75,6 @@ fn parsed(bytes: &[u8]) -> std::result::Result<Value, ApiError> {
         retry_after: None,
         causes: Vec::new(),
     })
-}
-
-/// Elements of lists do not say their kind.
-fn of_kind(mut body: Value, api_version: &str, kind: &str) -> Value {
-    clean::path::set(&mut body, &["apiVersion"], json!(api_version));
-    clean::path::set(&mut body, &["kind"], json!(kind));
-    body
 }
 
 /// The namespaces that are restored into and are there; one that is going away is refused.
@@ -100,7 +92,7 @@ async fn namespaces(cluster: &Cluster, saved: &[Saved], looked: &mut Looked) -> 
             return Err(Error::refused(format!("restoring into the namespace {target}: it is being deleted"))
                 .hint("wait until it is gone, or name another one with --into"));
         }
-        looked.live.objects.insert(Place::in_cluster(NAMESPACES, target), of_kind(body, "v1", "Namespace"));
+        looked.live.objects.insert(Place::in_cluster(NAMESPACES, target), body);
         there.insert(target.to_owned());
     }
     Ok(there)
@@ -177,7 +169,6 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
     while let Some((place, kind, found)) = gets.next().await {
         match found {
             Ok(Some(body)) => {
-                let body = of_kind(body, &kind.api_version(), &kind.kind);
                 if place.group_resource == DEFINITIONS {
                     definitions.push(as_saved(&kind, &body));
                 }
@@ -195,14 +186,7 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
 }
 
 fn as_saved(kind: &Kind, body: &Value) -> Saved {
-    let kind = SavedKind {
-        group: kind.group.clone(),
-        version: kind.version.clone(),
-        resource: kind.resource.clone(),
-        kind: kind.kind.clone(),
-        namespaced: kind.namespaced,
-    };
-    Saved::new(&kind, body.clone())
+    Saved::new(&kind.into(), body.clone())
 }
 
 /// What has a say in a restore without being part of it. An account that may not look at it restores all the same.
