@@ -13,7 +13,8 @@ mod backup_support;
 mod support;
 
 use backup_support::{
-    Content, backup, client_programs, commits, copied, in_background, repository, request, slow_request, until_reading,
+    Content, SLOW_TABLE, backup, client_programs, commits, copied, in_background, repository, request, server_with,
+    slow_request, until_reading,
 };
 use davit::backup::facts::kind;
 use davit::backup::take::EngineChoice;
@@ -21,17 +22,6 @@ use davit::error::Kind;
 use std::time::Duration;
 use support::postgres::PgServer;
 use support::wait_until;
-
-/// About 8 MB of rows in one table, which a slow request reads in four seconds.
-const SLOW_TABLE: &str =
-    "CREATE TABLE slow AS SELECT g AS id, repeat(md5(g::text), 8) AS note FROM generate_series(1, 30000) g";
-
-fn server_with(sql: &str) -> PgServer {
-    let server = PgServer::start();
-    server.psql("postgres", "CREATE DATABASE shop");
-    server.psql("shop", sql);
-    server
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]

@@ -13,7 +13,8 @@ mod backup_support;
 mod support;
 
 use backup_support::{
-    Content, backup, client_programs, commits, conn, in_background, repository, request, slow_request, until_reading,
+    Content, SLOW_TABLE, backup, client_programs, commits, conn, in_background, our_connections, repository, request,
+    server_with, slow_request, until_reading,
 };
 use davit::backup::facts::{Engine, StreamFacts, kind};
 use davit::backup::take::{self, Databases, EngineChoice, MinContent};
@@ -24,20 +25,6 @@ use std::sync::Arc;
 use support::postgres::PgServer;
 use support::wait_until;
 use tokio_util::sync::CancellationToken;
-
-const SLOW_TABLE: &str =
-    "CREATE TABLE slow AS SELECT g AS id, repeat(md5(g::text), 8) AS note FROM generate_series(1, 30000) g";
-
-fn server_with(sql: &str) -> PgServer {
-    let server = PgServer::start();
-    server.psql("postgres", "CREATE DATABASE shop");
-    server.psql("shop", sql);
-    server
-}
-
-fn our_connections(server: &PgServer) -> String {
-    server.psql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/%'")
-}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]

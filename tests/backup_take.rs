@@ -142,8 +142,13 @@ async fn a_second_backup_of_unchanged_rows_stores_almost_nothing() {
     let expected = copied(&server, "shop", "SELECT id, note FROM public.big");
     assert!(content.text(object).await == expected, "the text differs");
     let second = backup(request(&server, "shop"), &repository).await.unwrap();
-    assert_eq!((second.rows, second.amounts.chunks), (first.rows, first.chunks));
-    assert!(second.amounts.bytes_new * 1000 < second.amounts.bytes_stored, "{} of {}", second.amounts.bytes_new, second.amounts.bytes_stored);
+    assert_eq!((second.rows, second.amounts.chunks), (first.rows, first.amounts.chunks));
+    assert!(
+        second.amounts.bytes_new * 1000 < second.amounts.bytes_stored,
+        "{} of {}",
+        second.amounts.bytes_new,
+        second.amounts.bytes_stored
+    );
     server.psql("shop", "DELETE FROM big WHERE id BETWEEN 100 AND 110");
     let third = backup(request(&server, "shop"), &repository).await.unwrap();
     // The ranges behind the first one are as they were.

@@ -5,7 +5,7 @@ use super::fault::{ApiError, Fault};
 use super::kind::{Kind, encode};
 use crate::retry::Policy;
 use bytes::Bytes;
-use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
 use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
@@ -18,6 +18,8 @@ use std::time::Duration;
 const ANSWER: Duration = Duration::from_secs(70);
 /// An object is at most a few megabytes; discovery of a large cluster is about one.
 const LARGEST_BODY: usize = 64 << 20;
+/// Who we are in the audit log of a cluster.
+const OURSELVES: &str = concat!("davit/", env!("CARGO_PKG_VERSION"));
 /// What is read of a refusal.
 const LARGEST_REFUSAL: usize = 1 << 20;
 
@@ -38,7 +40,11 @@ impl Call {
     }
 
     fn request(&self) -> Result<Request<Body>, ApiError> {
-        let mut request = Request::builder().method(self.method.clone()).uri(&self.path).header(ACCEPT, self.accept);
+        let mut request = Request::builder()
+            .method(self.method.clone())
+            .uri(&self.path)
+            .header(ACCEPT, self.accept)
+            .header(USER_AGENT, OURSELVES);
         if !self.body.is_empty() {
             request = request.header(CONTENT_TYPE, self.content_type);
         }

@@ -45,11 +45,6 @@ impl Environment {
         self.path("HOME")
     }
 
-    /// Where throw-away servers and the like are made.
-    pub fn temporary(&self) -> PathBuf {
-        self.path("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"))
-    }
-
     /// A variable that names a path.
     pub fn path(&self, name: &str) -> Option<PathBuf> {
         self.get(name).ok().flatten().map(PathBuf::from)

@@ -11,11 +11,20 @@ use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_postgres::tls::{ChannelBinding, TlsConnect, TlsStream};
 
 /// How much is read from the socket at once.
 const READ: usize = 256 * 1024;
+
+/// A large COPY is read in pieces of at least this size if waiting for a moment gives them. PostgreSQL sends 8 KiB at a
+/// time; being woken for each of them costs both sides more than the bytes do.
+const PIECE: usize = 64 * 1024;
+/// The moment.
+const MOMENT: Duration = Duration::from_millis(1);
+/// Rows of a COPY, in bytes, before it counts as a large one: small tables are not held up.
+const LARGE: u64 = 1024 * 1024;
 
 /// Tag and length of a message.
 const HEADER: usize = 5;
@@ -100,12 +109,16 @@ pub struct Tap<S> {
     begin: usize,
     end: usize,
     place: Place,
+    /// Bytes of rows that the COPY under way has sent.
+    diverted: u64,
+    /// Set while more is let come in.
+    pause: Option<Pin<Box<tokio::time::Sleep>>>,
 }
 
 impl<S> Tap<S> {
     /// Wraps a stream of the server's messages.
     pub fn new(inner: S, control: Arc<TapControl>) -> Self {
-        Self { inner, control, buffer: Vec::new(), begin: 0, end: 0, place: Place::Header }
+        Self { inner, control, buffer: Vec::new(), begin: 0, end: 0, place: Place::Header, diverted: 0, pause: None }
     }
 
     /// The same, but the first byte is the server's answer to the question for TLS.
@@ -137,6 +150,7 @@ impl<S> Tap<S> {
                                 return Poll::Ready(Ok(Step::after(out.filled().len() > before)));
                             };
                             state.copied = copied_rows(message);
+                            self.diverted = 0;
                             self.place = Place::Pass { left: length + 1 };
                         }
                         _ => self.place = Place::Pass { left: length + 1 },
@@ -154,6 +168,7 @@ impl<S> Tap<S> {
                     let left = left - piece.len();
                     sink.put(piece, left == 0);
                     self.begin += piece.len();
+                    self.diverted += piece.len() as u64;
                     self.place = if left == 0 { Place::Header } else { Place::Row { left, fresh: false } };
                 }
                 Place::Pass { left } => {
@@ -203,6 +218,10 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
             if let Step::Deliver = ready!(this.deliver(&mut state, cx, out))? {
                 return Poll::Ready(Ok(()));
             }
+            if let Some(pause) = &mut this.pause {
+                ready!(pause.as_mut().poll(cx));
+                this.pause = None;
+            }
             this.buffer.copy_within(this.begin..this.end, 0);
             this.end -= this.begin;
             this.begin = 0;
@@ -214,6 +233,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
                 return Poll::Ready(Ok(()));
             }
             this.end += read;
+            if read < PIECE && this.diverted > LARGE {
+                this.pause = Some(Box::pin(tokio::time::sleep(MOMENT)));
+            }
         }
     }
 }

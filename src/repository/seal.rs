@@ -7,6 +7,9 @@ use age::x25519;
 use std::io::{self, BufRead, Read, Write};
 use std::str::FromStr;
 
+/// What sealing adds to a chunk: the header with a stanza for each of a few readers, and 16 bytes for each 64 KiB.
+const SEAL_ROOM: usize = 16 * 1024;
+
 /// Whom bytes are sealed to; nobody means a plain repository.
 #[derive(Debug, Clone, Default)]
 pub struct Recipients(Vec<x25519::Recipient>);
@@ -45,6 +48,24 @@ enum Layer<W: Write> {
     Plain(W),
 }
 
+impl<W: Write> Layer<W> {
+    fn over(output: W, recipients: &Recipients) -> io::Result<Self> {
+        if recipients.0.is_empty() {
+            return Ok(Self::Plain(output));
+        }
+        let all = recipients.0.iter().map(|recipient| recipient as &dyn age::Recipient);
+        let encryptor = age::Encryptor::with_recipients(all).map_err(io::Error::other)?;
+        Ok(Self::Age(Box::new(encryptor.wrap_output(output)?)))
+    }
+
+    fn finish(self) -> io::Result<W> {
+        match self {
+            Self::Age(inner) => inner.finish(),
+            Self::Plain(inner) => Ok(inner),
+        }
+    }
+}
+
 impl<W: Write> Write for Layer<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
@@ -64,27 +85,16 @@ impl<W: Write> Write for Layer<W> {
 impl<W: Write> SealWriter<W> {
     /// Begins a sealing to `recipients` of `size` bytes, if that is known.
     pub fn new(output: W, level: i32, recipients: &Recipients, size: Option<u64>) -> io::Result<Self> {
-        let plain = recipients.0.is_empty();
-        let layer = if plain {
-            Layer::Plain(output)
-        } else {
-            let all = recipients.0.iter().map(|recipient| recipient as &dyn age::Recipient);
-            let encryptor = age::Encryptor::with_recipients(all).map_err(io::Error::other)?;
-            Layer::Age(Box::new(encryptor.wrap_output(output)?))
-        };
-        let mut encoder = zstd::Encoder::new(layer, level)?;
+        let mut encoder = zstd::Encoder::new(Layer::over(output, recipients)?, level)?;
         // age authenticates every byte; without it, zstd's own checksum is what a restore by hand has.
-        encoder.include_checksum(plain)?;
+        encoder.include_checksum(recipients.0.is_empty())?;
         encoder.set_pledged_src_size(size)?;
         Ok(Self(encoder))
     }
 
     /// Ends the sealing and gives the output back.
     pub fn finish(self) -> io::Result<W> {
-        match self.0.finish()? {
-            Layer::Age(inner) => inner.finish(),
-            Layer::Plain(inner) => Ok(inner),
-        }
+        self.0.finish()?.finish()
     }
 }
 
@@ -106,12 +116,15 @@ pub struct Sealed {
     pub sha256: Sha256,
 }
 
-/// Seals `plain`.
+/// Seals `plain`. It is compressed in one piece: zstd then looks back into `plain` itself, where a stream would copy
+/// it into a window first and search in two places.
 pub fn seal(plain: &[u8], level: i32, recipients: &Recipients) -> io::Result<Sealed> {
-    let sink = HashingSink::with_capacity(plain.len() / 2 + 512);
-    let mut writer = SealWriter::new(sink, level, recipients, Some(plain.len() as u64))?;
-    writer.write_all(plain)?;
-    let sink = writer.finish()?;
+    let mut compressor = zstd::bulk::Compressor::new(level)?;
+    compressor.include_checksum(recipients.0.is_empty())?;
+    let compressed = compressor.compress(plain)?;
+    let mut layer = Layer::over(HashingSink::with_capacity(compressed.len() + SEAL_ROOM), recipients)?;
+    layer.write_all(&compressed)?;
+    let sink = layer.finish()?;
     Ok(Sealed { sha256: finish(sink.hash), bytes: sink.bytes })
 }
 

@@ -92,6 +92,20 @@ impl SavedKind {
     }
 }
 
+impl SavedKind {
+    /// The kind of an object that says its own `apiVersion` and `kind`, and is of this group and resource.
+    pub fn of_body(group_resource: &str, namespaced: bool, body: &Value) -> Self {
+        let (resource, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
+        Self {
+            group: group.to_owned(),
+            version: text(body, "apiVersion").rsplit('/').next().unwrap_or_default().to_owned(),
+            resource: resource.to_owned(),
+            kind: text(body, "kind").to_owned(),
+            namespaced,
+        }
+    }
+}
+
 impl From<&Kind> for SavedKind {
     fn from(kind: &Kind) -> Self {
         Self {

@@ -19,6 +19,23 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// About 8 MB of rows in one table, which a slow request reads in four seconds.
+pub const SLOW_TABLE: &str =
+    "CREATE TABLE slow AS SELECT g AS id, repeat(md5(g::text), 8) AS note FROM generate_series(1, 30000) g";
+
+/// A server with a database `shop` in which `sql` was run.
+pub fn server_with(sql: &str) -> PgServer {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", sql);
+    server
+}
+
+/// How many sessions of ours the server has.
+pub fn our_connections(server: &PgServer) -> String {
+    server.psql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/%'")
+}
+
 /// A repository in memory, opened with all keys.
 pub async fn repository() -> (Repository, Arc<MemoryStore>) {
     let clock = SystemClock::shared();

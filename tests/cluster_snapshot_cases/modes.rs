@@ -1,6 +1,6 @@
 //! Objects that are there already: what each mode does to them, and what no mode does.
 
-use super::soak_restore::{assert_whole, fill, into, made, options, restored};
+use super::restore::{assert_whole, fill, into, made, options, restored};
 use crate::control_support::control_plane;
 use davit::snapshot::map::Mapping;
 use davit::snapshot::object::Place;

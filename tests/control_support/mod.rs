@@ -199,13 +199,7 @@ impl ControlPlane {
             .map(Kind::group_resource)
             .filter(|name| !never.contains(&name.as_str()))
             .collect();
-        let kind = davit::snapshot::object::SavedKind {
-            group: String::new(),
-            version: "v1".to_owned(),
-            resource: "namespaces".to_owned(),
-            kind: "Namespace".to_owned(),
-            namespaced: false,
-        };
+        let kind = davit::snapshot::object::SavedKind::from(&Kind::namespaces());
         let itself = Saved::new(&kind, self.get(&["namespace", namespace]).unwrap());
         let namespaces = [namespace.to_owned()].into();
         restore::live_objects(&cluster, &[itself], &covered, &namespaces).await.unwrap().objects
@@ -214,14 +208,7 @@ impl ControlPlane {
     /// Cluster-scoped objects as a snapshot brings them along.
     pub fn related(&self, kind: &str, name: &str) -> Saved {
         let body = self.get(&[kind, name]).unwrap();
-        let (resource, group) = kind.split_once('.').unwrap_or((kind, ""));
-        let kind = davit::snapshot::object::SavedKind {
-            group: group.to_owned(),
-            version: body["apiVersion"].as_str().unwrap().rsplit('/').next().unwrap().to_owned(),
-            resource: resource.to_owned(),
-            kind: body["kind"].as_str().unwrap().to_owned(),
-            namespaced: false,
-        };
+        let kind = davit::snapshot::object::SavedKind::of_body(kind, false, &body);
         Saved::new(&kind, body)
     }
 
@@ -231,8 +218,7 @@ impl ControlPlane {
         let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
         let of = |entry: &Value, field: &str| entry["objectRef"][field].as_str().unwrap_or_default().to_owned();
         entries
-            .filter(|entry| entry["user"]["username"] == "admin")
-            .filter(|entry| !entry["userAgent"].as_str().unwrap_or_default().contains("kubectl"))
+            .filter(|entry| entry["userAgent"].as_str().unwrap_or_default().starts_with("davit/"))
             .filter(|entry| {
                 ["create", "update", "patch", "delete", "deletecollection"].contains(&entry["verb"].as_str().unwrap())
             })

@@ -38,12 +38,8 @@ pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     let directory = make_directory(args.directory.as_deref(), shell)?;
     let path = shell.settings.environment.search_path();
     let tools = Tools::find_server(OLDEST_MAJOR, &shell.settings.client_tools.value, path.as_deref())?;
-    let mut options = ThrowawayOptions::new(
-        tools,
-        &shell.settings.environment.temporary(),
-        shell.clock.clone(),
-        shell.stop.gently.clone(),
-    );
+    let mut options =
+        ThrowawayOptions::new(tools, &shell.settings.scratch.value, shell.clock.clone(), shell.stop.gently.clone());
     "demo".clone_into(&mut options.superuser);
     let server = Server::start(options).await?;
     let shown = Box::pin(show(&directory, &server, shell)).await;

@@ -118,7 +118,7 @@ pub(super) fn room(findings: &mut Findings, shell: &Shell) {
     room_in(
         findings,
         "room",
-        &shell.settings.environment.temporary(),
+        &shell.settings.scratch.value,
         "for the throw-away server of davit verify --depth restored",
     );
 }

@@ -71,18 +71,9 @@ impl<'a> Facts<'a> {
         let place = saved.identity.place();
         let there = self.live.objects.get(&place);
         let mut line = Line {
-            kind: saved.kind.clone(),
-            action: Action::Create,
-            mark: Mark::None,
-            changes: Vec::new(),
-            notes: Vec::new(),
-            body: Value::Null,
-            status: None,
-            owners: Vec::new(),
-            live: there.cloned(),
             saved_uid: saved.identity.uid.clone(),
             related: saved.marks.related,
-            place,
+            ..Line::about(place, saved.kind.clone(), Action::Create, there.cloned())
         };
         if let Some(why) = self.left(at, saved) {
             line.action = Action::Leave(why);

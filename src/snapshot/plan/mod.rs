@@ -234,6 +234,26 @@ pub struct Line {
     pub related: bool,
 }
 
+impl Line {
+    /// A line of which nothing is known yet but what it is about.
+    fn about(place: Place, kind: SavedKind, action: Action, live: Option<Value>) -> Self {
+        Self {
+            place,
+            kind,
+            action,
+            mark: Mark::None,
+            changes: Vec::new(),
+            notes: Vec::new(),
+            body: Value::Null,
+            status: None,
+            owners: Vec::new(),
+            live,
+            saved_uid: String::new(),
+            related: false,
+        }
+    }
+}
+
 /// What a restore would do.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Plan {

@@ -3,7 +3,7 @@
 use super::super::clean;
 use super::super::object::{self, Place, Saved, SavedKind};
 use super::decide::NEVER_DELETED;
-use super::{Action, Line, Live, Mark, Options, gitops};
+use super::{Action, Line, Live, Options, gitops};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -32,20 +32,10 @@ pub(super) fn lines(saved: &[Saved], live: &Live, options: &Options) -> Vec<Line
     let mut lines = Vec::new();
     for (place, body) in live.objects.iter().filter(goes) {
         let why = stays(place, body, live, options);
-        lines.push(Line {
-            place: place.clone(),
-            kind: kinds.get(&place.group_resource).map_or_else(|| kind_of(place, body), |kind| (*kind).clone()),
-            action: why.map_or(Action::Prune, Action::Leave),
-            mark: Mark::None,
-            changes: Vec::new(),
-            notes: Vec::new(),
-            body: Value::Null,
-            status: None,
-            owners: Vec::new(),
-            live: Some(body.clone()),
-            saved_uid: String::new(),
-            related: false,
-        });
+        let from_body = || SavedKind::of_body(&place.group_resource, place.namespace.is_some(), body);
+        let kind = kinds.get(&place.group_resource).map_or_else(from_body, |kind| (*kind).clone());
+        let action = why.map_or(Action::Prune, Action::Leave);
+        lines.push(Line::about(place.clone(), kind, action, Some(body.clone())));
     }
     lines
 }
@@ -98,17 +88,4 @@ fn claim_owned_by<'a>(uid: &str, live: &'a Live) -> Option<&'a Place> {
         }
     }
     None
-}
-
-/// The kind of a live object whose kind the snapshot has no object of.
-fn kind_of(place: &Place, body: &Value) -> SavedKind {
-    let (resource, group) = place.group_resource.split_once('.').unwrap_or((&place.group_resource, ""));
-    let api_version = body.get("apiVersion").and_then(Value::as_str).unwrap_or_default();
-    SavedKind {
-        group: group.to_owned(),
-        version: api_version.rsplit('/').next().unwrap_or_default().to_owned(),
-        resource: resource.to_owned(),
-        kind: body.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        namespaced: place.namespace.is_some(),
-    }
 }

@@ -122,15 +122,7 @@ fn parse(file: &File, at: &At) -> Result<Value> {
 }
 
 fn saved(at: &At, body: Value) -> Saved {
-    let (resource, group) = at.group_resource.split_once('.').unwrap_or((&at.group_resource, ""));
-    let text = |field: &str| body.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-    let kind = SavedKind {
-        group: group.to_owned(),
-        version: text("apiVersion").rsplit('/').next().unwrap_or_default().to_owned(),
-        resource: resource.to_owned(),
-        kind: text("kind"),
-        namespaced: at.namespace.is_some(),
-    };
+    let kind = SavedKind::of_body(&at.group_resource, at.namespace.is_some(), &body);
     let mut saved = Saved::new(&kind, body);
     saved.marks.related = at.namespace.is_none();
     saved
