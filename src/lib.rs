@@ -12,6 +12,7 @@ pub mod humane;
 pub mod id;
 pub mod journal;
 pub mod measure;
+pub mod observation;
 pub mod postgres;
 pub mod probe;
 pub mod report;

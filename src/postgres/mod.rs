@@ -20,4 +20,4 @@ pub mod tools;
 pub use connect::connect;
 pub use conninfo::{ConnInfo, PgEnvironment};
 pub use fault::{Fault, classify, explain};
-pub use session::Session;
+pub use session::{Notice, Session};
