@@ -1,1 +1,3 @@
 //! Failures made on purpose: each with its target, its proof, its way back, and guards in front of it.
+
+pub mod proxy;
