@@ -15,6 +15,7 @@ mod foreign;
 mod hold;
 mod init;
 mod key;
+mod observe;
 mod points;
 mod restore;
 mod retain;
@@ -82,6 +83,7 @@ impl Place {
         match command {
             Command::Work(Work::Export(_)) => Self::Stderr,
             Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
+            Command::Work(Work::Observe(_)) => Self::Nowhere("observe"),
             Command::Completions(_) => Self::Nowhere("completions"),
             Command::Work(_) | Command::Config(_) => Self::Stdout,
         }
@@ -146,6 +148,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Release(args) => Box::pin(hold::release(args, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
+        Work::Observe(args) => Box::pin(observe::run(args, shell)),
     }
 }
 

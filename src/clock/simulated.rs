@@ -26,6 +26,7 @@ struct Events {
     next: u64,
     sleepers: BTreeMap<(Duration, u64), Waker>,
     stalls: BTreeMap<Duration, Duration>,
+    steps: BTreeMap<Duration, SignedDuration>,
 }
 
 impl EventClock {
@@ -38,6 +39,7 @@ impl EventClock {
             next: 0,
             sleepers: BTreeMap::new(),
             stalls: BTreeMap::new(),
+            steps: BTreeMap::new(),
         };
         Self { events: Arc::new(Mutex::new(events)) }
     }
@@ -50,6 +52,11 @@ impl EventClock {
     pub fn step_wall(&self, by: SignedDuration) {
         let mut events = self.lock();
         events.stepped = events.stepped.saturating_add(by);
+    }
+
+    /// The same when time comes to `at`.
+    pub fn step_wall_at(&self, at: Duration, by: SignedDuration) {
+        self.lock().steps.insert(at, by);
     }
 
     /// When time comes to `at`, nobody gets to run for `length`, as if the machine stood still.
@@ -84,6 +91,10 @@ impl EventClock {
         {
             events.stalls.pop_first();
             now = now.max(from + length);
+        }
+        while let Some((_, by)) = events.steps.first_key_value().filter(|(at, _)| **at <= now).map(|(at, by)| (*at, *by)) {
+            events.steps.pop_first();
+            events.stepped = events.stepped.saturating_add(by);
         }
         events.now = now;
         Some(waker)

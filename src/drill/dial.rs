@@ -33,7 +33,7 @@ impl Dial for Server {
     }
 }
 
-struct Open(Session);
+pub(super) struct Open(pub(super) Session);
 
 #[async_trait]
 impl Link for Open {

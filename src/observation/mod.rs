@@ -7,6 +7,7 @@
 mod log;
 mod write;
 
+pub(crate) use log::nanos;
 pub use log::{Entry, FORMAT, Observation, Series, StreamFacts};
 pub use write::{Attempt, Outcome};
 

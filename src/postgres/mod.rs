@@ -16,6 +16,7 @@ pub mod tap;
 pub mod throwaway;
 mod tls;
 pub mod tools;
+pub mod waldump;
 
 pub use connect::connect;
 pub use conninfo::{ConnInfo, PgEnvironment};

@@ -1,7 +1,7 @@
 //! What a stream asks, how often, and for how long it waits.
 
 use crate::error::{Error, Result};
-use crate::observation::StreamFacts;
+use crate::observation::{StreamFacts, nanos};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
@@ -72,9 +72,11 @@ pub struct StreamPlan {
     pub name: String,
     /// What is asked.
     pub ask: Ask,
-    /// A probe is due this often, whatever became of the ones before.
+    /// A probe is due this often, whatever became of the ones before. In JSON nanoseconds, as in the log.
+    #[serde(with = "nanos")]
     pub every: Duration,
     /// A probe that is not answered within this has failed.
+    #[serde(with = "nanos")]
     pub deadline: Duration,
 }
 

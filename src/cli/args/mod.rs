@@ -5,12 +5,14 @@
 #![allow(rustdoc::bare_urls, reason = "these comments are the help pages")]
 
 mod manage;
+mod observe;
 mod point;
 mod recover;
 mod run;
 mod snapshot;
 
 pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
+pub use observe::ObserveArgs;
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
@@ -151,6 +153,9 @@ pub enum Work {
     Export(ExportArgs),
     /// See a backup, a disaster and a proven restore on a throw-away server
     Demo(DemoArgs),
+    /// Watch a service and write down what was seen
+    #[command(hide = true)]
+    Observe(ObserveArgs),
 }
 
 /// `davit demo`
