@@ -5,7 +5,7 @@ use super::means::Means;
 use super::parameters::Parameters;
 use super::select::Victim;
 use super::target::{Target, TargetKind};
-use super::{Evidence, database};
+use super::{Evidence, database, node, pod};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::measure::Interval;
@@ -56,7 +56,7 @@ pub struct Rule {
 }
 
 /// Where a rule applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Place {
     /// The namespace of the target.
@@ -280,7 +280,7 @@ impl Prepared {
 
 /// All faults, in the order of the list.
 pub fn all() -> Vec<&'static dyn Fault> {
-    database::FAULTS.to_vec()
+    [&database::FAULTS[..], &pod::FAULTS, &node::FAULTS].concat()
 }
 
 /// The fault of a name.

@@ -27,6 +27,7 @@
 //! # drop((effective, healing.result()?)); Ok(()) }
 //! ```
 
+mod cluster;
 mod database;
 mod event;
 mod evidence;
@@ -37,8 +38,10 @@ mod host;
 mod intent;
 mod janitor;
 mod means;
+mod node;
 mod parameters;
 mod plan;
+mod pod;
 mod request;
 mod run;
 mod select;
@@ -47,16 +50,16 @@ mod watch;
 
 pub use event::{Event, NoWitness, Witness};
 pub use evidence::{Evidence, Proof, ReadBack};
-pub use fault::{Class, Facts, Fault, Held, Parameter, Prepared, Rule, Scene, all, find};
+pub use fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene, all, find};
 pub use guard::{Allowed, Finding, GuardName, Incident, Window};
 pub use heal::{Healed, Healing};
 pub use intent::{Intent, OpenIntent, Undone, open_intents};
 pub use janitor::{Cleaned, janitor};
-pub use means::Means;
+pub use means::{Helper, Means};
 pub use parameters::Parameters;
 pub use plan::{Plan, plan};
 pub use request::{Amount, Caps, Request};
-pub use run::{Injection, inject};
+pub use run::{Injection, inject, inject_in_drill};
 pub use select::{Seed, Victim};
 pub use target::{PodChoice, Target, TargetKind};
 pub use watch::{Condition, Ending, stop_run};

@@ -17,7 +17,7 @@ pub mod throwaway;
 mod tls;
 pub mod tools;
 
-pub use connect::connect;
+pub use connect::{connect, try_connect};
 pub use conninfo::{ConnInfo, PgEnvironment};
 pub use fault::{Fault, classify, explain};
 pub use session::Session;
