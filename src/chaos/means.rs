@@ -1,11 +1,15 @@
 //! What faults work with: the repository where intents lie, time, and the ways to servers and clusters.
 
+use super::proxy::Proxy;
+use super::resolver::Resolver;
 use crate::clock::SharedClock;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::postgres::PgEnvironment;
 use crate::repository::Repository;
 use crate::repository::lease::TERM;
+use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +32,10 @@ pub struct Means {
     pub holder: String,
     /// Image and namespace of the helper pods.
     pub helper: Helper,
+    /// Davit's proxies, by the `host:port` that each stands in front of.
+    pub proxies: BTreeMap<String, Arc<Proxy>>,
+    /// Davit's name server in the path of processes, if there is one.
+    pub resolver: Option<Arc<Resolver>>,
 }
 
 /// Where the pods run that carry faults in other pods' worlds.
@@ -57,6 +65,8 @@ impl Means {
             lease_term: TERM,
             holder: holder.into(),
             helper: Helper::default(),
+            proxies: BTreeMap::new(),
+            resolver: None,
         }
     }
 

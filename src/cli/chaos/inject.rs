@@ -11,6 +11,7 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
 use crate::error::{Error, Kind, Result};
+use crate::journal::Progress;
 use crate::measure::Interval;
 use serde::Serialize;
 
