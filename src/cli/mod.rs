@@ -7,6 +7,7 @@ pub mod shell;
 pub mod table;
 
 mod backup;
+mod chaos;
 mod completions;
 mod demo;
 mod doctor;
@@ -124,8 +125,17 @@ async fn begin(
     tokio::select! {
         ended = dispatch(&work, &shell) => ended,
         // Dropping the command's future drops its guards: servers are stopped, connections closed.
-        () = at_once.cancelled() => Err(Error::failed("ending at once: what was begun may not be undone")
-            .hint("nothing unfinished counts; the next run needs no cleanup")),
+        () = at_once.cancelled() => Err(let_go(&work)),
+    }
+}
+
+/// What ending at once leaves.
+fn let_go(work: &Work) -> Error {
+    let doing = "ending at once: what was begun may not be undone";
+    match work {
+        Work::Chaos(_) => Error::new(crate::error::Kind::Stuck, format!("{doing}: THE TARGET MAY STILL BE BROKEN"))
+            .hint("davit chaos janitor undoes what is left; davit chaos status shows it"),
+        _ => Error::failed(doing).hint("nothing unfinished counts; the next run needs no cleanup"),
     }
 }
 
@@ -146,6 +156,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
+        Work::Chaos(command) => Box::pin(chaos::run(command, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
         Work::Observe(args) => Box::pin(observe::run(args, shell)),

@@ -18,7 +18,7 @@ mod tls;
 pub mod tools;
 pub mod waldump;
 
-pub use connect::connect;
+pub use connect::{connect, try_connect};
 pub use conninfo::{ConnInfo, PgEnvironment};
 pub use fault::{Fault, classify, explain};
 pub use session::{Notice, Session};

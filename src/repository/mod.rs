@@ -10,6 +10,7 @@ pub mod chain;
 pub mod charter;
 pub mod check;
 pub mod evidence;
+pub mod faults;
 pub mod fetch;
 pub mod hold;
 pub mod index;

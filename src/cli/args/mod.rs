@@ -4,6 +4,7 @@
 #![expect(clippy::struct_excessive_bools, reason = "each one is a flag that a person types")]
 #![allow(rustdoc::bare_urls, reason = "these comments are the help pages")]
 
+mod chaos;
 mod manage;
 mod observe;
 mod point;
@@ -11,6 +12,9 @@ mod recover;
 mod run;
 mod snapshot;
 
+pub use chaos::{
+    ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs,
+};
 pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
 pub use observe::ObserveArgs;
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
@@ -149,6 +153,9 @@ pub enum Work {
     Key(KeyCommand),
     /// Look for what would make a backup or a restore fail
     Doctor(DoctorArgs),
+    /// Break something on purpose, prove it, and undo it
+    #[command(subcommand)]
+    Chaos(ChaosCommand),
     /// Write a recovery point as plain SQL that stock psql loads
     Export(ExportArgs),
     /// See a backup, a disaster and a proven restore on a throw-away server
