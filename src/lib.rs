@@ -25,3 +25,5 @@ pub mod secret;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod units;
+pub mod yaml;

@@ -2,7 +2,7 @@
 
 use super::ClusterArgs;
 use super::span;
-use crate::config::units::Span;
+use crate::units::Span;
 use clap::{Args, Subcommand};
 use std::path::PathBuf;
 
