@@ -51,7 +51,13 @@ fn over(net: &Net) -> SharedService {
 }
 
 /// One outage of known length; gives the interval of the measurement.
-fn outage(seed: u64, failing: Failing, length: Duration, background: f64, stall: Option<(Duration, Duration)>) -> Interval {
+fn outage(
+    seed: u64,
+    failing: Failing,
+    length: Duration,
+    background: f64,
+    stall: Option<(Duration, Duration)>,
+) -> Interval {
     let clock = EventClock::at(Timestamp::UNIX_EPOCH);
     if let Some((at, length)) = stall {
         clock.stall(at, length);

@@ -82,7 +82,11 @@ fn check(path: &Path, rows: &[(u64, u64)]) -> (usize, usize) {
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn probes_write_on_fresh_and_pooled_connections_and_every_write_is_in_the_ledger() {
     let world = World::new().await;
-    let plans = [sql("fresh", Connection::Fresh, true), sql("pooled", Connection::Pooled, true), sql("reads", Connection::Pooled, false)];
+    let plans = [
+        sql("fresh", Connection::Fresh, true),
+        sql("pooled", Connection::Pooled, true),
+        sql("reads", Connection::Pooled, false),
+    ];
     let streams = streams(&plans, Some(&world.database())).await.unwrap();
     let sink = MemorySink::new();
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
@@ -191,7 +195,17 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
         let table = Table::create(&*link(&world.dial).await, &run).await.unwrap();
         let (path, log) = (world.directory.path().join(&run), world.directory.path().join(format!("{run}.log")));
         let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("davit"))
-            .args(["observe", "--plan", &plan, "--run", &run, "--seed", "9", "--database", &world.server.url("postgres")])
+            .args([
+                "observe",
+                "--plan",
+                &plan,
+                "--run",
+                &run,
+                "--seed",
+                "9",
+                "--database",
+                &world.server.url("postgres"),
+            ])
             .arg("--ledger")
             .arg(&path)
             .arg("--log")
@@ -207,7 +221,8 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
         child.wait().unwrap();
         // What the server had in hand when its client died comes to its end first.
         wait_until(20, "the sessions of the killed observer ending", || {
-            let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/probe' AND state <> 'idle'";
+            let left =
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/probe' AND state <> 'idle'";
             world.server.psql("postgres", left) == "0"
         });
         let rows = table.read(&*link(&world.dial).await).await.unwrap();

@@ -11,6 +11,7 @@ mod chaos;
 mod completions;
 mod demo;
 mod doctor;
+mod drill;
 mod export;
 mod foreign;
 mod hold;
@@ -18,6 +19,7 @@ mod init;
 mod key;
 mod observe;
 mod points;
+mod report;
 mod restore;
 mod retain;
 mod settings;
@@ -133,8 +135,10 @@ async fn begin(
 fn let_go(work: &Work) -> Error {
     let doing = "ending at once: what was begun may not be undone";
     match work {
-        Work::Chaos(_) => Error::new(crate::error::Kind::Stuck, format!("{doing}: THE TARGET MAY STILL BE BROKEN"))
-            .hint("davit chaos janitor undoes what is left; davit chaos status shows it"),
+        Work::Chaos(_) | Work::Drill(_) => {
+            Error::new(crate::error::Kind::Stuck, format!("{doing}: THE TARGET MAY STILL BE BROKEN"))
+                .hint("davit chaos janitor undoes what is left; davit chaos status shows it")
+        }
         _ => Error::failed(doing).hint("nothing unfinished counts; the next run needs no cleanup"),
     }
 }
@@ -156,6 +160,8 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
+        Work::Drill(args) => Box::pin(drill::run(args, shell)),
+        Work::Report(command) => Box::pin(report::run(command, shell)),
         Work::Chaos(command) => Box::pin(chaos::run(command, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),

@@ -77,7 +77,9 @@ impl HttpService {
             transport,
             tls,
             address: format!("{name}:{port}"),
-            host: uri.authority().map_or_else(String::new, |all| all.as_str().rsplit('@').next().unwrap_or("").to_owned()),
+            host: uri
+                .authority()
+                .map_or_else(String::new, |all| all.as_str().rsplit('@').next().unwrap_or("").to_owned()),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             good,
             connection,

@@ -95,7 +95,8 @@ impl Observer {
     pub fn start(self, streams: Vec<Stream>) -> Result<Running> {
         check(&streams)?;
         let doing = || "starting an observer".to_owned();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
         let stop = CancellationToken::new();
         let (stopped, observer) = (stop.clone(), self.clone());
         let thread = std::thread::Builder::new()

@@ -133,6 +133,14 @@ pub fn fault_intents_of(run: &RunId) -> String {
     format!("intents/{run}/")
 }
 
+/// The folder of all reports, with the `/`.
+pub const REPORTS: &str = "reports/";
+
+/// The report of one drill.
+pub fn report(month: &str, run: &RunId) -> ObjectKey {
+    ObjectKey::of(format!("{REPORTS}{month}/{run}"))
+}
+
 /// A pin on a point.
 pub fn hold(point: &PointId) -> ObjectKey {
     ObjectKey::of(format!("holds/{point}"))

@@ -27,6 +27,7 @@ pub mod reader;
 pub mod readers;
 pub mod record;
 pub mod removal;
+mod report;
 mod reseal;
 pub mod seal;
 pub mod spec;

@@ -81,7 +81,8 @@ fn quorum(all: &[Value], victims: &[Victim]) -> Finding {
         let left = together.iter().filter(|pod| is_ready(pod) && !hit(pod)).count();
         // What keeps state decides by majority; anything else needs one that serves.
         let least = if owner["kind"] == "StatefulSet" { together.len() / 2 + 1 } else { 1 };
-        let name = format!("{} {}", owner["kind"].as_str().unwrap_or_default(), owner["name"].as_str().unwrap_or_default());
+        let name =
+            format!("{} {}", owner["kind"].as_str().unwrap_or_default(), owner["name"].as_str().unwrap_or_default());
         let text = format!("{left} ready pods of {name} would be left, and {least} are needed");
         if left < least {
             return Finding::no(guard, text);
@@ -99,7 +100,10 @@ fn disruption(budgets: &[Value], victims: &[Victim]) -> Finding {
         let allowed = budget["status"]["disruptionsAllowed"].as_u64().unwrap_or(0);
         if hit as u64 > allowed {
             let name = meta(budget, "name");
-            return Finding::no(guard, format!("the budget {name} allows {allowed} disruptions now, and {hit} would be hit"));
+            return Finding::no(
+                guard,
+                format!("the budget {name} allows {allowed} disruptions now, and {hit} would be hit"),
+            );
         }
     }
     Finding::yes(guard, format!("{} budgets allow it", budgets.len()))
@@ -132,10 +136,8 @@ async fn gone(scene: &Scene<'_>, victim: &Victim, asked: Duration, limit: Durati
 async fn standing(scene: &Scene<'_>, victim: &Victim) -> Result<String> {
     let namespace = fact(victim, "namespace")?;
     let all = list(scene.means.cluster()?, &pods(), Some(namespace), None).await?;
-    let together: Vec<&Value> = all
-        .iter()
-        .filter(|pod| owner(pod).is_some_and(|other| other["uid"] == victim.facts["owner"]["uid"]))
-        .collect();
+    let together: Vec<&Value> =
+        all.iter().filter(|pod| owner(pod).is_some_and(|other| other["uid"] == victim.facts["owner"]["uid"])).collect();
     let ready = together.iter().filter(|pod| is_ready(pod)).count();
     Ok(format!("{ready} of {} pods of its controller are ready", together.len()))
 }

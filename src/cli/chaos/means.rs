@@ -20,7 +20,12 @@ pub(super) async fn means(shell: &Shell) -> Result<Means> {
 }
 
 /// The same with a cluster, if one is described somewhere; whoever needs it and has none says so.
-pub(super) async fn with_cluster(shell: &Shell, args: &ClusterArgs, helper: Helper, must: bool) -> Result<Means> {
+pub(in crate::cli) async fn with_cluster(
+    shell: &Shell,
+    args: &ClusterArgs,
+    helper: Helper,
+    must: bool,
+) -> Result<Means> {
     let mut means = means(shell).await?;
     means.helper = helper;
     match snapshot::connect::cluster_for_healing(args, shell) {

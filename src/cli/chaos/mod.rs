@@ -3,7 +3,7 @@
 mod inject;
 mod journal;
 mod list;
-mod means;
+pub(in crate::cli) mod means;
 mod rbac;
 mod status;
 mod undo;

@@ -86,12 +86,7 @@ impl SqlService {
     }
 
     /// Each probe runs this query.
-    pub fn reading(
-        dial: SharedDial,
-        settings: Vec<(&'static str, String)>,
-        connection: Connection,
-        sql: &str,
-    ) -> Self {
+    pub fn reading(dial: SharedDial, settings: Vec<(&'static str, String)>, connection: Connection, sql: &str) -> Self {
         Self::with(dial, settings, connection, Work::Read { sql: sql.to_owned() })
     }
 
