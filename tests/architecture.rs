@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 /// Layers from the ground up. A module names modules of lower layers only, and those of `SAME_LAYER`.
 const LAYERS: &[(&str, &[&str])] = &[
-    ("ground", &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane"]),
+    (
+        "ground",
+        &["error", "id", "secret", "clock", "retry", "rowsum", "journal", "humane", "observation", "units", "yaml"],
+    ),
     ("edges", &["store", "repository", "postgres", "cluster", "probe"]),
     ("core", &["measure", "scenario", "report"]),
     ("verbs", &["backup", "snapshot", "retention", "chaos"]),
@@ -25,6 +28,9 @@ const SAME_LAYER: &[(&str, &str)] = &[
     ("journal", "id"),
     ("journal", "clock"),
     ("clock", "error"),
+    ("observation", "error"),
+    ("yaml", "error"),
+    ("yaml", "secret"),
     // A repository is a store with an order in it.
     ("repository", "store"),
     // A report and an objective are said in the words of the measurement.

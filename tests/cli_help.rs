@@ -20,7 +20,7 @@ fn page(path: &[&str]) -> String {
 
 #[test]
 fn every_help_page_is_the_one_we_reviewed() {
-    let pages: [&[&str]; 30] = [
+    let pages: [&[&str]; 37] = [
         &[],
         &["init"],
         &["backup"],
@@ -48,6 +48,13 @@ fn every_help_page_is_the_one_we_reviewed() {
         &["config", "show"],
         &["config", "check"],
         &["doctor"],
+        &["chaos"],
+        &["chaos", "list"],
+        &["chaos", "inject"],
+        &["chaos", "status"],
+        &["chaos", "stop"],
+        &["chaos", "janitor"],
+        &["chaos", "rbac"],
         &["export"],
         &["demo"],
         &["completions"],

@@ -7,15 +7,19 @@ pub mod shell;
 pub mod table;
 
 mod backup;
+mod chaos;
 mod completions;
 mod demo;
 mod doctor;
+mod drill;
 mod export;
 mod foreign;
 mod hold;
 mod init;
 mod key;
+mod observe;
 mod points;
+mod report;
 mod restore;
 mod retain;
 mod settings;
@@ -82,6 +86,7 @@ impl Place {
         match command {
             Command::Work(Work::Export(_)) => Self::Stderr,
             Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
+            Command::Work(Work::Observe(_)) => Self::Nowhere("observe"),
             Command::Completions(_) => Self::Nowhere("completions"),
             Command::Work(_) | Command::Config(_) => Self::Stdout,
         }
@@ -122,8 +127,19 @@ async fn begin(
     tokio::select! {
         ended = dispatch(&work, &shell) => ended,
         // Dropping the command's future drops its guards: servers are stopped, connections closed.
-        () = at_once.cancelled() => Err(Error::failed("ending at once: what was begun may not be undone")
-            .hint("nothing unfinished counts; the next run needs no cleanup")),
+        () = at_once.cancelled() => Err(let_go(&work)),
+    }
+}
+
+/// What ending at once leaves.
+fn let_go(work: &Work) -> Error {
+    let doing = "ending at once: what was begun may not be undone";
+    match work {
+        Work::Chaos(_) | Work::Drill(_) => {
+            Error::new(crate::error::Kind::Stuck, format!("{doing}: THE TARGET MAY STILL BE BROKEN"))
+                .hint("davit chaos janitor undoes what is left; davit chaos status shows it")
+        }
+        _ => Error::failed(doing).hint("nothing unfinished counts; the next run needs no cleanup"),
     }
 }
 
@@ -144,8 +160,12 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Sweep(args) => Box::pin(sweep::run(args, shell)),
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
+        Work::Drill(args) => Box::pin(drill::run(args, shell)),
+        Work::Report(command) => Box::pin(report::run(command, shell)),
+        Work::Chaos(command) => Box::pin(chaos::run(command, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
+        Work::Observe(args) => Box::pin(observe::run(args, shell)),
     }
 }
 

@@ -1,8 +1,8 @@
 //! `davit config show` and `davit config check`
 
-use crate::cli::args::ConfigCommand;
+use crate::cli::args::{ConfigCommand, SchemaArg};
 use crate::cli::exit::Exit;
-use crate::cli::output::{Document, Ended};
+use crate::cli::output::{self, Document, Ended};
 use crate::cli::table::table;
 use crate::config::raw::{Databases, RawHook};
 use crate::config::setting::{Origin, Setting};
@@ -19,6 +19,14 @@ pub(super) fn run(command: &ConfigCommand, overrides: &Overrides, environment: &
     match command {
         ConfigCommand::Show => Ended::with(&Shown::of(&Settings::load(overrides, environment)?)),
         ConfigCommand::Check => Ended::with(&check(overrides, environment)?),
+        ConfigCommand::Schema { kind } => {
+            output::print(match kind {
+                SchemaArg::Scenario => crate::scenario::SCHEMA,
+                SchemaArg::Drill => crate::report::SCHEMA,
+                SchemaArg::Month => crate::report::month::SCHEMA,
+            })?;
+            Ok(Ended::silently(Exit::Done))
+        }
     }
 }
 

@@ -14,6 +14,7 @@ use crate::secret::Secret;
 use crate::store::{self, OpenOptions, SharedStore};
 use crate::telemetry::Story;
 use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
 
 /// What every command has at hand.
 pub struct Shell {
@@ -66,15 +67,26 @@ impl Shell {
         self.open(&options, None).await
     }
 
+    /// The same for a command that undoes something when it is stopped: only letting go at once closes it.
+    pub async fn repository_for_healing(&self) -> Result<Repository> {
+        let options = OpenOptions { cancel: self.stop.at_once.clone(), ..self.store_options(false) };
+        self.open_until(&options, None, self.stop.at_once.clone()).await
+    }
+
     async fn open(&self, options: &OpenOptions, expect_seq: Option<u64>) -> Result<Repository> {
+        self.open_until(options, expect_seq, self.stop.gently.clone()).await
+    }
+
+    async fn open_until(
+        &self,
+        options: &OpenOptions,
+        expect_seq: Option<u64>,
+        cancel: CancellationToken,
+    ) -> Result<Repository> {
         let keys = Keys::load(&self.settings.keys.value)?;
         let store = self.store_with(options).await?;
-        let context = OpenContext {
-            clock: self.clock.clone(),
-            cancel: self.stop.gently.clone(),
-            state_dir: self.settings.state.value.clone(),
-            expect_seq,
-        };
+        let context =
+            OpenContext { clock: self.clock.clone(), cancel, state_dir: self.settings.state.value.clone(), expect_seq };
         Repository::open(store, keys, context).await
     }
 

@@ -44,6 +44,8 @@ pub struct Delete<'a> {
     pub resource_version: Option<&'a str>,
     /// `Foreground`, `Background` or `Orphan`; the kind's default if not said.
     pub propagation: Option<&'a str>,
+    /// How long a pod may take to end; its own time if not said, and 0 does not wait for the node.
+    pub grace_seconds: Option<u32>,
 }
 
 impl Cluster {
@@ -62,6 +64,17 @@ impl Cluster {
     ) -> Result<Value, ApiError> {
         let path = kind.path(namespace, None) + &parameters(write, &[]);
         self.change(Method::POST, path, "application/json", body).await
+    }
+
+    /// Asks something of one object by creating a part of it, such as the `eviction` of a pod.
+    pub async fn ask(
+        &self,
+        kind: &Kind,
+        (namespace, name): (Option<&str>, &str),
+        body: &Value,
+        write: Write<'_>,
+    ) -> Result<Value, ApiError> {
+        self.change(Method::POST, of_one(kind, namespace, name, write, &[]), "application/json", body).await
     }
 
     /// Puts an object in the place of the one that is there.
@@ -114,6 +127,9 @@ impl Cluster {
         }
         if let Some(propagation) = delete.propagation {
             body["propagationPolicy"] = propagation.into();
+        }
+        if let Some(seconds) = delete.grace_seconds {
+            body["gracePeriodSeconds"] = seconds.into();
         }
         let write = Write { field_manager: None, ..write };
         self.change(Method::DELETE, of_one(kind, namespace, name, write, &[]), "application/json", &body).await

@@ -36,8 +36,8 @@ pub fn group_resource(group: &str, resource: &str) -> String {
 }
 
 impl Kind {
-    /// A built-in kind that is named before anything was discovered.
-    pub(super) fn known(group: &str, version: &str, resource: &str, kind: &str) -> Self {
+    /// A built-in kind that is named without discovering anything: its paths are right, what it can do is not known.
+    pub fn known(group: &str, version: &str, resource: &str, kind: &str) -> Self {
         Self {
             group: group.to_owned(),
             version: version.to_owned(),

@@ -10,7 +10,6 @@ pub mod raw;
 pub mod secret;
 pub mod setting;
 pub mod settings;
-pub mod units;
 
 pub use environment::Environment;
 pub use settings::{Overrides, Settings, Source};

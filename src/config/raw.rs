@@ -1,11 +1,11 @@
 //! `davit.yaml` as it is written: everything optional, nothing checked but its shape.
 
 use crate::backup::take::{EngineChoice, MinContent, TablePattern};
-use crate::config::secret::SecretRef;
-use crate::config::units::{Bytes, Span};
 use crate::retention::policy::Rules;
+use crate::secret::SecretRef;
 use crate::snapshot::collect::OnError;
 use crate::store::LockMode;
+use crate::units::{Bytes, Span};
 use serde::de::{self, Deserialize, Deserializer, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
@@ -192,18 +192,3 @@ impl<'de> Visitor<'de> for DatabasesVisitor {
         Ok(Databases::List(names))
     }
 }
-
-/// Reads a type that has a textual form.
-macro_rules! from_text {
-    ($name:ty) => {
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(de::Error::custom)
-            }
-        }
-    };
-}
-
-from_text!(Bytes);
-from_text!(Span);

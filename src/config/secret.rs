@@ -1,33 +1,13 @@
-//! Where a secret is to be found, and fetching it from there. Nothing is fetched before it is needed.
+//! Fetching a secret from where it is kept. Nothing is fetched before it is needed.
 
 use crate::config::dotenv;
 use crate::config::environment::Environment;
 use crate::error::{Context, Error, Kind, Result};
-use crate::secret::{Secret, redact};
-use serde::de::{self, Deserialize, Deserializer, MapAccess, Visitor};
-use std::fmt;
-use std::path::{Path, PathBuf};
+use crate::secret::{Secret, SecretRef};
+use std::path::Path;
 
 /// A file with one secret in it is never longer than this.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
-
-/// A secret, or the place that holds it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum SecretRef {
-    /// Written where it is used.
-    Plain(Secret),
-    /// `{env: NAME}`
-    Env(String),
-    /// `{file: PATH}`: the file's text, without the line end after it.
-    File(PathBuf),
-    /// `{dotenv: PATH, key: NAME}`: one assignment of a shell file.
-    Dotenv {
-        /// The file.
-        path: PathBuf,
-        /// The variable.
-        key: String,
-    },
-}
 
 impl SecretRef {
     /// Fetches the secret; `what` names it in messages. Relative paths start at `base`.
@@ -47,22 +27,6 @@ impl SecretRef {
                 }
             }
             Self::Dotenv { path, key } => from_dotenv(&base.join(path), key, what),
-        }
-    }
-}
-
-impl fmt::Display for SecretRef {
-    /// Where it comes from, never what it is.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            // Of a URL everything but the password helps; of anything else nothing is shown.
-            Self::Plain(text) if text.reveal().starts_with("postgres") && text.reveal().contains("://") => {
-                f.write_str(&redact(text.reveal()))
-            }
-            Self::Plain(_) => f.write_str("[redacted]"),
-            Self::Env(name) => write!(f, "{{env: {name}}}"),
-            Self::File(path) => write!(f, "{{file: {}}}", path.display()),
-            Self::Dotenv { path, key } => write!(f, "{{dotenv: {}, key: {key}}}", path.display()),
         }
     }
 }
@@ -93,46 +57,6 @@ fn read(path: &Path, what: &str) -> Result<String> {
         return Err(Error::input(format!("{}: it has {size} bytes, which no secret has", doing())));
     }
     std::fs::read_to_string(path).context(Kind::Input, doing)
-}
-
-/// The keys a secret may be written with, for the nearest one to be suggested.
-const KEYS: [&str; 4] = ["env", "file", "dotenv", "key"];
-
-impl<'de> Deserialize<'de> for SecretRef {
-    // By hand, because an untagged enum would forget which key was wrong and in which line.
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        deserializer.deserialize_any(SecretVisitor)
-    }
-}
-
-struct SecretVisitor;
-
-impl<'de> Visitor<'de> for SecretVisitor {
-    type Value = SecretRef;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a text, {env: NAME}, {file: PATH} or {dotenv: PATH, key: NAME}")
-    }
-
-    fn visit_str<E: de::Error>(self, text: &str) -> std::result::Result<SecretRef, E> {
-        Ok(SecretRef::Plain(Secret::new(text)))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<SecretRef, A::Error> {
-        let mut given: [Option<String>; 4] = [None, None, None, None];
-        while let Some(name) = map.next_key::<String>()? {
-            match KEYS.iter().position(|known| *known == name) {
-                Some(at) => given[at] = Some(map.next_value()?),
-                None => return Err(de::Error::unknown_field(&name, &KEYS)),
-            }
-        }
-        match given {
-            [Some(name), None, None, None] => Ok(SecretRef::Env(name)),
-            [None, Some(path), None, None] => Ok(SecretRef::File(path.into())),
-            [None, None, Some(path), Some(key)] => Ok(SecretRef::Dotenv { path: path.into(), key }),
-            _ => Err(de::Error::custom("a secret is {env: NAME}, {file: PATH} or {dotenv: PATH, key: NAME}")),
-        }
-    }
 }
 
 #[cfg(test)]

@@ -4,15 +4,14 @@ use crate::backup::take::{EngineChoice, MOST_DEFAULT_JOBS, MinContent, XMIN_AGE_
 use crate::config::environment::Environment;
 use crate::config::problem::{self, Problem};
 use crate::config::raw::{Databases, Exclude, ObjectLock, Raw, RawHook, RawSource};
-use crate::config::secret::SecretRef;
 use crate::config::setting::{Origin, Setting};
-use crate::config::units::{Bytes, Span};
 use crate::error::{Error, Result};
 use crate::id::SourceName;
 use crate::postgres::ConnInfo;
 use crate::repository::lease::TERM;
 use crate::retention::policy::Rules;
-use crate::secret::Secret;
+use crate::secret::{Secret, SecretRef};
+use crate::units::{Bytes, Span};
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,1 +1,32 @@
 //! The one place where fault, recovery and measurement meet: a scenario, executed and judged.
+//!
+//! ```text
+//! plan    scenario → streams, fault with victims and guards, recovery         (reads only; the dry run)
+//! run     steady state → inject → recover → hold → heal → steady state
+//!         → quiet → compare every write → clean up → journal → report
+//! rebuild stored journal → the same report
+//! ```
+//!
+//! What happens is written down before what follows it is done, so that a runner that dies leaves a journal that says how
+//! far it came, and intents that the janitor undoes.
+
+mod desk;
+pub mod dial;
+mod live;
+mod means;
+mod network;
+mod notebook;
+mod observing;
+mod plan;
+mod recovery;
+mod run;
+mod store;
+pub mod streams;
+mod verify;
+
+pub use means::{Access, Means};
+pub use network::prepare_network;
+pub use notebook::JOURNAL;
+pub use plan::{Choices, Plan, Script, Stream, check, plan};
+pub use run::{Done, run};
+pub use store::rebuild;

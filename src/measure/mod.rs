@@ -6,6 +6,7 @@
 //!
 //! All times are offsets on the observer's one monotonic clock; wall time is a label and does not enter.
 
+pub mod agreement;
 pub mod confidence;
 pub mod hold;
 pub mod instants;
@@ -18,6 +19,7 @@ pub mod sample;
 pub mod steady;
 pub mod verdict;
 
+pub use agreement::Agreement;
 pub use hold::Hold;
 pub use instants::{Instant, Timeline};
 pub use interval::Interval;

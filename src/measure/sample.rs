@@ -1,71 +1,6 @@
-//! What one probe saw, and when its observer was not looking.
+//! Which of the samples are evidence.
 
-use serde::{Deserialize, Serialize};
-use std::time::Duration;
-
-/// How one probe ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Answer {
-    /// Acknowledged within its deadline.
-    Good,
-    /// An answer or a broken connection that says no; what it said.
-    Refused(String),
-    /// Nothing until the deadline.
-    Silent,
-    /// It was due and not sent: as many probes as allowed were out already, or the observer could not.
-    NotSent,
-}
-
-/// One probe of an open-loop stream.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sample {
-    /// When it should have been sent; latency counts from here, so that a stalled service cannot hide.
-    pub due: Duration,
-    /// When it was sent, stamped right before.
-    pub sent: Duration,
-    /// When its end was seen, stamped right after.
-    pub ended: Duration,
-    /// How it ended.
-    pub answer: Answer,
-}
-
-impl Sample {
-    /// Whether the service was up at some instant between `sent` and `ended`.
-    pub fn good(&self) -> bool {
-        self.answer == Answer::Good
-    }
-
-    /// Whether the service was not up all the time between `sent` and `ended`.
-    pub fn bad(&self) -> bool {
-        matches!(self.answer, Answer::Refused(_) | Answer::Silent)
-    }
-
-    /// From when it was due until its end was seen.
-    pub fn latency(&self) -> Duration {
-        self.ended.saturating_sub(self.due)
-    }
-}
-
-/// A time during which the observer itself stood still.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stall {
-    /// The last sign of life before.
-    pub from: Duration,
-    /// The first one after.
-    pub until: Duration,
-}
-
-impl Stall {
-    /// How long it stood still.
-    pub fn length(&self) -> Duration {
-        self.until.saturating_sub(self.from)
-    }
-
-    fn touches(&self, sample: &Sample) -> bool {
-        self.from < sample.ended && sample.sent < self.until
-    }
-}
+pub use crate::observation::{Answer, Sample, Stall};
 
 /// The samples that are evidence, in the order in which they were sent.
 ///
@@ -82,6 +17,7 @@ pub fn evidence<'a>(samples: &'a [Sample], stalls: &[Stall]) -> Vec<&'a Sample> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::time::Duration;
 
     fn sample(sent: u64, ended: u64, answer: Answer) -> Sample {
         let ms = Duration::from_millis;

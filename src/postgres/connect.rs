@@ -44,6 +44,20 @@ pub async fn connect(conn: &ConnInfo, purpose: &str) -> Result<Session> {
     Err(all_failed(conn, failures))
 }
 
+/// The same, for those who act on what a failure means: that of the last host that was tried.
+pub async fn try_connect(conn: &ConnInfo, purpose: &str) -> std::result::Result<Session, (Fault, Error)> {
+    let tls = tls::connector(&conn.tls).map_err(|error| (Fault::Tls, error))?;
+    let target = if conn.target == Target::PreferStandby { Target::Any } else { conn.target };
+    let mut last = (Fault::Other, Error::input(format!("connecting to {}: there is no host", conn.describe())));
+    for host in 0..conn.hosts.len() {
+        match one_host(&conn.pinned(host), target, purpose, &tls).await {
+            Ok(session) => return Ok(session),
+            Err(failure) => last = (failure.fault, failure.error),
+        }
+    }
+    Err(last)
+}
+
 struct Failure {
     error: Error,
     fault: Fault,

@@ -16,8 +16,9 @@ pub mod tap;
 pub mod throwaway;
 mod tls;
 pub mod tools;
+pub mod waldump;
 
-pub use connect::connect;
+pub use connect::{connect, try_connect};
 pub use conninfo::{ConnInfo, PgEnvironment};
 pub use fault::{Fault, classify, explain};
-pub use session::Session;
+pub use session::{Notice, Session};

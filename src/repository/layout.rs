@@ -113,6 +113,34 @@ pub fn stored_batches(run: &RunId) -> String {
     format!("journals/{run}/stored-")
 }
 
+/// What one fault of a run needs to be undone.
+pub fn fault_intent(run: &RunId, number: u32) -> ObjectKey {
+    ObjectKey::of(format!("{}{number:04}", fault_intents_of(run)))
+}
+
+/// That it was undone, and what was seen then.
+pub fn fault_undone(run: &RunId, number: u32) -> ObjectKey {
+    ObjectKey::of(format!("{}{number:04}.undone", fault_intents_of(run)))
+}
+
+/// Somebody asks a run's faults to end.
+pub fn fault_stop(run: &RunId) -> ObjectKey {
+    ObjectKey::of(format!("{}stop", fault_intents_of(run)))
+}
+
+/// The folder of a run's intents, with the `/`.
+pub fn fault_intents_of(run: &RunId) -> String {
+    format!("intents/{run}/")
+}
+
+/// The folder of all reports, with the `/`.
+pub const REPORTS: &str = "reports/";
+
+/// The report of one drill.
+pub fn report(month: &str, run: &RunId) -> ObjectKey {
+    ObjectKey::of(format!("{REPORTS}{month}/{run}"))
+}
+
 /// A pin on a point.
 pub fn hold(point: &PointId) -> ObjectKey {
     ObjectKey::of(format!("holds/{point}"))

@@ -65,8 +65,13 @@ impl PgServer {
 
     /// Starts a server of `major` with further settings (`name=value`).
     pub fn start_with(major: u32, settings: &[&str]) -> Self {
+        Self::start_in(Path::new("/tmp"), major, settings)
+    }
+
+    /// Starts a server whose directory lies in `parent`.
+    pub fn start_in(parent: &Path, major: u32, settings: &[&str]) -> Self {
         let bin = bin_dir(major);
-        let directory = tempfile::Builder::new().prefix("davit-test-pg").tempdir_in("/tmp").unwrap();
+        let directory = tempfile::Builder::new().prefix("davit-test-pg").tempdir_in(parent).unwrap();
         give_to_account(directory.path());
         let data = directory.path().join("data");
         let data_text = data.to_str().unwrap().to_owned();
@@ -119,6 +124,17 @@ impl PgServer {
     /// Stops it as a crash would (its data stay).
     pub fn stop(&mut self) {
         self.process = None;
+    }
+
+    /// A command of the shell that starts it again after its processes were killed, and ends with its own process.
+    pub fn start_command(&self) -> String {
+        let (bin, directory) = (self.bin.display(), self.directory.path().display());
+        let account = if is_root() { "setpriv --reuid postgres --regid postgres --init-groups " } else { "" };
+        format!(
+            "cd /tmp && rm -f {directory}/data/postmaster.pid {directory}/.s.PGSQL.* && {account}{bin}/pg_ctl -D {directory}/data -l {directory}/log -w \
+             -o '-c port={} -c unix_socket_directories={directory} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=100' start",
+            self.port
+        )
     }
 
     /// The postmaster's process id.

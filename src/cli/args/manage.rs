@@ -129,6 +129,26 @@ Examples:
   davit config check
   davit config check --config new.yaml")]
     Check,
+    /// Print the JSON schema of a kind of file, for editors that check while one writes
+    #[command(after_help = "\
+Examples:
+  davit config schema scenario > scenario.schema.json")]
+    Schema {
+        /// Of which kind of file
+        #[arg(value_name = "KIND")]
+        kind: SchemaArg,
+    },
+}
+
+/// A kind of file that has a schema.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum SchemaArg {
+    /// A drill's scenario.
+    Scenario,
+    /// The report of a drill, in its canonical form.
+    Drill,
+    /// The report of a month, in its canonical form.
+    Month,
 }
 
 /// `davit doctor`

@@ -4,13 +4,21 @@
 #![expect(clippy::struct_excessive_bools, reason = "each one is a flag that a person types")]
 #![allow(rustdoc::bare_urls, reason = "these comments are the help pages")]
 
+mod chaos;
+mod drill;
 mod manage;
+mod observe;
 mod point;
 mod recover;
 mod run;
 mod snapshot;
 
-pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
+pub use chaos::{ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs};
+pub use drill::{DrillArgs, FormArg, ReportCheckArgs, ReportCommand, ReportDrillArgs, ReportMonthArgs};
+pub use manage::{
+    ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg, SchemaArg,
+};
+pub use observe::ObserveArgs;
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
@@ -19,7 +27,7 @@ pub use snapshot::{
 };
 
 use crate::config::Overrides;
-use crate::config::units::{Bytes, Span};
+use crate::units::{Bytes, Span};
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
@@ -147,10 +155,21 @@ pub enum Work {
     Key(KeyCommand),
     /// Look for what would make a backup or a restore fail
     Doctor(DoctorArgs),
+    /// Break something on purpose, prove it, and undo it
+    #[command(subcommand)]
+    Chaos(ChaosCommand),
+    /// Break something on purpose and measure, from the client, how it comes back
+    Drill(Box<DrillArgs>),
+    /// Report a drill or a month, and check the signature of a report
+    #[command(subcommand)]
+    Report(ReportCommand),
     /// Write a recovery point as plain SQL that stock psql loads
     Export(ExportArgs),
     /// See a backup, a disaster and a proven restore on a throw-away server
     Demo(DemoArgs),
+    /// Watch a service and write down what was seen
+    #[command(hide = true)]
+    Observe(ObserveArgs),
 }
 
 /// `davit demo`

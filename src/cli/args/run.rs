@@ -1,8 +1,8 @@
 //! The command line of the verbs that move data: backup, restore, verify.
 
 use crate::backup::take::EngineChoice;
-use crate::config::units::{Bytes, Span};
 use crate::secret::Secret;
+use crate::units::{Bytes, Span};
 use clap::{Args, ValueEnum};
 use std::convert::Infallible;
 use std::path::PathBuf;

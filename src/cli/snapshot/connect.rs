@@ -6,12 +6,22 @@ use crate::cluster::{Cluster, Connect, Place};
 use crate::config::Environment;
 use crate::error::{Error, Result};
 use std::path::PathBuf;
+use tokio_util::sync::CancellationToken;
 
 /// Prepares the connection to the cluster that is meant.
 pub(in crate::cli) fn cluster(args: &ClusterArgs, shell: &Shell) -> Result<Cluster> {
+    connect(args, shell, shell.stop.gently.clone())
+}
+
+/// The same for a command that undoes something when it is stopped: only letting go at once closes it.
+pub(in crate::cli) fn cluster_for_healing(args: &ClusterArgs, shell: &Shell) -> Result<Cluster> {
+    connect(args, shell, shell.stop.at_once.clone())
+}
+
+fn connect(args: &ClusterArgs, shell: &Shell, cancel: CancellationToken) -> Result<Cluster> {
     let place = place(args, &shell.settings.environment)?;
     let connect = Connect { place, context: args.context.clone() };
-    Cluster::connect(&connect, shell.clock.clone(), shell.stop.gently.clone())
+    Cluster::connect(&connect, shell.clock.clone(), cancel)
 }
 
 fn place(args: &ClusterArgs, environment: &Environment) -> Result<Place> {

@@ -256,6 +256,15 @@ impl ConnInfo {
         other
     }
 
+    /// The same, with these settings for its sessions, given when they begin.
+    #[must_use]
+    pub fn with_settings(&self, settings: &[(&str, String)]) -> Self {
+        let escaped = |value: &str| value.replace('\\', "\\\\").replace(' ', "\\ ");
+        let own = settings.iter().map(|(name, value)| format!("-c {name}={}", escaped(value)));
+        let all: Vec<String> = self.options.iter().cloned().chain(own).collect();
+        Self { options: Some(all.join(" ")).filter(|all| !all.is_empty()), ..self.clone() }
+    }
+
     /// Only the host at this place in the list.
     pub(in crate::postgres) fn pinned(&self, host: usize) -> Self {
         let hosts = self.hosts.get(host).cloned().into_iter().collect();

@@ -18,6 +18,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_postgres::error::Severity;
 use tokio_postgres::tls::MakeTlsConnect;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{AsyncMessage, CancelToken, Client, Connection, Row, SimpleQueryMessage};
@@ -38,8 +39,17 @@ pub struct Session {
     canceller: Canceller,
     tap: Arc<TapControl>,
     ended: watch::Receiver<Option<String>>,
-    notices: Arc<Mutex<VecDeque<String>>>,
+    notices: Arc<Mutex<VecDeque<Notice>>>,
     task: Task,
+}
+
+/// A warning that the server sent beside its answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// Its SQLSTATE.
+    pub code: String,
+    /// What it says, in the server's language.
+    pub message: String,
 }
 
 /// The connection's task; it never outlives the session.
@@ -80,7 +90,7 @@ impl Canceller {
 
 async fn drive<S, T>(
     mut connection: Connection<S, T>,
-    notices: Arc<Mutex<VecDeque<String>>>,
+    notices: Arc<Mutex<VecDeque<Notice>>>,
     ended: watch::Sender<Option<String>>,
 ) where
     S: AsyncRead + AsyncWrite + Unpin,
@@ -91,10 +101,11 @@ async fn drive<S, T>(
             Some(Ok(AsyncMessage::Notice(notice))) => {
                 let text = format!("{}: {}", notice.severity(), notice.message());
                 tracing::debug!(target: "davit::postgres", "{text}");
-                if notice.severity() == "WARNING" {
+                if notice.parsed_severity() == Some(Severity::Warning) {
                     let mut kept = notices.lock().unwrap_or_else(PoisonError::into_inner);
                     if kept.len() < NOTICES_KEPT {
-                        kept.push_back(text);
+                        let (code, message) = (notice.code().code().to_owned(), notice.message().to_owned());
+                        kept.push_back(Notice { code, message });
                     }
                 }
             }
@@ -226,7 +237,7 @@ impl Session {
     }
 
     /// Warnings the server sent since this was last asked.
-    pub fn take_notices(&self) -> Vec<String> {
+    pub fn take_notices(&self) -> Vec<Notice> {
         self.notices.lock().unwrap_or_else(PoisonError::into_inner).drain(..).collect()
     }
 

@@ -10,6 +10,7 @@ use crate::repository::record::{Privacy, RecordError};
 use crate::repository::{Repository, SIDE_BY_SIDE, failed};
 use crate::store::ObjectKey;
 use futures_util::{StreamExt, TryStreamExt};
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -163,6 +164,20 @@ impl Repository {
     pub async fn put_events<T: Serialize + Sync>(&self, run: &RunId, number: u64, events: &[T]) -> Result<()> {
         let put = self.put_record(&layout::journal_batch(run, number), Privacy::Sealed, &events, None).await;
         put.map(|_| ()).map_err(|error| Error::from(error).during(format!("keeping the journal of run {run}")))
+    }
+
+    /// What [`Self::put_events`] put away, in order. A batch that is missing between others, or damaged, is an error: a
+    /// part of a journal says something else than the whole.
+    pub async fn events<T: DeserializeOwned>(&self, run: &RunId) -> Result<Vec<T>> {
+        let doing = || format!("reading the journal of run {run}");
+        let mut all = Vec::new();
+        for number in 0.. {
+            let key = layout::journal_batch(run, number);
+            let batch = self.record::<Vec<T>>(&key).await.map_err(|error| Error::from(error).during(doing()))?;
+            let Some((batch, _)) = batch else { break };
+            all.extend(batch);
+        }
+        Ok(all)
     }
 
     /// Takes away the journal of a run that committed: its manifest names all that the batches name. Credentials that

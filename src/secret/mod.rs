@@ -1,5 +1,9 @@
 //! A value that must never be seen: no `Display`, no `Serialize`, a redacted `Debug`.
 
+mod place;
+
+pub use place::SecretRef;
+
 use std::borrow::Cow;
 use std::fmt;
 

@@ -1,5 +1,6 @@
 //! Sizes and durations as people write them: `64MiB`, `50MB/s`, `30s`, `12h`, `90 days`.
 
+use serde::de::{self, Deserialize, Deserializer};
 use std::fmt::{self, Write as _};
 use std::str::FromStr;
 use std::time::Duration;
@@ -92,6 +93,21 @@ impl fmt::Display for Span {
         f.write_str(if text.is_empty() { "0s" } else { &text })
     }
 }
+
+/// Reads a type that has a textual form.
+macro_rules! from_text {
+    ($name:ty) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                text.parse().map_err(de::Error::custom)
+            }
+        }
+    };
+}
+
+from_text!(Bytes);
+from_text!(Span);
 
 #[cfg(test)]
 mod tests {

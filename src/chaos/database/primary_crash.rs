@@ -1,0 +1,155 @@
+//! `primary-crash`: kills the whole process tree of a server, as a failing machine or the kernel's memory killer would.
+
+use super::local::{self, Local};
+use super::{TARGETS, whole};
+use crate::chaos::evidence::{Proof, ReadBack};
+use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::host::process::{self, Process};
+use crate::chaos::select::Victim;
+use crate::error::{Error, Result};
+use crate::postgres::{self, Fault as PgFault};
+use async_trait::async_trait;
+use rustix::process::Signal;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How long the kernel may take to take processes away.
+const GONE: Duration = Duration::from_secs(10);
+/// How long a start may take: it replays the log.
+const STARTED: Duration = Duration::from_mins(2);
+/// Processes may be made while others are killed; they are few.
+const ROUNDS: usize = 100;
+
+#[derive(Debug)]
+pub(in crate::chaos) struct PrimaryCrash;
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Prior {
+    server: Local,
+    start: String,
+}
+
+#[async_trait]
+impl Fault for PrimaryCrash {
+    fn facts(&self) -> Facts {
+        Facts {
+            name: "primary-crash",
+            class: Class::SelfHealing,
+            targets: TARGETS,
+            summary: "kills the server's process tree at once (SIGKILL)",
+            needs: "to run on the server's machine, as root or as its account; a login that may read data_directory",
+            proof: "the first process and all its children are gone",
+            heals: "its supervisor starts it, a standby takes over, or the command given as `start`",
+            expires: "at once",
+            parameters: &[Parameter {
+                name: "start",
+                default: Some(""),
+                what: "command that starts the server again when healing begins [somebody else does]",
+            }],
+            rbac: &[],
+            many: false,
+        }
+    }
+
+    async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {
+        whole(scene).await
+    }
+
+    async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
+        let session = scene.session().await?;
+        let server = local::find(&session).await?;
+        session.close().await;
+        let start = scene.parameters.get("start").unwrap_or_default().to_owned();
+        let undo = if start.is_empty() {
+            "nothing; its supervisor starts it, or a standby takes over".to_owned()
+        } else {
+            format!("run: {start}")
+        };
+        let shown = format!("{} (process {} and its children)", victim.shown, server.postmaster.pid);
+        Ok(Prepared { victim: Victim { shown, ..victim }, prior: json!(Prior { server, start }), undo })
+    }
+
+    async fn inject(&self, _scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
+        let Prior { server, .. } = prepared.prior()?;
+        let killed = kill_tree(server.postmaster)?;
+        Ok(Held::nothing().noting(json!(killed)))
+    }
+
+    async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
+        let killed: Vec<Process> = serde_json::from_value(held.notes.clone()).unwrap_or_default();
+        let killed = &killed;
+        if killed.is_empty() {
+            return Ok(Proof::Unproven { why: "no process was killed".to_owned() });
+        }
+        let look = || async move {
+            let left = killed.iter().filter(|process| process.status().is_some()).count();
+            let children = killed.len() - 1;
+            Ok((left == 0).then(|| format!("process {} and its {children} children are gone", killed[0].pid)))
+        };
+        scene.look(asked, GONE, "not all of its processes were gone", look).await
+    }
+
+    async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+        let Prior { start, server } = prepared.prior()?;
+        if start.is_empty() || server.postmaster.status().is_some() || answers(scene, prepared).await? {
+            return Ok(());
+        }
+        let mut shell = tokio::process::Command::new("/bin/sh");
+        shell.args(["-c", &start]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
+        let status = shell.status().await.map_err(|why| Error::failed("starting the server again").because(why))?;
+        if !status.success() {
+            return Err(Error::failed(format!("starting the server again: {start:?} ended with {status}")));
+        }
+        scene.until(STARTED, || answers(scene, prepared)).await?;
+        Ok(())
+    }
+
+    async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
+        let Prior { start, .. } = prepared.prior()?;
+        Ok(match (answers(scene, prepared).await?, start.is_empty()) {
+            (true, true) => ReadBack::NothingToUndo { seen: "the same server answers".to_owned() },
+            (false, true) => ReadBack::NothingToUndo {
+                seen: "the server is down; a standby or its supervisor takes over".to_owned(),
+            },
+            (true, false) => ReadBack::AsBefore { seen: "the same server was started and answers".to_owned() },
+            (false, false) => ReadBack::Not { why: "the server was started and does not answer".to_owned() },
+        })
+    }
+}
+
+/// Whether the server that the intent is about answers.
+async fn answers(scene: &Scene<'_>, prepared: &Prepared) -> Result<bool> {
+    match postgres::try_connect(&scene.database()?, "chaos").await {
+        Ok(session) => {
+            let same = super::still_the_same(&session, prepared).await.is_ok();
+            session.close().await;
+            Ok(same)
+        }
+        Err((PgFault::Refused | PgFault::Starting | PgFault::Gone | PgFault::Timeout | PgFault::TooMany, _)) => {
+            Ok(false)
+        }
+        Err((_, error)) => Err(error),
+    }
+}
+
+/// Kills a process and everything below it. The first one is stopped before, so that it makes no more of them.
+fn kill_tree(root: Process) -> Result<Vec<Process>> {
+    if !root.signal(Signal::STOP)? {
+        return Err(Error::failed(format!("killing process {}: it is gone already", root.pid)));
+    }
+    let mut killed: Vec<Process> = vec![root];
+    for _ in 0..ROUNDS {
+        let below: Vec<Process> = process::tree(root).into_iter().filter(|process| !killed.contains(process)).collect();
+        if below.is_empty() {
+            break;
+        }
+        for process in &below {
+            process.signal(Signal::KILL)?;
+        }
+        killed.extend(below);
+    }
+    root.signal(Signal::KILL)?;
+    Ok(killed)
+}

@@ -1,0 +1,89 @@
+//! What faults work with: the repository where intents lie, time, and the ways to servers and clusters.
+
+use super::proxy::Proxy;
+use super::resolver::Resolver;
+use crate::clock::SharedClock;
+use crate::cluster::Cluster;
+use crate::error::{Error, Result};
+use crate::postgres::PgEnvironment;
+use crate::repository::Repository;
+use crate::repository::lease::TERM;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio_util::sync::CancellationToken;
+
+/// What faults work with.
+#[derive(Clone)]
+pub struct Means {
+    /// Where intents and the lease lie. It must not be opened with a token that a signal cancels: healing needs it.
+    pub repository: Repository,
+    /// Time.
+    pub clock: SharedClock,
+    /// Says stop: what was injected is healed at once.
+    pub cancel: CancellationToken,
+    /// How databases are reached besides their URL: passwords, services.
+    pub postgres: PgEnvironment,
+    /// The cluster, for pods and nodes; again without a token that a signal cancels.
+    pub cluster: Option<Cluster>,
+    /// How long a runner that died keeps the janitor waiting.
+    pub lease_term: Duration,
+    /// Who runs this: host and process, for the message that a second runner gets.
+    pub holder: String,
+    /// Image and namespace of the helper pods.
+    pub helper: Helper,
+    /// Davit's proxies, by the `host:port` that each stands in front of.
+    pub proxies: BTreeMap<String, Arc<Proxy>>,
+    /// Davit's name server in the path of processes, if there is one.
+    pub resolver: Option<Arc<Resolver>>,
+}
+
+/// Where the pods run that carry faults in other pods' worlds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Helper {
+    /// The namespace; it must admit privileged pods.
+    pub namespace: String,
+    /// The image; it needs a shell, and `iptables` for faults of the network.
+    pub image: String,
+}
+
+impl Default for Helper {
+    fn default() -> Self {
+        Self { namespace: "davit-chaos".to_owned(), image: format!("davit:{}", env!("CARGO_PKG_VERSION")) }
+    }
+}
+
+impl Means {
+    /// Means without a cluster.
+    pub fn new(repository: Repository, clock: SharedClock, holder: impl Into<String>) -> Self {
+        Self {
+            repository,
+            clock,
+            cancel: CancellationToken::new(),
+            postgres: PgEnvironment::default(),
+            cluster: None,
+            lease_term: TERM,
+            holder: holder.into(),
+            helper: Helper::default(),
+            proxies: BTreeMap::new(),
+            resolver: None,
+        }
+    }
+
+    /// The cluster, which a fault of pods or nodes needs.
+    pub fn cluster(&self) -> Result<&Cluster> {
+        self.cluster.as_ref().ok_or_else(|| {
+            Error::input("looking for a cluster: pods and nodes need one, and none is at hand")
+                .hint("--kubeconfig or KUBECONFIG says where it is")
+        })
+    }
+}
+
+impl std::fmt::Debug for Means {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Means")
+            .field("repository", &self.repository)
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
+    }
+}

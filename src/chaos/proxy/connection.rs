@@ -1,0 +1,96 @@
+//! One connection: two directions, and the ends that a fault can bring to both.
+
+use super::pump::{Way, pump};
+use super::{Mode, Shared, add};
+use std::io;
+use std::sync::Arc;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
+
+/// How a connection ends.
+enum Fate {
+    /// By itself: its ends closed it, or one of them broke.
+    Ended,
+    /// A fault resets it.
+    Reset,
+    /// A fault closes it.
+    Cut,
+    /// A fault takes the server's end away.
+    HalfOpen,
+}
+
+impl Fate {
+    fn of(mode: Mode) -> Option<Self> {
+        match mode {
+            Mode::Pass | Mode::BlackHole | Mode::Hold => None,
+            Mode::Refuse | Mode::Reset => Some(Self::Reset),
+            Mode::Cut => Some(Self::Cut),
+            Mode::HalfOpen => Some(Self::HalfOpen),
+        }
+    }
+}
+
+/// Serves one client until its connection ends.
+pub(super) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
+    drop(client.set_nodelay(true));
+    let mut server = None;
+    let fate = tokio::select! {
+        biased;
+        fate = fate(&shared) => fate,
+        _ = run(&mut client, &mut server, &shared) => Fate::Ended,
+    };
+    let counting = &shared.counting;
+    match fate {
+        Fate::Ended => {}
+        Fate::Reset => {
+            add(&counting.reset, 1);
+            for end in [Some(&client), server.as_ref()].into_iter().flatten() {
+                // Nothing lingers: closing it sends a reset.
+                drop(socket2::SockRef::from(end).set_linger(Some(std::time::Duration::ZERO)));
+            }
+        }
+        Fate::Cut => add(&counting.cut, 1),
+        Fate::HalfOpen => {
+            add(&counting.half_open, 1);
+            drop(server.take());
+            until_closed(&mut client).await;
+        }
+    }
+}
+
+/// Waits for a mode that ends connections.
+async fn fate(shared: &Shared) -> Fate {
+    let mut conditions = shared.conditions.subscribe();
+    loop {
+        if let Some(fate) = Fate::of(conditions.borrow_and_update().mode) {
+            return fate;
+        }
+        if conditions.changed().await.is_err() {
+            return Fate::Ended;
+        }
+    }
+}
+
+async fn run(client: &mut TcpStream, server: &mut Option<TcpStream>, shared: &Shared) -> io::Result<()> {
+    if shared.conditions.borrow().mode == Mode::BlackHole {
+        until_closed(client).await;
+        return Ok(());
+    }
+    let mut conditions = shared.conditions.subscribe();
+    // A connection that is made while everything is held reaches its server when it is released.
+    drop(conditions.wait_for(|conditions| conditions.mode != Mode::Hold).await);
+    let address = shared.upstream.borrow().clone();
+    let server = server.insert(TcpStream::connect(address).await?);
+    server.set_nodelay(true)?;
+    let (mut from_client, mut to_client) = client.split();
+    let (mut from_server, mut to_server) = server.split();
+    let up = pump(&mut from_client, &mut to_server, Way::up(shared));
+    let down = pump(&mut from_server, &mut to_client, Way::down(shared));
+    tokio::try_join!(up, down).map(drop)
+}
+
+/// Reads what a client sends into nothing, until it closes.
+async fn until_closed(client: &mut TcpStream) {
+    let mut nothing = vec![0; 16 * 1024];
+    while client.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+}

@@ -1,0 +1,189 @@
+//! The command line of faults.
+
+use super::ClusterArgs;
+use super::span;
+use crate::units::Span;
+use clap::{Args, Subcommand};
+use std::path::PathBuf;
+
+/// `davit chaos …`
+#[derive(Debug, Subcommand)]
+pub enum ChaosCommand {
+    /// List the faults: what each does, needs, how it is proven and how it heals
+    List(ChaosListArgs),
+    /// Inject one fault by hand, for a time, with proof and guards, and undo it
+    Inject(Box<ChaosInjectArgs>),
+    /// Show what is injected now, or was left by a runner that was killed
+    #[command(after_help = "\
+Exit 1 if there is an intent that is not closed: a fault is under way, or the janitor has work to do.
+
+Examples:
+  davit chaos status
+  davit chaos status --output json")]
+    Status,
+    /// Ask a run to end its faults now, and wait until they are undone
+    Stop(ChaosStopArgs),
+    /// Undo what a killed runner left, and look whether it is undone
+    Janitor(ChaosJanitorArgs),
+    /// Print the exact roles that faults need in a cluster
+    Rbac(ChaosRbacArgs),
+}
+
+/// `davit chaos list`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  davit chaos list
+  davit chaos list lock-storm                       everything about one fault, with its parameters")]
+pub struct ChaosListArgs {
+    /// Only this one, with its parameters
+    #[arg(value_name = "FAULT")]
+    pub fault: Option<String>,
+}
+
+/// `davit chaos inject`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The undo is durable in the repository before the effect. Success of a call proves nothing: the fault counts when its \
+own evidence is seen (exit 6 if it is not), and it is healed when reading back shows it (exit 5 if it does not).
+
+A target is postgres://user@host/database or a source of davit.yaml, NAMESPACE/pods, NAMESPACE/pod/NAME, \
+NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE.
+
+A target lets faults in by saying so itself. A database: CREATE SCHEMA davit; CREATE TABLE davit.environment (name \
+text, disposable boolean); INSERT INTO davit.environment VALUES ('staging', false). A namespace: kubectl annotate \
+namespace shop davit.dev/chaos=allowed davit.dev/environment=staging.
+
+Examples:
+  davit chaos inject lock-storm --target shop --set tables=public.orders --for 20s --dry-run
+  davit chaos inject backend-kill --target postgres://admin@db/shop --amount 25% --max-count 10
+  davit chaos inject pod-delete --target shop/deployment/web --seed 42")]
+pub struct ChaosInjectArgs {
+    /// Which fault (davit chaos list)
+    #[arg(value_name = "FAULT")]
+    pub fault: String,
+    /// What it is aimed at
+    #[arg(long, value_name = "TARGET")]
+    pub target: String,
+    /// How long it lasts, where it lasts
+    #[arg(long = "for", value_name = "SPAN", default_value = "30s", value_parser = span)]
+    pub lasts: Span,
+    /// A parameter of the fault (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub set: Vec<String>,
+    /// Print victims, undo and guards; change nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Where victims and phase come from: the same seed hits the same ones [default: a fresh one, printed]
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// How many are hit: 3, 25% (rounded down) or all
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub amount: String,
+    /// Never hit more than so many [default: 1]
+    #[arg(long, value_name = "N", help_heading = "Guards")]
+    pub max_count: Option<usize>,
+    /// Never hit more than so many of a hundred, rounded down [default: 50]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=100), help_heading = "Guards")]
+    pub max_percent: Option<u8>,
+    /// The environment that the target must say it belongs to
+    #[arg(long, value_name = "NAME", help_heading = "Guards")]
+    pub environment: Option<String>,
+    /// The name of a production target, again
+    #[arg(long, value_name = "NAME", help_heading = "Guards")]
+    pub confirm: Option<String>,
+    /// Only within this window, such as 'Mon-Fri 09:00-17:00 Europe/Berlin' (may be repeated)
+    #[arg(long, value_name = "WINDOW", help_heading = "Guards")]
+    pub window: Vec<String>,
+    /// Only if this command ends with 0: no incident is open
+    #[arg(long, value_name = "COMMAND", conflicts_with = "incident_file", help_heading = "Guards")]
+    pub incident_command: Option<String>,
+    /// Only if this file is empty or says none: no incident is open
+    #[arg(long, value_name = "FILE", help_heading = "Guards")]
+    pub incident_file: Option<PathBuf>,
+    /// A namespace that is protected because observers run there (may be repeated)
+    #[arg(long, value_name = "NAMESPACE", help_heading = "Guards")]
+    pub protect: Vec<String>,
+    /// How old the verified backup may be that an irreversible fault relies on
+    #[arg(long, value_name = "SPAN", default_value = "24h", value_parser = span, help_heading = "Guards")]
+    pub backup_age: Span,
+    /// Lift a guard for this run, by its name (may be repeated); it is recorded
+    #[arg(long, value_name = "GUARD", help_heading = "Guards")]
+    pub lift: Vec<String>,
+    /// Heal as soon as this command ends with anything but 0 (may be repeated)
+    #[arg(long, value_name = "COMMAND", help_heading = "Abort conditions")]
+    pub abort_unless: Vec<String>,
+    /// Heal as soon as fewer pods of the target are ready
+    #[arg(long, value_name = "N", help_heading = "Abort conditions")]
+    pub abort_below: Option<usize>,
+    /// The slowest control loop of the system: injection waits at random for a part of it
+    #[arg(long, value_name = "SPAN", value_parser = span)]
+    pub control_loop: Option<Span>,
+    /// Image of the helper pods that carry faults in other pods
+    #[arg(long, value_name = "IMAGE")]
+    pub helper_image: Option<String>,
+    /// Namespace of the helper pods [default: davit-chaos]
+    #[arg(long, value_name = "NAME")]
+    pub helper_namespace: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `davit chaos stop`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+The run heals what it injected, wherever it runs. If its runner was killed, the janitor is the one to ask.
+
+Examples:
+  davit chaos stop 20261120T010000Z-k3f9ab")]
+pub struct ChaosStopArgs {
+    /// Which run (davit chaos status)
+    #[arg(value_name = "RUN")]
+    pub run: String,
+}
+
+/// `davit chaos janitor`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Works from the intents in the repository alone, on any machine that reaches the target. A fault that was hit through \
+this machine's processes or files is undone on that machine. Refuses while the runner lives. Exit 5 if something is \
+not proven to be undone.
+
+Examples:
+  davit chaos janitor
+  davit chaos janitor --run 20261120T010000Z-k3f9ab")]
+pub struct ChaosJanitorArgs {
+    /// Only what this run left
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Namespace of the helper pods [default: davit-chaos]
+    #[arg(long, value_name = "NAME")]
+    pub helper_namespace: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+}
+
+/// `davit chaos rbac`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Prints YAML for kubectl apply: nothing that the named faults do not need.
+
+Examples:
+  davit chaos rbac pod-delete --namespace shop | kubectl apply -f -
+  davit chaos rbac pod-delete node-drain --namespace shop --account davit-drills")]
+pub struct ChaosRbacArgs {
+    /// Which faults
+    #[arg(value_name = "FAULT", required = true)]
+    pub faults: Vec<String>,
+    /// The namespace of the targets
+    #[arg(long, value_name = "NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// The service account that gets the roles
+    #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
+    pub account: String,
+    /// Namespace of the helper pods and of the account
+    #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
+    pub helper_namespace: String,
+}

@@ -1,0 +1,40 @@
+//! The command line of an observer that is a process of its own. Drills start it; people hardly ever do.
+
+use crate::secret::Secret;
+use clap::Args;
+use std::convert::Infallible;
+use std::path::PathBuf;
+
+fn secret(text: &str) -> Result<Secret, Infallible> {
+    Ok(Secret::new(text))
+}
+
+/// `davit observe`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Drills run this command in a pod, so that a service is watched from where its users are. It writes one JSON line for \
+each probe, stall and gap, until it is stopped; docs/json.md lists them. A line on standard input asks what its clock \
+reads.")]
+pub struct ObserveArgs {
+    /// The streams, as a JSON list, or @FILE with one
+    #[arg(long, value_name = "JSON|@FILE")]
+    pub plan: String,
+    /// The observer's name in its log
+    #[arg(long, value_name = "NAME", default_value = "observer")]
+    pub name: String,
+    /// Append the log to this file instead of writing it to standard output
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+    /// The database that SQL streams ask [env: DAVIT_OBSERVE_DATABASE, for a URL with a password]
+    #[arg(long, value_name = "URL", value_parser = secret)]
+    pub database: Option<Secret>,
+    /// Where to keep the ledger of SQL streams that write
+    #[arg(long, value_name = "FILE", requires = "run")]
+    pub ledger: Option<PathBuf>,
+    /// The run whose table SQL streams write into
+    #[arg(long, value_name = "RUN", requires = "ledger")]
+    pub run: Option<String>,
+    /// What the rows of the ledger contain follows from this number
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+}

@@ -1,0 +1,161 @@
+//! `davit drill SCENARIO`: reads, plans, prints the plan, drills, and reports.
+
+use crate::backup::restore;
+use crate::chaos::{self, Helper, TargetKind};
+use crate::cli::args::DrillArgs;
+use crate::cli::exit::Exit;
+use crate::cli::output::{Document, Ended, Page};
+use crate::cli::report::write_files;
+use crate::cli::restore::means as restore_means;
+use crate::cli::shell::Shell;
+use crate::drill::{self, Access, Choices, Done, Means};
+use crate::error::{Kind, Result};
+use crate::journal::Progress;
+use crate::report::DrillReport;
+use crate::report::render::{self, Form};
+use crate::scenario::{self, RecoveryBy, Scenario};
+use crate::secret::{Secret, SecretRef};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+/// Runs a drill, or several.
+pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
+    let scenario = scenario::load(&args.scenario, &args.set)?;
+    // What cannot be meant is said before anything is opened.
+    drill::check(&scenario)?;
+    let access = access(&scenario, &args.scenario, shell)?;
+    let means = means(args, &scenario, shell).await?;
+    let file = args.scenario.display().to_string();
+    let mut document = Drilled::default();
+    for number in 1..=args.repeat {
+        let choices = Choices {
+            // Each repetition meets another phase, and the whole series follows from one seed.
+            seed: args.seed.map(|seed| seed.wrapping_add(u64::from(number) - 1)),
+            repetition: (args.repeat > 1).then_some((number, args.repeat)),
+            lifted: args.lift.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+            confirmed: args.confirm.clone(),
+        };
+        let plan = drill::plan(&means, scenario.clone(), &file, access.clone(), choices).await?;
+        if args.dry_run {
+            return Ended::with(&Planned { dry_run: true, plan: plan.lines() });
+        }
+        for line in plan.lines() {
+            shell.story.note(line);
+        }
+        let Done { report, folder, .. } = Box::pin(drill::run(&means, plan)).await?;
+        shell.story.note(format!("run {}: its journal, ledger and probes are in {}", report.run, folder.display()));
+        if let Some(directory) = &args.report {
+            let forms = Form::ALL.into_iter().map(|form| Ok((form, render::drill(&report, form)?)));
+            let forms = forms.collect::<Result<Vec<_>>>()?;
+            let what = format!("drill {}", report.run);
+            document.files.extend(write_files(
+                &means.chaos.repository,
+                directory,
+                &format!("drill-{}", report.run),
+                &what,
+                &forms,
+            )?);
+        }
+        let stuck = !report.cleanup.proven;
+        document.drills.push(report);
+        if stuck || shell.stop.gently.is_cancelled() {
+            break;
+        }
+    }
+    Ended::with(&document)
+}
+
+/// Everything that a drill works with.
+async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<Means> {
+    let facts = chaos::find(&scenario.fault.name)?.facts();
+    let must = facts.targets.iter().all(|kind| matches!(kind, TargetKind::Pods | TargetKind::Nodes));
+    let mut faults = crate::cli::chaos::means::with_cluster(shell, &args.cluster, Helper::default(), must).await?;
+    drill::prepare_network(&mut faults, scenario).await?;
+    let restore =
+        restore::Means { cancel: shell.stop.gently.clone(), ..restore_means(faults.repository.clone(), shell) };
+    let settings = &shell.settings;
+    let folder = settings.state.value.clone().unwrap_or_else(|| settings.environment.temporary().join("davit"));
+    Ok(Means {
+        operator: Some(settings.environment.holder()),
+        chaos: faults,
+        restore,
+        progress: shell.progress(),
+        folder: folder.join("drills"),
+    })
+}
+
+/// The secrets of a target; relative paths begin where the scenario lies.
+fn access(scenario: &Scenario, file: &Path, shell: &Shell) -> Result<Access> {
+    let base = file.parent().map(Path::to_path_buf).unwrap_or_default();
+    let fetch = |what: &str, secret: &SecretRef| -> Result<Secret> {
+        secret.fetch(&format!("{what} of the scenario"), &shell.settings.environment, &base)
+    };
+    let place = &scenario.target.place;
+    let into = match &scenario.recovery.by {
+        RecoveryBy::Restore { into: Some(into), .. } => Some(fetch("`into`", into)?),
+        _ => None,
+    };
+    Ok(Access {
+        clients: fetch("`clients`", place.clients())?,
+        primary: place.primary().map(|server| fetch("`primary`", &server.url)).transpose()?,
+        standby: place.standby().map(|server| fetch("`standby`", &server.url)).transpose()?,
+        into,
+    })
+}
+
+#[derive(Debug, Serialize)]
+struct Planned {
+    dry_run: bool,
+    plan: Vec<String>,
+}
+
+impl Document for Planned {
+    fn text(&self) -> String {
+        let mut page = Page::default();
+        for line in &self.plan {
+            page.line(line);
+        }
+        page.line("nothing was changed (dry run)");
+        page.text()
+    }
+}
+
+/// Drills that were run.
+#[derive(Debug, Default, Serialize)]
+struct Drilled {
+    drills: Vec<DrillReport>,
+    files: Vec<PathBuf>,
+}
+
+impl Document for Drilled {
+    fn text(&self) -> String {
+        let mut page = Page::default();
+        for report in &self.drills {
+            page.block(render::drill(report, Form::Text).unwrap_or_default());
+        }
+        if let [_, _, ..] = self.drills.as_slice() {
+            page.line("");
+            let words: Vec<&str> = self.drills.iter().map(|report| report.verdict.word.as_str()).collect();
+            page.line(format!("{} runs: {}", self.drills.len(), words.join(", ")));
+        }
+        for file in &self.files {
+            page.line(format!("written: {}", file.display()));
+        }
+        page.text()
+    }
+
+    fn exit(&self) -> Exit {
+        self.drills.iter().fold(Exit::Done, |worst, report| worst.worst(exit(report.verdict.exit_code)))
+    }
+}
+
+/// The exit code of a report as the end of a command.
+fn exit(code: u8) -> Exit {
+    match code {
+        0 => Exit::Done,
+        1 => Exit::Not(Kind::CheckFailed),
+        5 => Exit::Not(Kind::Stuck),
+        6 => Exit::Not(Kind::Undecided),
+        _ => Exit::Not(Kind::Failed),
+    }
+}

@@ -1,0 +1,133 @@
+//! `davit report drill|month|check`
+
+use crate::cli::args::{OutputForm, ReportCheckArgs, ReportCommand, ReportDrillArgs, ReportMonthArgs};
+use crate::cli::exit::Exit;
+use crate::cli::output::{self, Document, Ended};
+use crate::cli::shell::Shell;
+use crate::drill;
+use crate::error::{Context, Error, Kind, Result};
+use crate::report::month::{self, Month, Proof, Source};
+use crate::report::render::{self, Form};
+use crate::report::{DrillReport, MonthReport};
+use crate::repository::{Depth, PointSummary, Repository};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// Reports.
+pub(super) async fn run(command: &ReportCommand, shell: &Shell) -> Result<Ended> {
+    match command {
+        ReportCommand::Drill(args) => of_drill(args, shell).await,
+        ReportCommand::Month(args) => of_month(args, shell).await,
+        ReportCommand::Check(args) => check(args, shell).await,
+    }
+}
+
+async fn of_drill(args: &ReportDrillArgs, shell: &Shell) -> Result<Ended> {
+    let run = args.run.parse()?;
+    let repository = shell.repository(None).await?;
+    let report = drill::rebuild(&repository, &run).await?;
+    shown(&render::drill(&report, form(args.format.into(), shell))?)
+}
+
+async fn of_month(args: &ReportMonthArgs, shell: &Shell) -> Result<Ended> {
+    let month: Month = args.month.parse()?;
+    let repository = shell.repository(None).await?;
+    let report = gather(month, &repository, shell).await?;
+    if let Some(directory) = &args.report {
+        let forms = Form::ALL.into_iter().map(|form| Ok((form, render::month(&report, form)?)));
+        let forms = forms.collect::<Result<Vec<_>>>()?;
+        write_files(&repository, directory, &format!("month-{month}"), &format!("month {month}"), &forms)?;
+    }
+    shown(&render::month(&report, form(args.format.into(), shell))?)
+}
+
+/// `--output json` asks for the canonical form, as of every command.
+fn form(asked: Form, shell: &Shell) -> Form {
+    if shell.form == OutputForm::Json { Form::Json } else { asked }
+}
+
+fn shown(text: &str) -> Result<Ended> {
+    output::print(text)?;
+    Ok(Ended::silently(Exit::Done))
+}
+
+/// What the repository knows of drills and of recovery points.
+async fn gather(month: Month, repository: &Repository, shell: &Shell) -> Result<MonthReport> {
+    let drills: Vec<DrillReport> = repository.reports().await?;
+    let mut sources: BTreeMap<String, Source> = BTreeMap::new();
+    // A source that is set and has no recovery point is what somebody must see.
+    for name in shell.settings.sources.keys() {
+        sources.entry(name.to_string()).or_default();
+    }
+    for point in repository.points(None).await? {
+        let source = sources.entry(point.source.to_string()).or_default();
+        source.points.push((point.snapshot_time, point.end.bytes));
+        newer(&mut source.restored, &point, Depth::Restored);
+        newer(&mut source.stored, &point, Depth::Stored);
+    }
+    let sources: Vec<Source> = sources.into_iter().map(|(name, source)| Source { name, ..source }).collect();
+    Ok(month::of(month, shell.clock.now(), &drills, &sources))
+}
+
+/// Keeps the newest verification at least this deep.
+fn newer(kept: &mut Option<Proof>, point: &PointSummary, depth: Depth) {
+    for verified in point.verified.iter().filter(|verified| verified.depth >= depth) {
+        if kept.as_ref().is_none_or(|kept| kept.when < verified.when) {
+            *kept = Some(Proof { point: point.point().to_string(), when: verified.when, ok: verified.ok });
+        }
+    }
+}
+
+/// Writes a report in some forms, each with its signature beside it.
+pub(super) fn write_files(
+    repository: &Repository,
+    directory: &Path,
+    name: &str,
+    what: &str,
+    forms: &[(Form, String)],
+) -> Result<Vec<PathBuf>> {
+    let doing = || format!("writing the report into {}", directory.display());
+    std::fs::create_dir_all(directory).context(Kind::Failed, doing)?;
+    let mut written = Vec::new();
+    for (form, text) in forms {
+        let path = directory.join(format!("{name}.{}", form.extension()));
+        std::fs::write(&path, text).context(Kind::Failed, doing)?;
+        let signature = repository.sign_file(text.as_bytes(), what)?;
+        std::fs::write(signature_of(&path), signature).context(Kind::Failed, doing)?;
+        written.push(path);
+    }
+    Ok(written)
+}
+
+fn signature_of(file: &Path) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(".minisig");
+    PathBuf::from(name)
+}
+
+async fn check(args: &ReportCheckArgs, shell: &Shell) -> Result<Ended> {
+    let read = |path: &Path| std::fs::read(path).context(Kind::Input, || format!("reading {}", path.display()));
+    let (bytes, path) = (read(&args.file)?, signature_of(&args.file));
+    let signature =
+        read(&path).map_err(|error| error.hint("a report's signature lies beside it, with .minisig at its end"))?;
+    let signature = String::from_utf8(signature)
+        .map_err(|_| Error::check(format!("reading {}: it is no signature", path.display())))?;
+    let repository = shell.repository(None).await?;
+    let what = repository.check_file(&bytes, &signature);
+    let what = what.map_err(|error| error.during(format!("checking {}", args.file.display())))?;
+    Ended::with(&Checked { ok: true, file: args.file.display().to_string(), what })
+}
+
+#[derive(Debug, Serialize)]
+struct Checked {
+    ok: bool,
+    file: String,
+    what: String,
+}
+
+impl Document for Checked {
+    fn text(&self) -> String {
+        format!("{}: signed as the report of {}, and unchanged since\n", self.file, self.what)
+    }
+}

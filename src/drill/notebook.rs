@@ -1,0 +1,155 @@
+//! The notebook of a drill: its journal, line by line on this machine's disk, and at the end in the repository.
+//!
+//! A line is on the disk before what follows it is done. If the runner dies, what it wrote until then is a journal without
+//! an end, and its report says so.
+
+use crate::chaos::{self, Witness};
+use crate::clock::SharedClock;
+use crate::error::{Context, Error, Kind, Result};
+use crate::measure::{Instant, Interval};
+use crate::report::journal::{Event, Guard, Healing, Line, Mark, PlannedVictim, text};
+use async_trait::async_trait;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The name of the journal in the folder of a drill.
+pub const JOURNAL: &str = "journal.jsonl";
+
+/// Writes a drill's journal.
+#[derive(Clone)]
+pub(super) struct Notebook {
+    clock: SharedClock,
+    path: PathBuf,
+    inner: Arc<Mutex<Inner>>,
+}
+
+struct Inner {
+    file: File,
+    lines: Vec<Line>,
+    /// What chaos says about one victim becomes a sentence only with its name.
+    victims: Vec<String>,
+    fault: String,
+}
+
+impl Notebook {
+    /// A new notebook in this folder, which must have none.
+    pub(super) fn create(folder: &Path, clock: SharedClock) -> Result<Self> {
+        let path = folder.join(JOURNAL);
+        let doing = || format!("making the drill's journal {}", path.display());
+        let file = File::options().append(true).create_new(true).open(&path).context(Kind::Failed, doing)?;
+        let inner = Inner { file, lines: Vec::new(), victims: Vec::new(), fault: String::new() };
+        Ok(Self { clock, path, inner: Arc::new(Mutex::new(inner)) })
+    }
+
+    /// Writes a line, stamped now; it is on the disk when this returns.
+    pub(super) fn note(&self, event: Event) -> Result<()> {
+        self.note_at(self.clock.monotonic(), event)
+    }
+
+    /// Writes a line about an instant that is known.
+    pub(super) fn note_at(&self, at: Duration, event: Event) -> Result<()> {
+        let line = Line { at, event };
+        let text = text(&line)?;
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let doing = || format!("writing the drill's journal {}", self.path.display());
+        inner.file.write_all(text.as_bytes()).context(Kind::Failed, doing)?;
+        inner.file.sync_data().context(Kind::Failed, doing)?;
+        inner.lines.push(line);
+        Ok(())
+    }
+
+    /// Dates an instant.
+    pub(super) fn mark(&self, instant: Instant, at: Interval, evidence: impl Into<String>) -> Result<()> {
+        self.note(Event::Mark(Mark { instant, at, evidence: evidence.into() }))
+    }
+
+    /// Tells what was done since `from`.
+    pub(super) fn step(&self, what: &str, from: Duration, outcome: &Result<String>) -> Result<()> {
+        let (ok, detail) = match outcome {
+            Ok(detail) => (true, detail.clone()),
+            Err(error) => (false, error.to_string()),
+        };
+        self.note(Event::Step { what: what.to_owned(), from, ok, detail })
+    }
+
+    /// Everything written so far.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    }
+
+    /// The first of all victims and the fault, in words.
+    fn said(&self, number: u32) -> String {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let victim = usize::try_from(number).ok().and_then(|at| inner.victims.get(at)).cloned().unwrap_or_default();
+        format!("{} of {victim}", inner.fault)
+    }
+
+    fn heard(&self, event: chaos::Event) -> Result<()> {
+        match event {
+            chaos::Event::Planned { fault, victims, candidates, phase, guards, .. } => {
+                {
+                    let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                    inner.victims = victims.iter().map(|victim| victim.shown.clone()).collect();
+                    inner.fault.clone_from(&fault);
+                }
+                for guard in guards {
+                    let (name, detail) = (guard.guard.word().to_owned(), guard.seen);
+                    self.note(Event::Guard(Guard { name, allowed: !guard.lifted, lifted: guard.lifted, detail }))?;
+                }
+                let victim =
+                    |victim: &chaos::Victim| PlannedVictim { name: victim.shown.clone(), key: victim.key.clone() };
+                self.note(Event::Planned {
+                    candidates: candidates as u64,
+                    victims: victims.iter().map(victim).collect(),
+                    cap: format!("{} of {candidates}", victims.len()),
+                    phase,
+                    undo: String::new(),
+                })
+            }
+            chaos::Event::Injecting { number: 0, at } => {
+                self.mark(Instant::Requested, Interval::exact(at), format!("{} asked for", self.said(0)))
+            }
+            chaos::Event::Proof { number, proof: chaos::Proof::Unproven { why } } => {
+                self.note(Event::Unproven { why: format!("{}: {why}", self.said(number)) })
+            }
+            chaos::Event::Proof { number, proof: chaos::Proof::Proven(_) } => {
+                let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+                let victim = usize::try_from(number).ok().and_then(|at| inner.victims.get(at)).cloned();
+                drop(inner);
+                self.note(Event::Touched { victims: victim.into_iter().collect() })
+            }
+            chaos::Event::Aborting { why } => self.note(Event::Aborted { why }),
+            chaos::Event::ReadBack { number, read_back, .. } => self.note(Event::Healing(Healing {
+                what: self.said(number),
+                proven: read_back.is_good(),
+                detail: read_back.text().to_owned(),
+            })),
+            // What is left is told by the lines before and after it.
+            _ => Ok(()),
+        }
+    }
+}
+
+#[async_trait]
+impl Witness for Notebook {
+    async fn line(&self, event: chaos::Event) -> Result<()> {
+        self.heard(event)
+    }
+}
+
+impl std::fmt::Debug for Notebook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Notebook({})", self.path.display())
+    }
+}
+
+/// An error with the place of the journal, for whoever has to find out what happened.
+pub(super) fn with_journal(error: Error, notebook: &Notebook) -> Error {
+    match error.hint_text() {
+        Some(_) => error,
+        None => error.hint(format!("what happened is in {}", notebook.path.display())),
+    }
+}

@@ -1,0 +1,133 @@
+//! Probes and writes around a drill: begun before it, ended after it, and then written into its journal.
+
+use super::desk::Desk;
+use super::dial::{Open, Server};
+use super::plan::{Stream, writes};
+use super::streams::{Database, streams};
+use crate::error::{Context, Error, Kind, Result};
+use crate::observation::Observation;
+use crate::postgres::connect;
+use crate::probe::ledger::{Ledger, Table};
+use crate::probe::load::{Load, LoadPlan};
+use crate::probe::{FileSink, Observer, Running, SharedSink, Tee, sql};
+use crate::report::journal::{self, Event, PackedSamples, StreamRole};
+use crate::scenario::Rate;
+use std::fs::File;
+use std::io::BufReader;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Who observes: this process, beside the target or far from it.
+const OBSERVER: &str = "this machine";
+/// Writers of a load: few connections, as a pool has them.
+const WRITERS: u32 = 4;
+/// Probes of one line of the journal.
+const SAMPLES_A_LINE: usize = 20_000;
+
+/// Probes and writes under way.
+pub(super) struct Observing {
+    running: Option<Running>,
+    load: Option<Load>,
+    ledger: Option<Arc<Ledger>>,
+    log: PathBuf,
+}
+
+/// What is left when all is quiet: the ledger's table and its file.
+pub(super) struct Kept {
+    pub(super) table: Option<Table>,
+    pub(super) ledger: Option<PathBuf>,
+}
+
+impl Observing {
+    /// Makes the ledger's table and begins to ask and to write.
+    pub(super) async fn begin(desk: &Desk<'_>) -> Result<(Self, Kept)> {
+        let (log, path) = (desk.folder.join("observed.jsonl"), desk.folder.join("ledger"));
+        let mut kept = Kept { table: None, ledger: None };
+        let mut ledger = None;
+        if desk.is_database() && writes(&desk.script.scenario) {
+            let table = Table::create(&Open(desk.client().await?), &table_name(desk)).await?;
+            ledger = Some(Ledger::create(&path, rand::random(), desk.means.clock().clone())?);
+            (kept.table, kept.ledger) = (Some(table), Some(path));
+        }
+        let database = match desk.is_database() {
+            true => Some(Database {
+                conn: desk.conn(&desk.script.access.clients)?,
+                ledger: ledger.clone().zip(kept.table.as_ref().map(|table| table.name().to_owned())),
+            }),
+            false => None,
+        };
+        let plans: Vec<_> = desk.script.streams.iter().map(|stream| stream.plan.clone()).collect();
+        let asked = streams(&plans, database.as_ref()).await?;
+        for stream in &desk.script.streams {
+            desk.notebook.note(Event::Stream(facts(stream)))?;
+        }
+        let sink: SharedSink = Arc::new(Tee(vec![FileSink::append(&log)?, desk.live.clone()]));
+        let running = Observer::new(OBSERVER, desk.means.clock().clone(), sink).start(asked)?;
+        let load = match (desk.script.scenario.load.writes, &ledger, &kept.table) {
+            (Some(rate), Some(ledger), Some(table)) => Some(write(desk, rate, ledger, table).await?),
+            _ => None,
+        };
+        Ok((Self { running: Some(running), load, ledger, log }, kept))
+    }
+
+    /// Ends writes and probes, in this order, and writes what was seen into the journal.
+    pub(super) async fn end(mut self, desk: &Desk<'_>) -> Result<()> {
+        if let Some(load) = self.load.take() {
+            load.stop().await?;
+        }
+        if let Some(running) = self.running.take() {
+            running.stop().await?;
+        }
+        if let Some(ledger) = self.ledger.take() {
+            ledger.sync()?;
+        }
+        let file = File::open(&self.log).context(Kind::Failed, || format!("reading {}", self.log.display()))?;
+        let seen = Observation::read(BufReader::new(file))?;
+        if !seen.whole {
+            return Err(Error::failed("reading what the observer saw: its log was cut off"));
+        }
+        for (name, series) in &seen.streams {
+            for part in series.samples.chunks(SAMPLES_A_LINE) {
+                desk.notebook.note(Event::Samples { stream: name.clone(), samples: PackedSamples::of(part) })?;
+            }
+        }
+        for (stream, _, code, text) in seen.notices.iter().take(20) {
+            desk.notebook.note(Event::Surprise { what: format!("a server said on {stream}: {code} {text}") })?;
+        }
+        desk.notebook.note(Event::Stalls(seen.stalls))
+    }
+}
+
+fn facts(stream: &Stream) -> journal::Stream {
+    journal::Stream {
+        name: stream.plan.name.clone(),
+        path: stream.path.to_owned(),
+        observer: OBSERVER.to_owned(),
+        what: stream.plan.ask.describe(),
+        role: if stream.judged { StreamRole::Judged } else { StreamRole::Shown },
+        every: stream.plan.every,
+        deadline: stream.plan.deadline,
+    }
+}
+
+/// The run in the letters that a table may have.
+pub(super) fn table_name(desk: &Desk<'_>) -> String {
+    desk.script.run.as_str().to_lowercase()
+}
+
+async fn write(desk: &Desk<'_>, rate: Rate, ledger: &Arc<Ledger>, table: &Table) -> Result<Load> {
+    let conn = desk.conn(&desk.script.access.clients)?;
+    let major = connect(&conn, "drill").await?.major();
+    let patience = desk.script.scenario.load.deadline * 2;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rate is between 0 and 100,000")]
+    let rate = rate.0.ceil() as u32;
+    let plan = LoadPlan {
+        rate,
+        writers: WRITERS,
+        patience,
+        dial: Server::shared(conn),
+        settings: sql::settings(patience, major),
+        table: table.name().to_owned(),
+    };
+    Load::start(plan, Arc::clone(ledger), desk.means.clock().clone())
+}

@@ -1,0 +1,241 @@
+//! How a service comes back: by itself, by a promotion, by somebody's command, or by a restore of ours.
+
+use super::desk::{Desk, LOOK};
+use super::dial::Open;
+use super::observing::{Kept, table_name};
+use super::plan::restore_plan;
+use crate::backup::restore;
+use crate::error::{Context, Error, Kind, Result};
+use crate::journal::{Event as Told, Recorder};
+use crate::measure::{Instant, Interval};
+use crate::postgres::{ConnInfo, connect};
+use crate::probe::ledger::Table;
+use crate::report::journal::{Event, RestorePhase, Restored, Stage};
+use crate::scenario::RecoveryBy;
+use std::process::Stdio;
+use std::time::Duration;
+
+/// How long is waited for a second failed probe before the drill goes on: it knows of the fault from its proof.
+const NOTICED: Duration = Duration::from_secs(5);
+/// A promotion replays what was received; this is more than any standby should need.
+const PROMOTED: Duration = Duration::from_mins(10);
+
+/// Brings the service back; `fault` is when it was proven to be broken.
+pub(super) async fn recover(desk: &Desk<'_>, fault: Interval, kept: &mut Kept) -> Result<()> {
+    let by = desk.script.scenario.recovery.by.clone();
+    desk.stage(Stage::Recovery, &by.words())?;
+    if by == RecoveryBy::Platform {
+        return Ok(());
+    }
+    notice(desk, fault).await?;
+    match by {
+        RecoveryBy::Platform => Ok(()),
+        RecoveryBy::Promote => promote(desk).await,
+        RecoveryBy::Command(command) => {
+            let from = desk.now();
+            let outcome = run(&command).await;
+            desk.notebook.step(&command.join(" "), from, &outcome)?;
+            outcome.map(drop)
+        }
+        RecoveryBy::Restore { provision, .. } => restore(desk, &provision, kept).await,
+    }
+}
+
+/// Somebody notices, and decides.
+async fn notice(desk: &Desk<'_>, fault: Interval) -> Result<()> {
+    let judged = desk.script.judged();
+    let began = desk.now();
+    let (at, evidence) = loop {
+        if let Some(at) = desk.live.two_failed(&judged, fault.low) {
+            break (at, "two probes in a row failed");
+        }
+        if desk.now().saturating_sub(began) >= NOTICED {
+            break (desk.now(), "no probe failed; the drill knows of the fault from its proof");
+        }
+        desk.sleep(LOOK).await?;
+    };
+    desk.notebook.mark(Instant::Detected, Interval::exact(at.max(fault.low)), evidence)?;
+    desk.sleep(desk.script.scenario.recovery.decision).await?;
+    desk.notebook.mark(Instant::Decided, Interval::exact(desk.now()), "the recovery begins")
+}
+
+async fn promote(desk: &Desk<'_>) -> Result<()> {
+    let standby = desk.script.access.standby.as_ref();
+    let standby = standby.ok_or_else(|| Error::input("promoting the standby: its URL is missing"))?;
+    let conn = desk.conn(standby)?;
+    let from = desk.now();
+    let outcome = promote_at(desk, &conn).await;
+    desk.notebook.step("promote the standby", from, &outcome)?;
+    outcome?;
+    routable(desk).await
+}
+
+/// Promotes, and looks between which instants the standby became a primary.
+async fn promote_at(desk: &Desk<'_>, conn: &ConnInfo) -> Result<String> {
+    let session = connect(conn, "drill").await?;
+    let mut not_yet = desk.now();
+    session.row("promoting the standby", "SELECT pg_catalog.pg_promote(false)", &[]).await?;
+    let began = desk.now();
+    let seen = loop {
+        let looked = desk.now();
+        let row = session.row("asking the standby", "SELECT pg_catalog.pg_is_in_recovery()", &[]).await?;
+        if !row.get::<_, bool>(0) {
+            break desk.now();
+        }
+        not_yet = looked;
+        if desk.now().saturating_sub(began) > PROMOTED {
+            return Err(Error::failed("promoting the standby: it is still in recovery after ten minutes"));
+        }
+        desk.sleep(LOOK).await?;
+    };
+    session.close().await;
+    desk.notebook.mark(Instant::Writer, Interval::new(not_yet, seen), "pg_is_in_recovery is false on the standby")?;
+    Ok("it is the primary now".to_owned())
+}
+
+/// Looks when the path of clients leads to a server that takes writes.
+async fn routable(desk: &Desk<'_>) -> Result<()> {
+    let mut not_yet = desk.now();
+    let began = not_yet;
+    while desk.now().saturating_sub(began) < desk.script.scenario.limits.watch {
+        let looked = desk.now();
+        if let Ok(session) = desk.client().await
+            && !session.is_standby()
+        {
+            let seen = Interval::new(not_yet, desk.now());
+            return desk.notebook.mark(Instant::Routable, seen, "the path of clients leads to the new primary");
+        }
+        not_yet = looked;
+        desk.sleep(LOOK).await?;
+    }
+    Ok(())
+}
+
+/// Runs somebody's program to its end; what it wrote last is what was seen.
+pub(super) async fn run(command: &[String]) -> Result<String> {
+    let Some((program, arguments)) = command.split_first() else {
+        return Err(Error::input("running a command: it has no words"));
+    };
+    let doing = || format!("running {program}");
+    let mut child = tokio::process::Command::new(program);
+    child.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+    let output = child.output().await.context(Kind::Failed, doing)?;
+    let said = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
+    let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
+    if output.status.success() {
+        Ok(last)
+    } else {
+        Err(Error::failed(format!("{}: {}: {last}", doing(), output.status)))
+    }
+}
+
+/// Provisions, restores, and asks the restored data their first question.
+async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Result<()> {
+    let mut phases = Vec::new();
+    if !provision.is_empty() {
+        let from = desk.now();
+        let outcome = run(provision).await;
+        desk.notebook.step("provision a server", from, &outcome)?;
+        outcome?;
+        phases.push(RestorePhase { name: "provisioning".to_owned(), from, until: desk.now(), bytes: 0 });
+    }
+    let start = desk.now();
+    let recorder = Recorder::new(desk.means.clock().clone(), desk.means.progress.clone());
+    let means = restore::Means { progress: recorder.clone(), ..desk.means.restore.clone() };
+    let plan = Box::pin(restore_plan(desk.means, &desk.script.scenario, &desk.script.access)).await?;
+    let summary = plan.summary();
+    let outcome = Box::pin(restore::run(&means, plan)).await;
+    let told = outcome.as_ref().map(|report| format!("{} rows from point {}", report.rows, report.point));
+    let told = told.map_err(|error| Error::failed(error.to_string()));
+    desk.notebook.step("restore the recovery point", start, &told)?;
+    let report = outcome?;
+    phases.extend(parts(&recorder, start, summary.bytes));
+    let ledger_covered = put_ledger_back(desk, kept).await?;
+    let from = desk.now();
+    let answered = first_answer(desk, from).await?;
+    phases.push(RestorePhase { name: "first good query".to_owned(), from, until: answered, bytes: 0 });
+    phases.sort_by_key(|phase| phase.from);
+    let newest = means.repository.resolve(&format!("{}@latest", summary.source).parse()?).await?;
+    desk.notebook.note(Event::Restored(Box::new(Restored {
+        point: summary.point.to_string(),
+        source: summary.source.to_string(),
+        snapshot_time: summary.snapshot_time,
+        phases,
+        rows: report.rows,
+        bytes: summary.bytes,
+        bytes_today: newest.end.bytes,
+        proof: "every table was read back and is that of the backup".to_owned(),
+        ledger_covered,
+    })))?;
+    let validated = Interval::exact(answered.max(desk.now()));
+    desk.notebook.mark(Instant::Validated, validated, "every table was read back, and the first query was answered")
+}
+
+/// The stages of a restore on the drill's own axis, in the words of a report.
+fn parts(recorder: &Recorder, start: Duration, bytes: u64) -> Vec<RestorePhase> {
+    let mut parts: Vec<RestorePhase> = Vec::new();
+    for stamped in recorder.events() {
+        let at = start + stamped.offset;
+        match stamped.event {
+            Told::StageBegan { stage, .. } if !parts.iter().any(|part| part.name == word(stage)) => {
+                // What moves or reads rows takes longer with more of them; definitions do not.
+                let grows = matches!(stage, "rows" | "indexes" | "foreign-keys" | "analyze" | "read-back" | "readback");
+                parts.push(RestorePhase {
+                    name: word(stage),
+                    from: at,
+                    until: at,
+                    bytes: if grows { bytes } else { 0 },
+                });
+            }
+            Told::StageEnded { stage, .. } => {
+                for part in parts.iter_mut().filter(|part| part.name == word(stage)) {
+                    part.until = part.until.max(at);
+                }
+            }
+            _ => {}
+        }
+    }
+    parts
+}
+
+fn word(stage: &str) -> String {
+    match stage {
+        "rows" => "fetch and load",
+        "indexes" => "index",
+        "foreign-keys" => "foreign keys",
+        "analyze" => "analyse",
+        "read-back" | "readback" => "read back",
+        other => other,
+    }
+    .to_owned()
+}
+
+/// What was restored may be older than the ledger's table: then it is made anew, so that probes can write again, and
+/// everything written before is missing in it, as it should be.
+async fn put_ledger_back(desk: &Desk<'_>, kept: &mut Kept) -> Result<bool> {
+    let Some(table) = &mut kept.table else { return Ok(false) };
+    let limit = Duration::from_secs(30);
+    let session = desk.until(limit, || desk.client()).await?;
+    let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    let name = table.name().to_owned();
+    let there: bool = session.row("looking for the ledger's table", sql, &[&name]).await?.get(0);
+    if !there {
+        *table = Table::create(&Open(session), &table_name(desk)).await?;
+    }
+    Ok(there)
+}
+
+/// When the restored data first answered somebody who came the way of clients.
+async fn first_answer(desk: &Desk<'_>, since: Duration) -> Result<Duration> {
+    let judged = desk.script.judged();
+    let began = desk.now();
+    loop {
+        if let Some(at) = desk.live.first_good(&judged, since) {
+            return Ok(at);
+        }
+        if desk.now().saturating_sub(began) >= desk.script.scenario.limits.watch {
+            return Err(Error::failed("waiting for the first good query: clients do not reach the restored data"));
+        }
+        desk.sleep(LOOK).await?;
+    }
+}

@@ -1,0 +1,251 @@
+//! A drill, from its first look to its report. The top function reads as the runbook.
+
+use super::desk::{Desk, LOOK};
+use super::means::Means;
+use super::notebook::with_journal;
+use super::observing::{Kept, Observing};
+use super::plan::{Plan, Script};
+use super::recovery::{self, recover};
+use super::store::store;
+use super::verify::{look_before, remove_table, verify};
+use crate::chaos::{self, Ending, Injection};
+use crate::error::{Error, Kind, Result};
+use crate::measure::{Instant, Interval, Recovery, Steady};
+use crate::postgres::connect;
+use crate::report::journal::{Event, Line, Stage};
+use crate::report::{DrillReport, drill};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Probes settle for so long before they count: the first ones open connections and fill caches.
+const WARM_UP: Duration = Duration::from_secs(1);
+/// How often the share of failed probes is held against the limit.
+const ALARM: Duration = Duration::from_secs(1);
+/// Over how much time that share is taken.
+const ALARM_WINDOW: Duration = Duration::from_secs(10);
+
+/// A drill that is over.
+#[derive(Debug)]
+pub struct Done {
+    /// What it showed.
+    pub report: DrillReport,
+    /// Its journal.
+    pub journal: Vec<Line>,
+    /// Where its journal, its ledger and what its observer saw lie on this machine.
+    pub folder: PathBuf,
+}
+
+/// Executes a drill and reports it. Whatever happens after the injection, the fault is healed and read back.
+///
+/// # Errors
+/// What could not even begin. What was begun ends with a report, and its verdict says how.
+pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
+    let Plan { script, fault, .. } = plan;
+    let versions = versions(means, &script).await;
+    let desk = Desk::open(means, script, versions, fault.seed.0)?;
+    let before = look_before(&desk).await;
+    let (observing, mut kept) = match Observing::begin(&desk).await {
+        Ok(begun) => begun,
+        Err(error) => return Err(with_journal(as_refusal(error), &desk.notebook)),
+    };
+    let outcome = act(&desk, fault, &mut kept).await;
+    let seen = observing.end(&desk).await;
+    if let Err(error) = outcome.and(seen) {
+        desk.notebook.note(Event::Aborted { why: error.to_string() })?;
+    }
+    if let Err(error) = verify(&desk, &kept, &before).await {
+        desk.notebook.note(Event::Surprise { what: format!("not everything could be compared: {error}") })?;
+    }
+    clean_up(&desk, &kept).await?;
+    desk.notebook.note(Event::Ended)?;
+    finish(&desk).await
+}
+
+/// Nothing was touched when this went wrong.
+fn as_refusal(error: Error) -> Error {
+    if error.kind() == Kind::Failed { error.as_kind(Kind::Refused) } else { error }
+}
+
+/// Steady state, fault, recovery, healing, steady state.
+async fn act(desk: &Desk<'_>, fault: chaos::Plan, kept: &mut Kept) -> Result<()> {
+    let Some(steady) = steady_before(desk).await? else { return Ok(()) };
+    desk.stage(Stage::Fault, &format!("{} strikes", desk.script.scenario.fault.name))?;
+    let injection = chaos::inject(&desk.means.chaos, fault, &desk.notebook).await?;
+    let Some(effective) = injection.effective() else {
+        // The report says that nothing was proven; what was done is undone all the same.
+        return heal(desk, injection).await;
+    };
+    desk.notebook.mark(Instant::Effective, effective, evidence(&injection))?;
+    desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
+    let mut injection = Some(injection);
+    let outcome = come_back(desk, effective, &steady, &mut injection, kept).await;
+    if let Some(injection) = injection.take() {
+        heal(desk, injection).await?;
+    }
+    outcome?;
+    steady_after(desk).await
+}
+
+/// What proves that the fault took effect, in the words of its proofs.
+fn evidence(injection: &Injection) -> String {
+    let seen = injection.proofs().iter().filter_map(|proof| Some(proof.evidence()?.seen.clone()));
+    seen.collect::<Vec<_>>().join("; ")
+}
+
+/// Looks at the steady state; nothing where it is not met, and then nothing is injected.
+async fn steady_before(desk: &Desk<'_>) -> Result<Option<BTreeMap<String, Steady>>> {
+    let scenario = &desk.script.scenario;
+    desk.stage(Stage::SteadyBefore, "looking at what normal is")?;
+    desk.sleep(WARM_UP).await?;
+    let from = desk.now();
+    desk.sleep(scenario.steady_state.span).await?;
+    // Probes that were sent last have until their deadline.
+    desk.sleep(scenario.load.deadline).await?;
+    let until = from + scenario.steady_state.span;
+    desk.notebook.note(Event::Steady { after: false, from, until })?;
+    let judged = desk.script.judged();
+    let seen: BTreeMap<String, Steady> =
+        judged.into_iter().map(|name| (name.clone(), desk.live.steady(&name, from, until))).collect();
+    // Throughput is judged by the report, which has the ledger.
+    let rule = crate::measure::SteadyRule { throughput: None, ..scenario.steady_state.rule };
+    let misses: Vec<String> = seen.values().flat_map(|steady| steady.misses(&rule)).collect();
+    if misses.is_empty() {
+        return Ok(Some(seen));
+    }
+    desk.means.progress.warn(format!("{}; nothing is injected", misses.join("; ")), None);
+    Ok(None)
+}
+
+/// Holds the fault, lets the service come back, and waits until that is believed.
+async fn come_back(
+    desk: &Desk<'_>,
+    effective: Interval,
+    steady: &BTreeMap<String, Steady>,
+    injection: &mut Option<Injection>,
+    kept: &mut Kept,
+) -> Result<()> {
+    if let (Some(_), Some(held)) = (desk.script.holds_for, injection.as_ref()) {
+        let watched = held.watch(&desk.notebook, alarm(desk));
+        let (ending, recovered) = tokio::join!(watched, recover(desk, effective, kept));
+        if let Some(held) = injection.take() {
+            heal(desk, held).await?;
+        }
+        recovered?;
+        if ending != Ending::TimeUp {
+            // The notebook has the reason already.
+            return Ok(());
+        }
+    } else {
+        recover(desk, effective, kept).await?;
+    }
+    desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
+    restored(desk, effective, steady).await
+}
+
+/// Ends a fault early where too many probes fail.
+async fn alarm(desk: &Desk<'_>) -> String {
+    let Some(most) = desk.script.scenario.limits.abort_errors else { return std::future::pending().await };
+    let judged = desk.script.judged();
+    loop {
+        desk.means.clock().sleep(ALARM).await;
+        let since = desk.now().saturating_sub(ALARM_WINDOW);
+        if let Some(failing) = desk.live.failing(&judged, since).filter(|failing| *failing > most.0) {
+            return format!("{:.0} % of the probes fail, at most {:.0} % may", failing * 100.0, most.0 * 100.0);
+        }
+    }
+}
+
+/// Waits until every judged stream is back for as long as the rule asks, or the time for it is over.
+async fn restored(desk: &Desk<'_>, effective: Interval, steady: &BTreeMap<String, Steady>) -> Result<()> {
+    let settled = desk.now();
+    let limits = &desk.script.scenario.limits;
+    let back = |(name, steady): (&String, &Steady)| {
+        match desk.live.recovery(name, effective, &desk.hold(*steady)) {
+            Recovery::Restored(_) => true,
+            // Not down so far; an outage may still begin while the hold has not passed.
+            Recovery::Brief { .. } => desk.now() >= settled + limits.hold,
+            Recovery::NoData | Recovery::NotRestored { .. } => false,
+        }
+    };
+    while !steady.iter().all(back) {
+        if desk.now().saturating_sub(effective.high) > limits.watch {
+            let watched = crate::units::Span(limits.watch);
+            desk.means.progress.warn(format!("not restored after {watched}: no longer watched"), None);
+            return Ok(());
+        }
+        desk.sleep(LOOK * 5).await?;
+    }
+    desk.means.progress.note("restored".to_owned());
+    Ok(())
+}
+
+async fn heal(desk: &Desk<'_>, injection: Injection) -> Result<()> {
+    desk.stage(Stage::Healing, "what was broken is put back and looked at")?;
+    // What is not proven to be healed is in the notebook, and makes the report exit 5.
+    let healing = injection.heal(&desk.notebook).await;
+    if !healing.is_proven() {
+        desk.means.progress.warn(
+            "HEALING IS NOT PROVEN: the target may still be broken".to_owned(),
+            Some("davit chaos status shows what is open; davit chaos janitor tries again".to_owned()),
+        );
+    }
+    Ok(())
+}
+
+async fn steady_after(desk: &Desk<'_>) -> Result<()> {
+    let scenario = &desk.script.scenario;
+    desk.stage(Stage::SteadyAfter, "looking whether normal is back")?;
+    let from = desk.now();
+    let span = scenario.steady_state.span.min(Duration::from_secs(30));
+    desk.sleep(span).await?;
+    desk.sleep(scenario.load.deadline).await?;
+    desk.notebook.note(Event::Steady { after: true, from, until: from + span })
+}
+
+/// What the scenario puts back, and what the drill itself has left in the target.
+async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
+    for step in &desk.script.scenario.cleanup {
+        let from = desk.now();
+        let outcome = recovery::run(&step.command).await;
+        desk.notebook.step(&step.name, from, &outcome)?;
+        desk.notebook.note(Event::Healing(crate::report::journal::Healing {
+            what: step.name.clone(),
+            proven: outcome.is_ok(),
+            detail: outcome.unwrap_or_else(|error| error.to_string()),
+        }))?;
+    }
+    remove_table(desk, kept).await
+}
+
+/// The report, from the journal alone; both go into the repository.
+async fn finish(desk: &Desk<'_>) -> Result<Done> {
+    let journal = desk.notebook.lines();
+    let report = drill::of(&journal)?;
+    store(&desk.means.chaos.repository, &journal, &report)
+        .await
+        .map_err(|error| with_journal(error, &desk.notebook))?;
+    Ok(Done { report, journal, folder: desk.folder.clone() })
+}
+
+/// What the report says of the thing that was broken.
+async fn versions(means: &Means, script: &Script) -> BTreeMap<String, String> {
+    let mut versions = BTreeMap::new();
+    let Some(primary) = &script.access.primary else { return versions };
+    let Ok(conn) = crate::postgres::ConnInfo::parse(primary.reveal(), &means.chaos.postgres) else { return versions };
+    let Ok(session) = connect(&conn, "drill").await else { return versions };
+    const ASKED: [(&str, &str); 4] = [
+        ("PostgreSQL", "server_version"),
+        ("synchronous_commit", "synchronous_commit"),
+        ("synchronous_standby_names", "synchronous_standby_names"),
+        ("max_connections", "max_connections"),
+    ];
+    for (name, setting) in ASKED {
+        if let Ok(row) = session.row("asking for a setting", "SELECT pg_catalog.current_setting($1)", &[&setting]).await
+        {
+            let value: String = row.get(0);
+            versions.insert(name.to_owned(), if value.is_empty() { "none".to_owned() } else { value });
+        }
+    }
+    versions
+}

@@ -1,0 +1,75 @@
+//! From plans of streams to streams: each gets the service that it asks, after a look whether there is room for it.
+
+use super::dial::Server;
+use crate::error::{Error, Result};
+use crate::postgres::{ConnInfo, connect};
+use crate::probe::dns::DnsService;
+use crate::probe::http::{Good, HttpService};
+use crate::probe::ledger::Ledger;
+use crate::probe::observer::Stream;
+use crate::probe::sql::{self, SqlService};
+use crate::probe::tcp::TcpService;
+use crate::probe::{Ask, SharedService, StreamPlan};
+use std::sync::Arc;
+
+/// What probes read where they do not write.
+const READ: &str = "SELECT 1";
+
+/// What the SQL streams of an observer need.
+#[derive(Clone)]
+pub struct Database {
+    /// How to reach the target.
+    pub conn: ConnInfo,
+    /// For streams that write: the ledger, and the name of its table.
+    pub ledger: Option<(Arc<Ledger>, String)>,
+}
+
+/// Gives each plan its service. For SQL it connects once, to learn the version and whether there is room for the probes.
+///
+/// # Errors
+/// `Kind::Input` for a plan that lacks something, `Kind::Refused` where the target has no room.
+pub async fn streams(plans: &[StreamPlan], database: Option<&Database>) -> Result<Vec<Stream>> {
+    let sql = plans.iter().filter(|plan| matches!(plan.ask, Ask::Sql { .. }));
+    let wanted: u32 = sql.map(StreamPlan::connections).sum();
+    let major = match database {
+        Some(database) if wanted > 0 => Some(look(database, wanted).await?),
+        _ => None,
+    };
+    plans.iter().map(|plan| stream(plan, database.zip(major))).collect()
+}
+
+/// The target's major version, if it has room for so many connections.
+async fn look(database: &Database, wanted: u32) -> Result<u32> {
+    let session = connect(&database.conn, "probe").await?;
+    let major = session.major();
+    let free = sql::check_room(&super::dial::Open(session), wanted).await;
+    free.map(|()| major)
+}
+
+fn stream(plan: &StreamPlan, database: Option<(&Database, u32)>) -> Result<Stream> {
+    plan.check()?;
+    let service: SharedService = match &plan.ask {
+        Ask::Sql { connection, write } => {
+            let (database, major) = database.ok_or_else(|| {
+                Error::input(format!("planning the probes {:?}: there is no database to ask", plan.name))
+            })?;
+            let dial = Server::shared(database.conn.clone());
+            let settings = sql::settings(plan.deadline, major);
+            if *write {
+                let (ledger, table) = database.ledger.clone().ok_or_else(|| {
+                    Error::input(format!("planning the probes {:?}: they write, and there is no ledger", plan.name))
+                })?;
+                Arc::new(SqlService::writing(dial, settings, *connection, ledger, &table))
+            } else {
+                Arc::new(SqlService::reading(dial, settings, *connection, READ))
+            }
+        }
+        Ask::Http { url, connection, status, contains } => {
+            let good = Good { status: *status, contains: contains.clone() };
+            Arc::new(HttpService::new(url, *connection, good)?)
+        }
+        Ask::Tcp { address, send, expect } => Arc::new(TcpService::new(address, send.as_deref(), expect.as_deref())),
+        Ask::Dns { name, server, expect } => Arc::new(DnsService::new(name, *server, expect)),
+    };
+    Ok(Stream { plan: plan.clone(), service })
+}

@@ -1,0 +1,202 @@
+//! What was written against what is there, which history survived, and whatever else had to be true.
+
+use super::desk::Desk;
+use super::dial::Open;
+use super::observing::Kept;
+use super::recovery::run;
+use crate::error::{Error, Result};
+use crate::observation::{Answer, Attempt, Entry};
+use crate::postgres::tools::Tools;
+use crate::postgres::waldump::{commits_since, forks};
+use crate::postgres::{Session, connect};
+use crate::probe::http::{Good, HttpService};
+use crate::probe::ledger::{Ledger, Table};
+use crate::probe::observer::Stream;
+use crate::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
+use crate::report::journal::{CheckSeen, Event, Healing, PackedRead, PackedWrites, Stage, Survival};
+use crate::scenario::{Check, CheckHow};
+use crate::secret::Secret;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the surviving server may take to answer the final read.
+const ANSWERS: Duration = Duration::from_secs(30);
+/// Writes of one line of the journal.
+const WRITES_A_LINE: usize = 20_000;
+/// The oldest server whose log is read.
+const OLDEST_MAJOR: u32 = 13;
+
+/// What a server was before the fault: the history that may end.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Before {
+    timeline: Option<u32>,
+    data: Option<PathBuf>,
+}
+
+/// Where the log stands: the timeline is the first part of the name of the file that is written to.
+const TIMELINE: &str = "SELECT pg_catalog.substr(pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn()), 1, 8)";
+
+/// Looks at the primary before anything happens.
+pub(super) async fn look_before(desk: &Desk<'_>) -> Before {
+    let Some(primary) = &desk.script.access.primary else { return Before::default() };
+    let Ok(conn) = desk.conn(primary) else { return Before::default() };
+    let Ok(session) = connect(&conn, "drill").await else { return Before::default() };
+    let data = session.row("asking for its directory", "SHOW data_directory", &[]).await;
+    let data = data.ok().map(|row| PathBuf::from(row.get::<_, String>(0))).filter(|path| path.is_dir());
+    Before { timeline: timeline(&session).await, data }
+}
+
+async fn timeline(session: &Session) -> Option<u32> {
+    let row = session.row("asking for its timeline", TIMELINE, &[]).await.ok()?;
+    u32::from_str_radix(row.get::<_, &str>(0), 16).ok()
+}
+
+/// Compares everything, when nobody writes any more.
+pub(super) async fn verify(desk: &Desk<'_>, kept: &Kept, before: &Before) -> Result<()> {
+    desk.stage(Stage::Verification, "what was written is compared with what is there")?;
+    if let (Some(table), Some(path)) = (&kept.table, &kept.ledger) {
+        let session = desk.until(ANSWERS, || desk.client()).await?;
+        let survival = survival(desk, &session, before).await;
+        let link = Open(session);
+        let reads = [read(&link, table).await?, read(&link, table).await?];
+        let present: HashSet<u64> = reads.iter().flatten().map(|(id, _)| *id).collect();
+        let attempts: Vec<Attempt> = Ledger::reread(path)?.attempts(&present);
+        for part in attempts.chunks(WRITES_A_LINE) {
+            desk.notebook.note(Event::Writes(PackedWrites::of(part)))?;
+        }
+        for rows in reads {
+            desk.notebook.note(Event::Read(PackedRead::of(rows, &attempts)))?;
+        }
+        if let Some(survival) = survival {
+            desk.notebook.note(Event::Survival(survival))?;
+        }
+    }
+    for check in &desk.script.scenario.checks {
+        let seen = look(desk, check).await;
+        desk.notebook.note(Event::Check(seen))?;
+    }
+    Ok(())
+}
+
+/// All rows of the ledger; none where its table is gone.
+async fn read(link: &Open, table: &Table) -> Result<Vec<(u64, u64)>> {
+    let name = table.name().to_owned();
+    let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
+    let there: bool = link.0.row("looking for the ledger's table", sql, &[&name]).await?.get(0);
+    if there { table.read(link).await } else { Ok(Vec::new()) }
+}
+
+/// Which history survived, and what the log of the old one shows, where it can be read.
+async fn survival(desk: &Desk<'_>, session: &Session, before: &Before) -> Option<Survival> {
+    let (old, new) = (before.timeline?, timeline(session).await?);
+    if old == new {
+        return Some(Survival { before: Some(old), after: Some(new), fork: None, old_commits: None });
+    }
+    let fork = match &desk.script.access.standby {
+        Some(standby) => fork(desk, standby, old, new).await,
+        None => None,
+    };
+    let old_commits = match (fork, &before.data) {
+        (Some(fork), Some(data)) => commits(desk, data, old, fork).await,
+        _ => None,
+    };
+    Some(Survival { before: Some(old), after: Some(new), fork, old_commits })
+}
+
+/// Where the new timeline left the old one, as the new primary's own history says.
+async fn fork(desk: &Desk<'_>, standby: &Secret, old: u32, new: u32) -> Option<u64> {
+    let session = connect(&desk.conn(standby).ok()?, "drill").await.ok()?;
+    let sql = format!("SELECT pg_catalog.pg_read_file('pg_wal/{new:08X}.history')");
+    let row = session.row("reading the history of the new timeline", &sql, &[]).await.ok()?;
+    let history: String = row.get(0);
+    forks(&history).into_iter().find(|(timeline, _)| *timeline == old).map(|(_, fork)| fork)
+}
+
+/// The transactions that the dead server had committed after the fork.
+async fn commits(desk: &Desk<'_>, data: &std::path::Path, timeline: u32, fork: u64) -> Option<Vec<u32>> {
+    let means = &desk.means.restore;
+    let tools = Tools::find_server(OLDEST_MAJOR, &means.tool_dirs, means.path.as_deref()).ok()?;
+    let read = commits_since(&tools.optional("pg_waldump")?, &data.join("pg_wal"), timeline, fork).await;
+    match read {
+        Ok(commits) => Some(commits.into_iter().map(|commit| commit.xid).collect()),
+        Err(error) => {
+            let what = format!("the log of the old server could not be read: {error}");
+            drop(desk.notebook.note(Event::Surprise { what }));
+            None
+        }
+    }
+}
+
+/// Finds out whether something is true.
+async fn look(desk: &Desk<'_>, check: &Check) -> CheckSeen {
+    let seen = match &check.how {
+        CheckHow::Sql(sql) => sql_check(desk, sql).await,
+        CheckHow::Http { url, status } => http_check(desk, url, *status).await,
+        CheckHow::Command(command) => match run(command).await {
+            Ok(said) => Ok((true, said)),
+            Err(error) => Ok((false, error.to_string())),
+        },
+    };
+    let name = check.name.clone();
+    match seen {
+        Ok((ok, detail)) => CheckSeen { name, ok: Some(ok), detail },
+        Err(error) => CheckSeen { name, ok: None, detail: error.to_string() },
+    }
+}
+
+/// A query that gives no rows, or one true.
+async fn sql_check(desk: &Desk<'_>, sql: &str) -> Result<(bool, String)> {
+    let session = desk.until(ANSWERS, || desk.client()).await?;
+    let rows = session.texts("making a check", sql).await?;
+    let shown = |row: &[Option<String>]| {
+        row.iter().map(|cell| cell.as_deref().unwrap_or("null")).collect::<Vec<_>>().join(", ")
+    };
+    Ok(match rows.as_slice() {
+        [] => (true, "no rows".to_owned()),
+        [only] if only.len() == 1 => (matches!(only[0].as_deref(), Some("t" | "true")), shown(only)),
+        [first, ..] => (false, format!("{} rows, the first: {}", rows.len(), shown(first))),
+    })
+}
+
+/// One request.
+async fn http_check(desk: &Desk<'_>, url: &str, status: u16) -> Result<(bool, String)> {
+    let sink = MemorySink::new();
+    let ask = Ask::Http { url: url.to_owned(), connection: Connection::Fresh, status: Some(status), contains: None };
+    let plan = StreamPlan::new("check", ask).paced(Duration::from_secs(60), Duration::from_secs(10));
+    let service = HttpService::new(url, Connection::Fresh, Good { status: Some(status), contains: None })?;
+    let observer = Observer::new("check", desk.means.clock().clone(), sink.clone());
+    let running = observer.start(vec![Stream { plan, service: Arc::new(service) }])?;
+    let answered = || {
+        sink.entries().into_iter().find_map(|entry| match entry {
+            Entry::Sample { answer, .. } => Some(answer),
+            _ => None,
+        })
+    };
+    let answer = desk.until(Duration::from_secs(12), || {
+        let answer = answered().ok_or_else(|| Error::failed(format!("asking {url}: no answer")));
+        std::future::ready(answer)
+    });
+    let answer = answer.await;
+    running.stop().await?;
+    Ok(match answer? {
+        Answer::Good => (true, format!("status {status}")),
+        Answer::Refused(said) => (false, said),
+        Answer::Silent | Answer::NotSent => (false, "no answer".to_owned()),
+    })
+}
+
+/// Takes the ledger's table out of the target again, and looks.
+pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
+    let Some(table) = &kept.table else { return Ok(()) };
+    let removed = match desk.until(ANSWERS, || desk.client()).await {
+        Ok(session) => table.remove(&Open(session)).await,
+        Err(error) => Err(error),
+    };
+    desk.notebook.note(Event::Healing(Healing {
+        what: format!("the ledger's table {}", table.name()),
+        proven: removed.is_ok(),
+        detail: removed.err().map_or_else(|| "it is gone".to_owned(), |error| error.to_string()),
+    }))
+}

@@ -1,0 +1,153 @@
+//! The lines of a journal, sorted by what they are about.
+
+use crate::error::{Error, Result};
+use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
+use crate::report::journal::{
+    Began, CheckSeen, Event, Guard, Healing, Line, PackedRead, PlannedVictim, Restored, Stream, Survival,
+};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// What a journal says.
+pub(super) struct Facts<'a> {
+    pub(super) began: &'a Began,
+    /// The offset of the first line.
+    pub(super) zero: Duration,
+    /// The offset of the last one.
+    pub(super) last: Duration,
+    pub(super) streams: Vec<(&'a Stream, Vec<Sample>)>,
+    pub(super) stalls: Vec<Stall>,
+    pub(super) guards: Vec<&'a Guard>,
+    pub(super) planned: Option<Planned<'a>>,
+    pub(super) touched: Vec<String>,
+    pub(super) marks: BTreeMap<Instant, (Interval, &'a str)>,
+    pub(super) unproven: Vec<&'a str>,
+    pub(super) steps: Vec<Step<'a>>,
+    pub(super) before: Option<(Duration, Duration)>,
+    pub(super) after: Option<(Duration, Duration)>,
+    pub(super) attempts: Vec<Attempt>,
+    pub(super) ledger: bool,
+    pub(super) reads: Vec<&'a PackedRead>,
+    pub(super) survival: Option<&'a Survival>,
+    pub(super) restored: Option<&'a Restored>,
+    pub(super) checks: Vec<&'a CheckSeen>,
+    pub(super) aborted: Option<&'a str>,
+    pub(super) healings: Vec<&'a Healing>,
+    pub(super) surprises: Vec<String>,
+    pub(super) ended: bool,
+}
+
+/// The plan of a fault.
+pub(super) struct Planned<'a> {
+    pub(super) candidates: u64,
+    pub(super) victims: &'a [PlannedVictim],
+    pub(super) cap: &'a str,
+    pub(super) phase: Duration,
+    pub(super) undo: &'a str,
+}
+
+/// Something that was done.
+pub(super) struct Step<'a> {
+    pub(super) what: &'a str,
+    pub(super) from: Duration,
+    pub(super) until: Duration,
+    pub(super) ok: bool,
+    pub(super) detail: &'a str,
+}
+
+impl<'a> Facts<'a> {
+    /// Sorts a journal.
+    pub(super) fn of(journal: &'a [Line]) -> Result<Self> {
+        let first = journal.first().and_then(|line| match &line.event {
+            Event::Began(began) => Some((line.at, began.as_ref())),
+            _ => None,
+        });
+        let Some((zero, began)) = first else {
+            return Err(Error::failed("making a drill's report: its journal does not begin with a beginning"));
+        };
+        if began.format > crate::report::journal::FORMAT {
+            return Err(Error::input(format!("reading a drill's journal: its format is {}", began.format))
+                .hint("a newer Davit wrote it: read it with that one"));
+        }
+        let last = journal.last().map_or(zero, |line| line.at);
+        let mut facts = Self {
+            began,
+            zero,
+            last,
+            streams: Vec::new(),
+            stalls: Vec::new(),
+            guards: Vec::new(),
+            planned: None,
+            touched: Vec::new(),
+            marks: BTreeMap::new(),
+            unproven: Vec::new(),
+            steps: Vec::new(),
+            before: None,
+            after: None,
+            attempts: Vec::new(),
+            ledger: false,
+            reads: Vec::new(),
+            survival: None,
+            restored: None,
+            checks: Vec::new(),
+            aborted: None,
+            healings: Vec::new(),
+            surprises: Vec::new(),
+            ended: false,
+        };
+        for line in journal {
+            facts.take(line)?;
+        }
+        Ok(facts)
+    }
+
+    fn take(&mut self, line: &'a Line) -> Result<()> {
+        match &line.event {
+            Event::Began(_) | Event::Stage(_) => {}
+            Event::Stream(stream) => self.streams.push((stream, Vec::new())),
+            Event::Guard(guard) => self.guards.push(guard),
+            Event::Planned { candidates, victims, cap, phase, undo } => {
+                self.planned = Some(Planned { candidates: *candidates, victims, cap, phase: *phase, undo });
+            }
+            Event::Touched { victims } => self.touched.extend(victims.iter().cloned()),
+            Event::Mark(mark) => drop(self.marks.insert(mark.instant, (mark.at, &mark.evidence))),
+            Event::Unproven { why } => self.unproven.push(why),
+            Event::Step { what, from, ok, detail } => {
+                self.steps.push(Step { what, from: *from, until: line.at, ok: *ok, detail });
+            }
+            Event::Steady { after: false, from, until } => self.before = Some((*from, *until)),
+            Event::Steady { after: true, from, until } => self.after = Some((*from, *until)),
+            Event::Samples { stream, samples } => {
+                let known = self.streams.iter_mut().find(|(known, _)| known.name == *stream);
+                let (_, kept) = known.ok_or_else(|| {
+                    Error::failed(format!("reading a drill's journal: it never said what the stream {stream:?} is"))
+                })?;
+                kept.extend(samples.samples());
+            }
+            Event::Stalls(stalls) => self.stalls.extend(stalls),
+            Event::Writes(writes) => {
+                self.ledger = true;
+                self.attempts.extend(writes.writes());
+            }
+            Event::Read(read) => self.reads.push(read),
+            Event::Survival(survival) => self.survival = Some(survival),
+            Event::Restored(restored) => self.restored = Some(restored),
+            Event::Check(check) => self.checks.push(check),
+            Event::Aborted { why } => self.aborted = Some(why),
+            Event::Healing(healing) => self.healings.push(healing),
+            Event::Surprise { what } => self.surprises.push(what.clone()),
+            Event::Ended => self.ended = true,
+        }
+        Ok(())
+    }
+
+    /// When the fault was proven to take effect.
+    pub(super) fn fault(&self) -> Option<Interval> {
+        self.marks.get(&Instant::Effective).map(|(at, _)| *at)
+    }
+
+    /// The samples of a stream that were due within a window.
+    pub(super) fn within(samples: &[Sample], window: (Duration, Duration)) -> Vec<&Sample> {
+        samples.iter().filter(|sample| window.0 <= sample.due && sample.due < window.1).collect()
+    }
+}

@@ -1,0 +1,149 @@
+//! What became of every write.
+
+use super::facts::Facts;
+use super::model::{ClassRow, Integrity};
+use crate::humane::count;
+use crate::measure::agreement::agreement;
+use crate::measure::ledger::{Survivor, classify};
+use crate::measure::loss::{contradictions, loss};
+use crate::measure::{Attempt, Classes, Interval, Loss, Outcome, Shape, confidence};
+use crate::report::words::{bounds, secs};
+use std::collections::BTreeSet;
+
+/// So many ids of a class help to find it; more only fill a page.
+const EXAMPLES: usize = 10;
+
+/// What the ledger and the reads say together.
+pub(super) struct Compared {
+    pub(super) classes: Classes,
+    pub(super) loss: Loss,
+    pub(super) row: Integrity,
+    /// What contradicts itself.
+    pub(super) findings: Vec<String>,
+}
+
+/// Compares; nothing without a ledger, a proven fault and a read.
+pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
+    if !facts.ledger || facts.reads.is_empty() {
+        return None;
+    }
+    let attempts = &facts.attempts;
+    let reads: Vec<_> = facts.reads.iter().map(|read| read.read(attempts)).collect();
+    let survivor = Survivor { timeline: facts.survival.and_then(|survival| survival.after), fault: fault.high };
+    let classes = classify(attempts, &reads, survivor);
+    let mut loss = loss(attempts, &classes, fault);
+    let mut findings = Vec::new();
+    let (mut log, mut log_agrees, mut history) = (None, None, None);
+    if let Some(survival) = facts.survival {
+        if let (Some(before), Some(fork)) = (survival.before, survival.fork) {
+            loss = loss.with_fork(attempts, before, fork);
+            let wrong = contradictions(attempts, &classes, before, fork);
+            if !wrong.is_empty() {
+                findings.push(format!(
+                    "{} contradict the fork at {}: {}",
+                    count(wrong.len() as u64),
+                    lsn(fork),
+                    ids(&wrong)
+                ));
+            }
+            let after = survival.after.map_or_else(|| "?".to_owned(), |after| after.to_string());
+            history = Some(format!("timeline {before} until {}, then timeline {after}", lsn(fork)));
+        }
+        if let Some(commits) = &survival.old_commits {
+            let agree = agreement(attempts, &classes, &commits.iter().copied().collect());
+            log_agrees = Some(agree.whole());
+            log = Some(format!(
+                "the old server's log has {} committed after the fork; the ledger misses {} of them ({} lost, {} vanished)",
+                count(commits.len() as u64),
+                count(agree.both.len() as u64),
+                count(classes.lost.len() as u64),
+                count(classes.vanished.len() as u64)
+            ));
+            if !agree.whole() {
+                findings.push(format!(
+                    "the ledger and the server's log disagree: {} only in the ledger, {} only in the log",
+                    count(agree.only_ledger.len() as u64),
+                    count(agree.only_log.len() as u64)
+                ));
+            }
+        }
+    }
+    let tally = |outcome: Outcome| attempts.iter().filter(|attempt| attempt.outcome == outcome).count() as u64;
+    let lost = !classes.lost.is_empty();
+    let row = Integrity {
+        attempted: attempts.len() as u64,
+        acknowledged: classes.acknowledged,
+        failed: tally(Outcome::Fail),
+        unknown: tally(Outcome::Unknown),
+        reads: reads.len() as u64,
+        classes: rows(&classes),
+        shape: shape(loss.shape).0.to_owned(),
+        shape_means: shape(loss.shape).1.to_owned(),
+        loss_seconds: lost.then(|| bounds(loss.age)),
+        newest_lost_seconds: loss.newest.map(secs),
+        loss_bytes: loss.bytes,
+        resolution_seconds: resolution(attempts, fault),
+        history,
+        log_agrees,
+        log,
+        confidence: (!lost).then(|| confidence::sentence(1)),
+    };
+    Some(Compared { classes, loss, row, findings })
+}
+
+/// The longest time between two acknowledged writes that follow each other before the fault.
+fn resolution(attempts: &[Attempt], fault: Interval) -> Option<f64> {
+    let before = |attempt: &&Attempt| attempt.outcome == Outcome::Ok && attempt.ended < fault.low;
+    let mut acknowledged: Vec<_> = attempts.iter().filter(before).map(|attempt| attempt.ended).collect();
+    acknowledged.sort_unstable();
+    let gaps = acknowledged.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
+    // The last hundred writes say how dense they were when it mattered.
+    gaps.rev().take(100).max().map(secs)
+}
+
+fn rows(classes: &Classes) -> Vec<ClassRow> {
+    let row = |class: &str, means: &str, ids: &BTreeSet<u64>, fine: bool| ClassRow {
+        class: class.to_owned(),
+        means: means.to_owned(),
+        count: ids.len() as u64,
+        fine,
+        examples: ids.iter().take(EXAMPLES).copied().collect(),
+    };
+    vec![
+        row("lost", "acknowledged and not there", &classes.lost, false),
+        row("recovered", "of unknown outcome and there", &classes.recovered, true),
+        row("vanished", "of unknown outcome and not there", &classes.vanished, true),
+        row("zombie", "refused and there all the same", &classes.zombie, false),
+        row("phantom", "there, and nobody wrote it", &classes.phantom, false),
+        row("duplicate", "there more than once", &classes.duplicate, false),
+        row("mutated", "there with something else in it", &classes.mutated, false),
+        row("stale", "missing in an earlier read, there in the last one", &classes.stale, false),
+        row("split-ack", "acknowledged after the fault by a server that did not survive", &classes.split_ack, false),
+    ]
+}
+
+/// The word of a shape, and what it means.
+pub(super) fn shape(shape: Shape) -> (&'static str, &'static str) {
+    match shape {
+        Shape::None => ("none", "no acknowledged write is missing"),
+        Shape::Suffix => ("suffix", "the last writes before the fault are missing, as when replication lags"),
+        Shape::Holes => ("holes", "writes are missing before others that survived: no time describes such a loss"),
+        Shape::BeyondFault => (
+            "beyond-fault",
+            "writes acknowledged after the fault are missing: two servers answered, and no time describes that",
+        ),
+    }
+}
+
+/// A position as PostgreSQL writes it.
+fn lsn(position: u64) -> String {
+    format!("{:X}/{:X}", position >> 32, position & 0xFFFF_FFFF)
+}
+
+fn ids(all: &[u64]) -> String {
+    let mut text: Vec<String> = all.iter().take(EXAMPLES).map(u64::to_string).collect();
+    if all.len() > EXAMPLES {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
+}

@@ -1,0 +1,294 @@
+//! Each objective held against what was measured, and what the run as a whole is worth.
+
+use super::facts::Facts;
+use super::integrity::Compared;
+use super::model::ObjectiveRow;
+use super::paths::{End, Path};
+use crate::humane::{count, counted};
+use crate::measure::{Instant, Interval, Objective, Shape, Verdict};
+use crate::report::words::{aim, bounds, seconds, secs};
+use jiff::Timestamp;
+use std::time::Duration;
+
+/// The rows of a report, and the worst of their verdicts.
+pub(super) struct Judged {
+    pub(super) rows: Vec<ObjectiveRow>,
+    pub(super) verdict: Verdict,
+}
+
+impl Judged {
+    fn add(&mut self, row: ObjectiveRow, verdict: Option<Verdict>) {
+        let row = ObjectiveRow { verdict: verdict.as_ref().map(|verdict| verdict.word().to_owned()), ..row };
+        if let Some(verdict) = verdict {
+            self.verdict = std::mem::replace(&mut self.verdict, Verdict::Met).worst(verdict);
+        }
+        self.rows.push(row);
+    }
+}
+
+fn row(key: &str, name: &str, by: &str, objective: Option<Duration>) -> ObjectiveRow {
+    ObjectiveRow {
+        key: key.to_owned(),
+        name: name.to_owned(),
+        by: by.to_owned(),
+        objective: objective.map(secs),
+        actual: None,
+        verdict: None,
+        sentence: String::new(),
+    }
+}
+
+fn invalid(why: impl Into<String>) -> Verdict {
+    Verdict::Invalid { why: vec![why.into()] }
+}
+
+/// Holds everything that was wanted against everything that was measured.
+pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compared>, missed_after: &[String]) -> Judged {
+    let mut judged = Judged { rows: Vec::new(), verdict: Verdict::Met };
+    if facts.fault().is_none() {
+        not_measured(facts, &mut judged);
+        return judged;
+    }
+    if facts.began.scenario.ends_validated {
+        usable(facts, &mut judged);
+    }
+    for path in paths {
+        service(facts, path, &mut judged);
+    }
+    lost_time(facts, compared, &mut judged);
+    integrity(compared, &mut judged);
+    between(facts, "detection", "time to detect", (Instant::Effective, Instant::Detected), &mut judged);
+    redundancy(facts, paths, &mut judged);
+    checks(facts, &mut judged);
+    steady_after(missed_after, &mut judged);
+    judged
+}
+
+/// Where no fault was proven there is nothing to count from.
+fn not_measured(facts: &Facts<'_>, judged: &mut Judged) {
+    let aims = facts.began.aims;
+    for (key, name, wanted) in [("rto", "recovery time (RTO)", aims.rto), ("rpo", "data lost (RPO)", aims.rpo)] {
+        if wanted.is_some() {
+            let sentence = "not measured: no fault was proven".to_owned();
+            judged.add(
+                ObjectiveRow { sentence, ..row(key, name, "", wanted) },
+                Some(Verdict::Invalid { why: Vec::new() }),
+            );
+        }
+    }
+}
+
+/// A restore counts until the data are validated.
+fn usable(facts: &Facts<'_>, judged: &mut Judged) {
+    let wanted = facts.began.aims.rto;
+    let by = "from the proven fault until the restored data were compared";
+    let row = row("rto", "recovery time (RTO), until usable", by, wanted);
+    let ends = facts.fault().zip(facts.marks.get(&Instant::Validated));
+    match ends {
+        Some((fault, (validated, _))) => measured(row, wanted, validated.since(fault), judged),
+        None => {
+            let sentence = "the data were not usable when the drill ended".to_owned();
+            let at_least = facts.fault().map(|fault| facts.last.saturating_sub(fault.high));
+            open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
+        }
+    }
+}
+
+/// A service counts until it behaves as before.
+fn service(facts: &Facts<'_>, path: &Path, judged: &mut Judged) {
+    // Of a restore the service's own time is shown beside; what is judged is when the data were usable.
+    let ends_validated = facts.began.scenario.ends_validated;
+    let wanted = facts.began.aims.rto.filter(|_| !ends_validated);
+    let name = if ends_validated { "service answering again" } else { "recovery time (RTO)" };
+    let row = row(if ends_validated { "service" } else { "rto" }, name, &path.name, wanted);
+    if path.contradiction {
+        let why = format!("{}: two observers exclude each other", path.name);
+        let verdict = wanted.map(|_| invalid(why.clone()));
+        return judged.add(ObjectiveRow { sentence: why, ..row }, verdict);
+    }
+    match &path.end {
+        End::NoData => {
+            let why = format!("{}: no probe was sent after the fault", path.name);
+            let verdict = Some(invalid(why.clone()));
+            judged.add(ObjectiveRow { sentence: why, ..row }, verdict);
+        }
+        End::Up(longest) => {
+            let sentence = format!("no outage longer than {}", seconds(secs(*longest)));
+            let actual = Interval::new(Duration::ZERO, *longest);
+            let verdict = wanted.map(|wanted| Objective(wanted).judge(actual));
+            judged.add(ObjectiveRow { sentence, actual: Some(bounds(actual)), ..row }, verdict);
+        }
+        End::Restored { time, .. } => measured(row, wanted, *time, judged),
+        End::Down { at_least } => {
+            let sentence =
+                format!("not restored when the observation ended, after at least {}", seconds(secs(*at_least)));
+            open_ended(ObjectiveRow { sentence, ..row }, wanted, Some(*at_least), judged);
+        }
+    }
+}
+
+/// A duration that was measured with both its bounds.
+fn measured(row: ObjectiveRow, wanted: Option<Duration>, actual: Interval, judged: &mut Judged) {
+    let verdict = wanted.map(|wanted| Objective(wanted).judge(actual));
+    let sentence = match (&verdict, wanted) {
+        (Some(Verdict::Undecided), Some(wanted)) => format!(
+            "{} straddles {}: a higher rate of probes, or a repetition, would tell",
+            bounds(actual),
+            aim(secs(wanted))
+        ),
+        (_, Some(wanted)) => format!("{}, wanted at most {}", bounds(actual), aim(secs(wanted))),
+        (_, None) => bounds(actual).to_string(),
+    };
+    judged.add(ObjectiveRow { sentence, actual: Some(bounds(actual)), ..row }, verdict);
+}
+
+/// A duration that had not ended: it is a miss once it is longer than what was wanted, and open before.
+fn open_ended(row: ObjectiveRow, wanted: Option<Duration>, at_least: Option<Duration>, judged: &mut Judged) {
+    let verdict = wanted.map(|wanted| {
+        if at_least.is_some_and(|at_least| at_least > wanted) { Verdict::Missed } else { Verdict::Undecided }
+    });
+    judged.add(row, verdict);
+}
+
+fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged) {
+    let wanted = facts.began.aims.rpo;
+    let row = row("rpo", "data lost (RPO)", "age of the oldest lost acknowledged write", wanted);
+    if let (Some(restored), Some(fault)) = (facts.restored.filter(|restored| !restored.ledger_covered), facts.fault()) {
+        // What was restored is older than the ledger: it says at least how much was lost, the point's age at most.
+        let at_least = compared.filter(|compared| compared.loss.count > 0).map(|compared| compared.loss.age.low);
+        return point_age(facts, row, restored.snapshot_time, (fault, at_least.unwrap_or_default()), judged);
+    }
+    if let Some(Compared { loss, .. }) = compared {
+        let writes = format!("{} of {} acknowledged writes", count(loss.count), count(loss.acknowledged));
+        let sentence = match loss.shape {
+            Shape::None => format!("0 lost in {} acknowledged writes", count(loss.acknowledged)),
+            Shape::Suffix => format!("{writes}, the oldest {} old", bounds(loss.age)),
+            Shape::Holes | Shape::BeyondFault => format!("{writes}: {}", super::integrity::shape(loss.shape).1),
+        };
+        let actual = matches!(loss.shape, Shape::None | Shape::Suffix).then(|| bounds(loss.age));
+        let verdict = wanted.map(|wanted| match loss.acknowledged {
+            0 => invalid("no write was acknowledged, so none could be lost"),
+            _ => loss.judge(Objective(wanted)),
+        });
+        return judged.add(ObjectiveRow { sentence, actual, ..row }, verdict);
+    }
+    if facts.ledger {
+        let why = "what was written was not read back";
+        let verdict = wanted.map(|_| invalid(why));
+        return judged.add(ObjectiveRow { sentence: why.to_owned(), ..row }, verdict);
+    }
+    if wanted.is_some() {
+        let why = "no writes were made, so no loss can be measured";
+        judged.add(ObjectiveRow { sentence: why.to_owned(), ..row }, Some(invalid(why)));
+    }
+}
+
+/// A restore loses at most what came after the instant its point is of.
+fn point_age(
+    facts: &Facts<'_>,
+    row: ObjectiveRow,
+    point: Timestamp,
+    (fault, at_least): (Interval, Duration),
+    judged: &mut Judged,
+) {
+    let wall = facts.began.wall.checked_add(fault.high.saturating_sub(facts.zero)).unwrap_or(facts.began.wall);
+    let age = Duration::try_from(wall.duration_since(point)).unwrap_or_default();
+    let actual = Interval::new(at_least.min(age), age);
+    let verdict = facts.began.aims.rpo.map(|wanted| Objective(wanted).judge(actual));
+    let sentence = format!("at most what was written in the {} after the recovery point", seconds(secs(age)));
+    let by = "age of the recovery point at the fault, by the wall clock".to_owned();
+    judged.add(ObjectiveRow { by, sentence, actual: Some(bounds(actual)), ..row }, verdict);
+}
+
+/// What no honest server does is a miss, whatever the seconds.
+fn integrity(compared: Option<&Compared>, judged: &mut Judged) {
+    let Some(Compared { classes, findings, .. }) = compared else { return };
+    let row = row("integrity", "data integrity", "every write against two whole reads", None);
+    let strange = classes.strange();
+    if !findings.is_empty() {
+        let sentence = findings.join("; ");
+        let verdict = Verdict::Invalid { why: findings.clone() };
+        return judged.add(ObjectiveRow { sentence, ..row }, Some(verdict));
+    }
+    if strange.is_empty() {
+        let sentence = "nothing is there twice, changed, or that nobody wrote".to_owned();
+        return judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Met));
+    }
+    let words: Vec<String> =
+        strange.iter().map(|(class, number)| format!("{} {class}", count(*number as u64))).collect();
+    judged.add(ObjectiveRow { sentence: words.join(", "), ..row }, Some(Verdict::Missed));
+}
+
+/// An objective over the time between two instants. One that is not known decides nothing.
+fn between(facts: &Facts<'_>, key: &str, name: &str, ends: (Instant, Instant), judged: &mut Judged) {
+    let Some(wanted) = facts.began.aims.detection else { return };
+    let at = |instant| facts.marks.get(&instant).map(|(at, _)| *at);
+    let row = row(key, name, "from the proven fault until the system noticed", Some(wanted));
+    match at(ends.0).zip(at(ends.1)) {
+        Some((from, to)) => measured(row, Some(wanted), to.since(from), judged),
+        None => {
+            let sentence = "nothing showed when the system noticed".to_owned();
+            judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
+        }
+    }
+}
+
+fn redundancy(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
+    let Some(wanted) = facts.began.aims.redundancy else { return };
+    let row = row("redundancy", "time degraded", "from restored until as redundant as before", Some(wanted));
+    let restored = paths.iter().find_map(|path| match &path.end {
+        End::Restored { restored, .. } => Some(*restored),
+        _ => None,
+    });
+    match restored.zip(facts.marks.get(&Instant::Redundant)) {
+        Some((restored, (redundant, _))) => measured(row, Some(wanted), redundant.since(restored), judged),
+        None => {
+            let sentence = "it was not seen to be as redundant as before".to_owned();
+            judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
+        }
+    }
+}
+
+fn checks(facts: &Facts<'_>, judged: &mut Judged) {
+    if facts.checks.is_empty() {
+        return;
+    }
+    let row = row("checks", "checks", "what else had to be true", None);
+    let names = |ok: Option<bool>| {
+        let which = facts.checks.iter().filter(|check| check.ok == ok);
+        which.map(|check| check.name.as_str()).collect::<Vec<_>>().join(", ")
+    };
+    let (failed, open) = (names(Some(false)), names(None));
+    let (sentence, verdict) = if !failed.is_empty() {
+        (format!("not true: {failed}"), Verdict::Missed)
+    } else if !open.is_empty() {
+        (format!("could not be found out: {open}"), invalid(format!("checks could not be made: {open}")))
+    } else {
+        (format!("{} true", counted(facts.checks.len() as u64, "check")), Verdict::Met)
+    };
+    judged.add(ObjectiveRow { sentence, ..row }, Some(verdict));
+}
+
+/// A service that came back and does not behave as before has not come back.
+fn steady_after(missed: &[String], judged: &mut Judged) {
+    if !missed.is_empty() {
+        let row = row("steady-after", "steady state afterwards", "as before the fault", None);
+        judged.add(ObjectiveRow { sentence: missed.join("; "), ..row }, Some(Verdict::Missed));
+    }
+}
+
+/// Why the run proves nothing, if it does not.
+pub(super) fn why_invalid(facts: &Facts<'_>, missed_before: &[String]) -> Vec<String> {
+    let mut why: Vec<String> = missed_before.to_vec();
+    if facts.before.is_none() && facts.aborted.is_none() {
+        why.push("the steady state was not looked at before the fault".to_owned());
+    }
+    why.extend(facts.unproven.iter().map(|what| format!("the fault is not proven: {what}")));
+    if facts.fault().is_none() && facts.unproven.is_empty() && missed_before.is_empty() && facts.aborted.is_none() {
+        why.push("the fault is not proven to have taken effect".to_owned());
+    }
+    if !facts.ended {
+        why.push("the journal ends early: the drill was killed before it was over".to_owned());
+    }
+    why
+}

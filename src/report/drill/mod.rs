@@ -1,0 +1,43 @@
+//! The report of one drill, from its journal alone.
+
+mod facts;
+mod integrity;
+mod judge;
+mod model;
+mod of;
+mod paths;
+mod recovery;
+
+#[cfg(test)]
+pub(in crate::report) mod tests;
+
+pub use model::{
+    Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow,
+    Identity, Integrity, Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow,
+    StreamRow, Validity,
+};
+pub use of::of;
+
+use crate::error::{Error, Result};
+
+impl DrillReport {
+    /// The canonical JSON.
+    pub fn json(&self) -> Result<String> {
+        let text = serde_json::to_string_pretty(self);
+        Ok(text.map_err(|why| Error::failed("writing a drill's report").because(why))? + "\n")
+    }
+
+    /// Reads the canonical JSON.
+    pub fn parse(text: &str) -> Result<Self> {
+        let report: Self = serde_json::from_str(text)
+            .map_err(|why| Error::input("reading a drill's report").because(why).hint("is it the JSON form of one?"))?;
+        if report.schema_version > super::SCHEMA_VERSION {
+            return Err(Error::input(format!(
+                "reading a drill's report: its schema_version is {}",
+                report.schema_version
+            ))
+            .hint("a newer Davit wrote it: read it with that one"));
+        }
+        Ok(report)
+    }
+}

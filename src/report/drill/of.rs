@@ -1,0 +1,486 @@
+//! From a journal to a report, step by step.
+
+use super::facts::Facts;
+use super::integrity::{Compared, compare};
+use super::judge::{Judged, judge, why_invalid};
+use super::model::{
+    Action, BlastRadius, Bounds, Budget, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity,
+    Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
+};
+use super::paths::{End, Path, paths};
+use super::recovery::{Seen, look};
+use crate::error::{Kind, Result};
+use crate::measure::instants::PHASES;
+use crate::measure::{Instant, Interval, SteadyRule, Timeline, Verdict};
+use crate::report::journal::Line;
+use crate::report::series::{Drawn, Frame, Series};
+use crate::report::words::{aim, bounds, percent, seconds, secs, since};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// All instants of a drill, in order.
+const INSTANTS: [(Instant, &str); 11] = [
+    (Instant::Requested, "fault asked for"),
+    (Instant::Effective, "fault proven"),
+    (Instant::Onset, "users felt it"),
+    (Instant::Detected, "system noticed"),
+    (Instant::Decided, "recovery decided"),
+    (Instant::Writer, "writer there again"),
+    (Instant::Routable, "users are led to it"),
+    (Instant::FirstSuccess, "first success"),
+    (Instant::Restored, "service restored"),
+    (Instant::Validated, "data validated"),
+    (Instant::Redundant, "redundant again"),
+];
+
+/// Before and after an outage, a graph shows at least so much of normal life.
+const AROUND: Duration = Duration::from_secs(5);
+
+/// The report of the drill that wrote this journal. The same journal gives the same report, byte for byte.
+pub fn of(journal: &[Line]) -> Result<DrillReport> {
+    let facts = Facts::of(journal)?;
+    let streams = look(&facts);
+    let paths = paths(&streams);
+    let compared = facts.fault().and_then(|fault| compare(&facts, fault));
+    let steady = steady(&facts, &streams);
+    let Judged { rows, verdict } = judge(&facts, &paths, compared.as_ref(), &steady.missed_after);
+    let why = why_invalid(&facts, &steady.missed_before);
+    let verdict = if why.is_empty() { verdict } else { Verdict::Invalid { why }.worst(verdict) };
+    let timeline = timeline(&facts, &paths);
+    let cleanup = cleanup(&facts);
+    let overall = overall(&facts, &verdict, &rows, &cleanup);
+    let phases = phases(&facts, &timeline);
+    Ok(DrillReport {
+        schema_version: crate::report::SCHEMA_VERSION,
+        kind: "drill".to_owned(),
+        run: facts.began.run.clone(),
+        identity: identity(&facts),
+        actions: actions(&facts, &overall, &rows, &cleanup, &verdict),
+        validity: validity(&facts, &verdict, &streams, compared.as_ref()),
+        verdict: overall,
+        objectives: rows,
+        steady,
+        timeline: moments(&facts, &timeline, &paths),
+        restore: restore(&facts, &phases),
+        phases,
+        streams: streams.iter().map(|seen| seen.row(&facts)).collect(),
+        series: series(&facts, &streams, &timeline, compared.as_ref()),
+        integrity: compared.map(|compared| compared.row),
+        checks: facts
+            .checks
+            .iter()
+            .map(|check| CheckRow { name: check.name.clone(), ok: check.ok, detail: check.detail.clone() })
+            .collect(),
+        blast_radius: blast_radius(&facts),
+        guards: facts.guards.iter().map(|guard| guard_row(guard)).collect(),
+        cleanup,
+        error_budget: budget(&facts, &streams),
+        steps: facts.steps.iter().map(|step| step_row(&facts, step)).collect(),
+        surprises: facts.surprises.clone(),
+    })
+}
+
+fn identity(facts: &Facts<'_>) -> Identity {
+    let (began, scenario) = (facts.began, &facts.began.scenario);
+    Identity {
+        title: scenario.title.clone(),
+        why: scenario.why.clone(),
+        hypothesis: scenario.hypothesis.clone(),
+        scenario: scenario.file.clone(),
+        scenario_sha256: scenario.sha256,
+        owner: scenario.owner.clone(),
+        service: scenario.service.clone(),
+        environment: scenario.environment.clone(),
+        target: scenario.target.clone(),
+        fault: scenario.fault.clone(),
+        recovery: scenario.recovery.clone(),
+        tool: began.tool.clone(),
+        seed: began.seed,
+        repetition: began.repetition,
+        operator: began.operator.clone(),
+        began: began.wall,
+        seconds: secs(facts.last.saturating_sub(facts.zero)),
+        versions: began.versions.clone(),
+    }
+}
+
+fn steady(facts: &Facts<'_>, streams: &[Seen<'_>]) -> SteadyReport {
+    let rule = facts.began.steady;
+    let rows = |of: fn(&Seen<'_>) -> Option<crate::measure::Steady>| -> Vec<SteadyRow> {
+        streams.iter().filter_map(|seen| Some(seen.steady_row(&of(seen)?))).collect()
+    };
+    let missed = |of: fn(&Seen<'_>) -> Option<crate::measure::Steady>| -> Vec<String> {
+        let judged = streams.iter().filter(|seen| seen.judged()).filter_map(|seen| Some((seen, of(seen)?)));
+        judged
+            .flat_map(|(seen, steady)| {
+                steady.misses(&rule).into_iter().map(move |why| format!("{}: {why}", seen.stream.name))
+            })
+            .collect()
+    };
+    SteadyReport {
+        rule: rule_words(&rule),
+        before: rows(|seen| seen.before),
+        after: rows(|seen| seen.after),
+        missed_before: missed(|seen| seen.before),
+        missed_after: missed(|seen| seen.after),
+    }
+}
+
+fn rule_words(rule: &SteadyRule) -> Vec<String> {
+    let mut words = Vec::new();
+    words.extend(rule.p95.map(|p95| format!("P95 at most {}", aim(secs(p95)))));
+    words.extend(rule.p99.map(|p99| format!("P99 at most {}", aim(secs(p99)))));
+    words.push(format!("errors at most {}", percent(rule.errors.unwrap_or(0.001))));
+    words.extend(rule.throughput.map(|rate| format!("at least {rate} a second")));
+    words
+}
+
+/// What is dated by evidence, and what the worst path of users says.
+fn timeline(facts: &Facts<'_>, paths: &[Path]) -> Timeline {
+    let mut timeline = Timeline::default();
+    for (instant, (at, _)) in &facts.marks {
+        timeline.set(*instant, *at);
+    }
+    if let Some(End::Restored { restored, onset, first_success, .. }) = paths.first().map(|path| &path.end) {
+        timeline.set(Instant::Onset, *onset);
+        timeline.set(Instant::Restored, *restored);
+        if let Some(first) = first_success {
+            timeline.set(Instant::FirstSuccess, Interval::exact(*first));
+        }
+    }
+    timeline
+}
+
+fn moments(facts: &Facts<'_>, timeline: &Timeline, paths: &[Path]) -> Vec<Moment> {
+    let path = paths.first().map_or("no path was judged", |path| path.name.as_str());
+    let moment = |(instant, name): &(Instant, &str)| {
+        let at = timeline.get(*instant);
+        let from_probes = matches!(instant, Instant::Onset | Instant::FirstSuccess | Instant::Restored);
+        let evidence = match (facts.marks.get(instant), at) {
+            (Some((_, evidence)), _) if !from_probes => (*evidence).to_owned(),
+            (_, Some(_)) => format!("probes of {path}"),
+            _ => "not seen".to_owned(),
+        };
+        let wall = at.and_then(|at| facts.began.wall.checked_add(at.high.saturating_sub(facts.zero)).ok());
+        Moment {
+            symbol: instant.symbol(),
+            name: (*name).to_owned(),
+            at: at.map(|at| since(at, facts.zero)),
+            since_fault: at.zip(facts.fault()).map(|(at, fault)| after(at, fault)),
+            wall,
+            evidence,
+        }
+    };
+    INSTANTS.iter().map(moment).collect()
+}
+
+/// From one instant to another that may lie before it.
+fn after(at: Interval, fault: Interval) -> Bounds {
+    if at.low == fault.low && at.high == fault.high {
+        return Bounds { low: 0.0, high: 0.0 };
+    }
+    Bounds { low: since(at, fault.high).low, high: since(at, fault.low).high }
+}
+
+fn phases(facts: &Facts<'_>, timeline: &Timeline) -> Vec<PhaseRow> {
+    let mut rows = Vec::new();
+    for phase in PHASES {
+        let Some((from, until)) = timeline.get(phase.from).zip(timeline.get(phase.to)) else { continue };
+        let restores = facts.restored.is_some();
+        let counts = match phase.name {
+            "detection" | "decision" => true,
+            "failover" | "routing" | "reconnection" => !restores,
+            "validation" => facts.began.scenario.ends_validated,
+            _ => false,
+        };
+        if restores && matches!(phase.name, "failover" | "routing" | "reconnection") {
+            continue;
+        }
+        rows.push(PhaseRow {
+            name: phase.name.to_owned(),
+            from: since(from, facts.zero),
+            until: since(until, facts.zero),
+            length: bounds(until.since(from)),
+            counts,
+        });
+    }
+    for phase in facts.restored.iter().flat_map(|restored| &restored.phases) {
+        let (from, until) = (Interval::exact(phase.from), Interval::exact(phase.until));
+        rows.push(PhaseRow {
+            name: phase.name.clone(),
+            from: since(from, facts.zero),
+            until: since(until, facts.zero),
+            length: bounds(until.since(from)),
+            counts: true,
+        });
+    }
+    rows.sort_by(|one, other| one.from.low.total_cmp(&other.from.low).then(one.until.low.total_cmp(&other.until.low)));
+    rows
+}
+
+fn restore(facts: &Facts<'_>, phases: &[PhaseRow]) -> Option<RestoreRow> {
+    let restored = facts.restored?;
+    Some(RestoreRow {
+        point: restored.point.clone(),
+        source: restored.source.clone(),
+        snapshot_time: restored.snapshot_time,
+        rows: restored.rows,
+        bytes: restored.bytes,
+        proof: restored.proof.clone(),
+        forecast: forecast(facts, phases),
+    })
+}
+
+/// What grows with the data is scaled, the rest stays: the time of one restore at another size.
+fn forecast(facts: &Facts<'_>, phases: &[PhaseRow]) -> Option<Forecast> {
+    let restored = facts.restored?;
+    let whole = facts.marks.get(&Instant::Validated)?.0.since(facts.fault()?);
+    if restored.bytes == 0 || restored.bytes_today == 0 {
+        return None;
+    }
+    let grows = |name: &str| restored.phases.iter().any(|phase| phase.name == name && phase.bytes > 0);
+    let growing = phases.iter().filter(|phase| grows(&phase.name)).map(|phase| (phase.from.low, phase.until.high));
+    let growing = union(growing.collect());
+    #[expect(clippy::cast_precision_loss, reason = "a forecast is rough by nature")]
+    let factor = restored.bytes_today as f64 / restored.bytes as f64;
+    let seconds = (whole.high.as_secs_f64() - growing).max(0.0) + growing * factor;
+    let rate = crate::humane::bytes(rate(restored.bytes, growing));
+    Some(Forecast {
+        bytes: restored.bytes_today,
+        seconds: (seconds * 10.0).round() / 10.0,
+        rests_on: format!(
+            "{rate} a second, as measured; {} that does not grow with the data",
+            self::seconds(whole.high.as_secs_f64() - growing)
+        ),
+    })
+}
+
+fn rate(bytes: u64, seconds: f64) -> u64 {
+    #[expect(
+        clippy::cast_precision_loss,
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "for reading"
+    )]
+    let rate = (bytes as f64 / seconds.max(1e-3)) as u64;
+    rate
+}
+
+/// How long at least one of these spans lasted.
+fn union(mut spans: Vec<(f64, f64)>) -> f64 {
+    spans.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let (mut sum, mut end) = (0.0, f64::MIN);
+    for (from, until) in spans {
+        sum += (until - from.max(end)).max(0.0);
+        end = end.max(until);
+    }
+    sum
+}
+
+fn series(facts: &Facts<'_>, streams: &[Seen<'_>], timeline: &Timeline, compared: Option<&Compared>) -> Vec<Series> {
+    let none = BTreeSet::new();
+    let drawn = Drawn {
+        zero: facts.zero,
+        streams: streams.iter().map(|seen| (seen.stream.name.as_str(), seen.stream.every, seen.samples)).collect(),
+        attempts: &facts.attempts,
+        lost: compared.map_or(&none, |compared| &compared.classes.lost),
+    };
+    let dues = || streams.iter().flat_map(|seen| seen.samples).map(|sample| sample.due);
+    let (Some(first), Some(last)) = (dues().min(), dues().max()) else { return Vec::new() };
+    let whole = Frame { name: "the whole drill", from: first.max(facts.zero), until: last };
+    let mut frames = Vec::new();
+    if let Some(fault) = facts.fault() {
+        let end = timeline.get(Instant::Validated).or(timeline.get(Instant::Restored)).unwrap_or(fault).high;
+        let margin = (end.saturating_sub(fault.low) / 3).max(AROUND);
+        let from = fault.low.saturating_sub(margin).max(whole.from);
+        let around = Frame { name: "around the fault", from, until: (end + margin * 2).min(last) };
+        let share = |frame: &Frame| frame.until.saturating_sub(frame.from);
+        if share(&around) * 10 < share(&whole) * 6 {
+            frames.push(around);
+        }
+    }
+    frames.push(whole);
+    frames.iter().map(|frame| frame.draw(&drawn)).collect()
+}
+
+fn blast_radius(facts: &Facts<'_>) -> BlastRadius {
+    let Some(planned) = &facts.planned else { return BlastRadius::default() };
+    BlastRadius {
+        candidates: planned.candidates,
+        planned: planned.victims.iter().map(|victim| victim.name.clone()).collect(),
+        touched: facts.touched.clone(),
+        cap: planned.cap.to_owned(),
+        phase: Some(secs(planned.phase)),
+        undo: planned.undo.to_owned(),
+    }
+}
+
+fn guard_row(guard: &crate::report::journal::Guard) -> GuardRow {
+    let said = match (guard.lifted, guard.allowed) {
+        (true, _) => "lifted",
+        (false, true) => "allowed",
+        (false, false) => "refused",
+    };
+    GuardRow { name: guard.name.clone(), said: said.to_owned(), detail: guard.detail.clone() }
+}
+
+fn step_row(facts: &Facts<'_>, step: &super::facts::Step<'_>) -> StepRow {
+    StepRow {
+        what: step.what.to_owned(),
+        at: secs(step.from.saturating_sub(facts.zero)),
+        seconds: secs(step.until.saturating_sub(step.from)),
+        ok: step.ok,
+        detail: step.detail.to_owned(),
+    }
+}
+
+fn cleanup(facts: &Facts<'_>) -> Cleanup {
+    let row = |healing: &&crate::report::journal::Healing| HealingRow {
+        what: healing.what.clone(),
+        proven: healing.proven,
+        detail: healing.detail.clone(),
+    };
+    let healed: Vec<HealingRow> = facts.healings.iter().map(row).collect();
+    let injected = facts.marks.contains_key(&Instant::Requested);
+    let open: Vec<&str> = healed.iter().filter(|row| !row.proven).map(|row| row.what.as_str()).collect();
+    let (proven, sentence) = match (injected, healed.is_empty(), open.is_empty()) {
+        (false, true, _) => (true, "nothing was injected, so there was nothing to undo".to_owned()),
+        (true, true, _) => (false, "nobody looked whether the fault was undone".to_owned()),
+        (_, _, false) => (false, format!("NOT PROVEN: {}", open.join(", "))),
+        _ => (true, "everything was put back and looked at".to_owned()),
+    };
+    Cleanup { proven, sentence, healed }
+}
+
+fn budget(facts: &Facts<'_>, streams: &[Seen<'_>]) -> Option<Budget> {
+    facts.fault()?;
+    let (availability, days) = facts.began.availability;
+    let budget = (1.0 - availability) * f64::from(days) * 86_400.0;
+    let down = |seen: &Seen<'_>| {
+        let spans = seen.spans();
+        spans.iter().fold(Interval::exact(Duration::ZERO), |sum, (_, length)| sum.plus(*length))
+    };
+    let worst = streams.iter().filter(|seen| seen.judged()).map(down).max_by_key(|down| down.high)?;
+    let down_seconds = bounds(worst);
+    let share = |seconds: f64| if budget > 0.0 { (seconds / budget * 1e6).round() / 1e6 } else { 0.0 };
+    Some(Budget {
+        availability,
+        days,
+        budget_seconds: (budget * 10.0).round() / 10.0,
+        down_seconds,
+        burned: Bounds { low: share(down_seconds.low), high: share(down_seconds.high) },
+    })
+}
+
+fn overall(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow], cleanup: &Cleanup) -> Overall {
+    let kind = match (cleanup.proven, facts.aborted, verdict) {
+        (false, _, _) => Some(Kind::Stuck),
+        (_, Some(_), _) => Some(Kind::Failed),
+        (_, _, Verdict::Invalid { .. } | Verdict::Undecided) => Some(Kind::Undecided),
+        (_, _, Verdict::Missed) => Some(Kind::CheckFailed),
+        (_, _, Verdict::Met) => None,
+    };
+    let mut sentence = match (facts.aborted, verdict) {
+        (Some(why), _) => format!("aborted: {why}"),
+        (None, Verdict::Invalid { why }) => match why.as_slice() {
+            [] => "the run proves nothing".to_owned(),
+            why => format!("the run proves nothing: {}", why.join("; ")),
+        },
+        (None, _) => judged_sentence(facts, verdict, rows),
+    };
+    if !cleanup.proven {
+        sentence = format!("cleanup {}; {sentence}", cleanup.sentence);
+    }
+    let word = if facts.aborted.is_some() { "invalid" } else { verdict.word() };
+    Overall { word: word.to_owned(), sentence, exit_code: kind.map_or(0, Kind::exit_code) }
+}
+
+/// The rows that decided it, in one sentence.
+fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) -> String {
+    let word = verdict.word();
+    let speaks = |row: &&ObjectiveRow| match verdict {
+        Verdict::Met => matches!(row.key.as_str(), "rto" | "rpo"),
+        _ => row.verdict.as_deref() == Some(word),
+    };
+    let mut parts: Vec<String> = Vec::new();
+    for row in rows.iter().filter(speaks) {
+        let part = match row.key.as_str() {
+            "rto" => match row.actual {
+                Some(actual) if actual.low == 0.0 => format!("no outage longer than {}", seconds(actual.high)),
+                Some(actual) => format!("{} restored {actual} after the fault", facts.began.scenario.service),
+                None => row.sentence.clone(),
+            },
+            "rpo" => row.sentence.clone(),
+            _ => format!("{}: {}", row.name, row.sentence),
+        };
+        let part = match row.objective.filter(|_| row.key == "rto" || row.key == "rpo") {
+            Some(wanted) => format!("{part} (wanted: {})", aim(wanted)),
+            None => part,
+        };
+        if !parts.contains(&part) {
+            parts.push(part);
+        }
+    }
+    if parts.is_empty() { "nothing was asked for, and nothing went wrong".to_owned() } else { parts.join("; ") }
+}
+
+fn actions(
+    facts: &Facts<'_>,
+    overall: &Overall,
+    rows: &[ObjectiveRow],
+    cleanup: &Cleanup,
+    verdict: &Verdict,
+) -> Vec<Action> {
+    let scenario = &facts.began.scenario;
+    let action = |severity: &str, what: String| Action {
+        severity: severity.to_owned(),
+        what,
+        owner: scenario.owner.clone(),
+        retest: scenario.file.clone(),
+    };
+    let mut actions = Vec::new();
+    for row in cleanup.healed.iter().filter(|row| !row.proven) {
+        actions.push(action("now", format!("put back by hand: {} ({})", row.what, row.detail)));
+    }
+    for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("missed")) {
+        actions.push(action("high", format!("{} missed: {}", row.name, row.sentence)));
+    }
+    if matches!(verdict, Verdict::Invalid { .. }) && cleanup.proven {
+        actions.push(action("normal", format!("repeat the drill: {}", overall.sentence)));
+    }
+    for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("undecided")) {
+        actions.push(action("normal", format!("decide {}: {}", row.name, row.sentence)));
+    }
+    actions
+}
+
+fn validity(facts: &Facts<'_>, verdict: &Verdict, streams: &[Seen<'_>], compared: Option<&Compared>) -> Validity {
+    let (word, why) = match (facts.aborted, verdict) {
+        (Some(why), _) => ("aborted", vec![why.to_owned()]),
+        (None, Verdict::Invalid { why }) => ("invalid", why.clone()),
+        _ => ("valid", Vec::new()),
+    };
+    Validity { word: word.to_owned(), why, limits: limits(facts, streams, compared) }
+}
+
+/// What the figures do not say.
+fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) -> Vec<String> {
+    let mut limits = Vec::new();
+    let observers: BTreeSet<&str> = streams.iter().map(|seen| seen.stream.observer.as_str()).collect();
+    if let (1, Some(only)) = (observers.len(), observers.first()) {
+        limits.push(format!("one observer, {only}: what only others would have felt is not in here"));
+    }
+    if let Some(every) = streams.iter().filter(|seen| seen.judged()).map(|seen| seen.stream.every).max() {
+        limits.push(format!("a probe every {}: an outage shorter than that may pass unseen", aim(secs(every))));
+    }
+    let stalled: Duration = facts.stalls.iter().map(crate::measure::Stall::length).sum();
+    if stalled > Duration::ZERO {
+        let total = seconds(secs(stalled));
+        limits.push(format!("the observer stood still for {total} in all: where that touches a bound, it is wider"));
+    }
+    if let Some(resolution) = compared.and_then(|compared| compared.row.resolution_seconds) {
+        limits.push(format!("writes came up to {} apart: no shorter loss can be seen", seconds(resolution)));
+    }
+    limits.push("one run says nothing certain about the next: repeat it, in another phase".to_owned());
+    limits
+}

@@ -1,0 +1,379 @@
+//! The lines of a drill's journal.
+
+use super::pack::{PackedRead, PackedSamples, PackedWrites};
+use crate::id::{RunId, Sha256};
+use crate::measure::{Instant, Interval, Stall, SteadyRule};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// One line: when on the observer's clock, and what.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Line {
+    /// Nanoseconds on the observer's monotonic clock.
+    #[serde(with = "nanos")]
+    pub at: Duration,
+    /// What happened.
+    pub event: Event,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Event {
+    /// The drill began. Always the first line.
+    Began(Box<Began>),
+    /// A part of the drill began.
+    Stage(Stage),
+    /// A stream of probes is about to be asked.
+    Stream(Stream),
+    /// What a guard said.
+    Guard(Guard),
+    /// Who will be hit, and how.
+    Planned {
+        /// How many matched.
+        candidates: u64,
+        /// Who was drawn.
+        victims: Vec<PlannedVictim>,
+        /// The most that could be hit.
+        cap: String,
+        /// How long the injection waited within the slowest control loop.
+        #[serde(with = "nanos")]
+        phase: Duration,
+        /// How the fault is undone.
+        undo: String,
+    },
+    /// What was really hit.
+    Touched {
+        /// In the words of the plan.
+        victims: Vec<String>,
+    },
+    /// An instant was dated, with its evidence.
+    Mark(Mark),
+    /// The fault could not be proven to have taken effect.
+    Unproven {
+        /// What was looked for and not seen.
+        why: String,
+    },
+    /// A step of the recovery, the way back or the runbook.
+    Step {
+        /// What was done.
+        what: String,
+        /// When it began.
+        #[serde(with = "nanos")]
+        from: Duration,
+        /// Whether it worked.
+        ok: bool,
+        /// What was seen.
+        detail: String,
+    },
+    /// The window in which the steady state was looked at.
+    Steady {
+        /// Before the fault, or after the recovery.
+        after: bool,
+        /// From when.
+        #[serde(with = "nanos")]
+        from: Duration,
+        /// Until when.
+        #[serde(with = "nanos")]
+        until: Duration,
+    },
+    /// Probes of one stream.
+    Samples {
+        /// The stream's name.
+        stream: String,
+        /// What they saw.
+        samples: PackedSamples,
+    },
+    /// When the observer stood still.
+    Stalls(Vec<Stall>),
+    /// Writes and what became of them.
+    Writes(PackedWrites),
+    /// A whole read of what was written, after the recovery.
+    Read(PackedRead),
+    /// Which history survived.
+    Survival(Survival),
+    /// A restore of a recovery point, with its phases.
+    Restored(Box<Restored>),
+    /// Something that had to be true at the end.
+    Check(CheckSeen),
+    /// The drill was ended early.
+    Aborted {
+        /// Why.
+        why: String,
+    },
+    /// What was looked at after one thing was undone.
+    Healing(Healing),
+    /// What was seen and not expected.
+    Surprise {
+        /// A sentence.
+        what: String,
+    },
+    /// Nothing more follows.
+    Ended,
+}
+
+/// The parts of a drill, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// Is everything there, and may it be done.
+    Preflight,
+    /// Normal, before.
+    SteadyBefore,
+    /// The fault.
+    Fault,
+    /// The way back.
+    Recovery,
+    /// Long enough to believe it.
+    Hold,
+    /// What was written is compared with what is there.
+    Verification,
+    /// What was broken is put back.
+    Healing,
+    /// Normal, after.
+    SteadyAfter,
+}
+
+impl Stage {
+    /// The word of a report.
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Preflight => "preflight",
+            Self::SteadyBefore => "steady state before",
+            Self::Fault => "fault",
+            Self::Recovery => "recovery",
+            Self::Hold => "hold",
+            Self::Verification => "verification",
+            Self::Healing => "healing",
+            Self::SteadyAfter => "steady state after",
+        }
+    }
+}
+
+/// What was known when the drill began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Began {
+    /// See [`super::FORMAT`].
+    pub format: u32,
+    /// The drill.
+    pub run: RunId,
+    /// Which one of how many, where it is repeated.
+    pub repetition: Option<(u32, u32)>,
+    /// `davit` and its version.
+    pub tool: String,
+    /// Where victims and phase come from.
+    pub seed: u64,
+    /// Who asked for it.
+    pub operator: Option<String>,
+    /// What the wall clock read when the monotonic one read `at` of this line.
+    pub wall: Timestamp,
+    /// The scenario.
+    pub scenario: ScenarioFacts,
+    /// What is wanted.
+    pub aims: Aims,
+    /// What normal is.
+    pub steady: SteadyRule,
+    /// How long the service must behave before it counts as restored.
+    pub hold: Duration,
+    /// At least so many probes within it.
+    pub hold_probes: u64,
+    /// The availability that is promised, and over how many days.
+    pub availability: (f64, u32),
+    /// Versions and settings of what is broken.
+    pub versions: BTreeMap<String, String>,
+}
+
+/// The scenario of a drill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScenarioFacts {
+    /// Its file.
+    pub file: String,
+    /// Its hash: drills of one hash are one series.
+    pub sha256: Sha256,
+    /// What happens.
+    pub title: String,
+    /// Why.
+    pub why: String,
+    /// What is expected.
+    pub hypothesis: String,
+    /// Who looks after what it shows.
+    pub owner: Option<String>,
+    /// What is broken.
+    pub service: String,
+    /// The environment.
+    pub environment: String,
+    /// The target in a few words, without a secret.
+    pub target: String,
+    /// The fault.
+    pub fault: String,
+    /// How the service is to come back.
+    pub recovery: String,
+    /// Whether the recovery time ends when the data are validated.
+    pub ends_validated: bool,
+}
+
+/// What is wanted; nothing where it does not apply.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Aims {
+    /// Until the service is restored.
+    pub rto: Option<Duration>,
+    /// Of acknowledged writes lost.
+    pub rpo: Option<Duration>,
+    /// Until the system notices.
+    pub detection: Option<Duration>,
+    /// Until it is as redundant as before.
+    pub redundancy: Option<Duration>,
+}
+
+/// One stream of probes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stream {
+    /// Its name.
+    pub name: String,
+    /// Whose it is: two observers of one path have their own streams of one path.
+    pub path: String,
+    /// Who asks.
+    pub observer: String,
+    /// What one probe is.
+    pub what: String,
+    /// What it counts for.
+    pub role: StreamRole,
+    /// Between two probes.
+    #[serde(with = "nanos")]
+    pub every: Duration,
+    /// When a probe has failed.
+    #[serde(with = "nanos")]
+    pub deadline: Duration,
+}
+
+/// What a stream counts for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StreamRole {
+    /// The path of users: the recovery time is judged by it.
+    Judged,
+    /// Shown beside, such as reads, which may survive.
+    Shown,
+}
+
+/// What a guard said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Guard {
+    /// Its name.
+    pub name: String,
+    /// Whether it said yes.
+    pub allowed: bool,
+    /// Whether it was lifted for this run.
+    pub lifted: bool,
+    /// What it looked at.
+    pub detail: String,
+}
+
+/// One of those that will be hit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedVictim {
+    /// For people.
+    pub name: String,
+    /// What tells it from all others.
+    pub key: String,
+}
+
+/// A dated instant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// Which.
+    pub instant: Instant,
+    /// When.
+    pub at: Interval,
+    /// What shows it.
+    pub evidence: String,
+}
+
+/// Which history survived the fault.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Survival {
+    /// The timeline before.
+    pub before: Option<u32>,
+    /// The timeline that survived.
+    pub after: Option<u32>,
+    /// Where it left the old one.
+    pub fork: Option<u64>,
+    /// The transactions that the old log shows committed after the fork, where it could be read.
+    pub old_commits: Option<Vec<u32>>,
+}
+
+/// A restore within a drill.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Restored {
+    /// The point.
+    pub point: String,
+    /// Its source.
+    pub source: String,
+    /// The instant the point is of.
+    pub snapshot_time: Timestamp,
+    /// How long its parts took.
+    pub phases: Vec<RestorePhase>,
+    /// Rows.
+    pub rows: u64,
+    /// Bytes of rows.
+    pub bytes: u64,
+    /// Bytes of rows that the newest point of the source has.
+    pub bytes_today: u64,
+    /// How it was proven.
+    pub proof: String,
+    /// Whether what the ledger wrote is among what was restored: then the ledger says what was lost, to the write.
+    pub ledger_covered: bool,
+}
+
+/// One part of a restore.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RestorePhase {
+    /// Its word.
+    pub name: String,
+    /// From when.
+    #[serde(with = "nanos")]
+    pub from: Duration,
+    /// Until when.
+    #[serde(with = "nanos")]
+    pub until: Duration,
+    /// Bytes it worked on, where that says something.
+    pub bytes: u64,
+}
+
+/// Something that had to be true.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckSeen {
+    /// Its name.
+    pub name: String,
+    /// `true`, `false`, or nothing where it could not be found out.
+    pub ok: Option<bool>,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// What was looked at after one thing was undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Healing {
+    /// What was undone.
+    pub what: String,
+    /// Whether it is proven to be as before.
+    pub proven: bool,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// Durations as whole nanoseconds, which 64 bits hold for 584 years.
+mod nanos {
+    use serde::{Deserialize, Deserializer, Serializer};
+    use std::time::Duration;
+
+    pub(super) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_nanos)
+    }
+}

@@ -1,0 +1,48 @@
+//! What a drill writes down while it runs: typed lines, only ever appended, from which alone its report is made.
+//!
+//! A line is written before what follows it is done. Probes, writes and whole reads are many, and lie packed in lines of
+//! their own. Offsets are of the observer's one monotonic clock; the wall clock is read once, for labels.
+
+mod events;
+mod pack;
+
+pub use events::{
+    Aims, Began, CheckSeen, Event, Guard, Healing, Line, Mark, PlannedVictim, RestorePhase, Restored, ScenarioFacts,
+    Stage, Stream, StreamRole, Survival,
+};
+pub use pack::{PackedRead, PackedSamples, PackedWrites};
+
+use crate::error::{Error, Result};
+use std::io::BufRead;
+
+/// The newest journal format that this build reads, and the only one it writes.
+pub const FORMAT: u32 = 1;
+
+/// Reads a journal from its lines. A last line that was cut off by a crash is left out; any other one that is none of
+/// ours is an error.
+pub fn read(lines: impl BufRead) -> Result<Vec<Line>> {
+    let mut journal = Vec::new();
+    let mut torn: Option<usize> = None;
+    for (number, line) in lines.lines().enumerate() {
+        let line = line.map_err(|why| Error::failed("reading a drill's journal").because(why))?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        if let Some(torn) = torn {
+            return Err(Error::failed(format!("reading a drill's journal: line {} is damaged", torn + 1)));
+        }
+        match serde_json::from_str(&line) {
+            Ok(line) => journal.push(line),
+            Err(_) => torn = Some(number),
+        }
+    }
+    Ok(journal)
+}
+
+/// A line as its text, with the line feed.
+pub fn text(line: &Line) -> Result<String> {
+    let mut text =
+        serde_json::to_string(line).map_err(|why| Error::failed("writing a drill's journal").because(why))?;
+    text.push('\n');
+    Ok(text)
+}

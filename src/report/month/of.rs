@@ -1,0 +1,300 @@
+//! From the drills of a month, those before it, and what the repository knows, to its report.
+
+use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
+use crate::error::{Error, Result};
+use crate::humane::counted;
+use crate::measure::confidence;
+use crate::report::drill::{Bounds, DrillReport};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use jiff::{Timestamp, ToSpan};
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+/// From one first Monday to the next there are up to 35 days.
+const STALE_AFTER_DAYS: u32 = 35;
+
+/// A month, `2026-11`, in UTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Month(Date);
+
+impl FromStr for Month {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        let wrong = || Error::input(format!("reading {text:?} as a month")).hint("write it as 2026-11");
+        let (year, month) = text.split_once('-').ok_or_else(wrong)?;
+        if (year.len(), month.len()) != (4, 2) {
+            return Err(wrong());
+        }
+        let date = year.parse().ok().zip(month.parse().ok());
+        let date = date.and_then(|(year, month)| Date::new(year, month, 1).ok());
+        date.map(Self).ok_or_else(wrong)
+    }
+}
+
+impl std::fmt::Display for Month {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:04}-{:02}", self.0.year(), self.0.month())
+    }
+}
+
+impl Month {
+    /// The month of an instant.
+    pub fn of(at: Timestamp) -> Self {
+        Self(at.to_zoned(TimeZone::UTC).date().first_of_month())
+    }
+
+    /// Its first instant, and the first one after it.
+    pub fn span(self) -> (Timestamp, Timestamp) {
+        let at = |date: Date| date.to_zoned(TimeZone::UTC).map_or(Timestamp::MAX, |zoned| zoned.timestamp());
+        (at(self.0), at(self.0.saturating_add(1.month())))
+    }
+}
+
+/// What the repository knows of one source.
+#[derive(Debug, Clone, Default)]
+pub struct Source {
+    /// Its name.
+    pub name: String,
+    /// Its recovery points: when, and their bytes.
+    pub points: Vec<(Timestamp, u64)>,
+    /// The last verification that restored one.
+    pub restored: Option<Proof>,
+    /// The last one that read every object.
+    pub stored: Option<Proof>,
+}
+
+/// The report of a month, as of `now`, from the drills that ended before its end and what the repository knows.
+pub fn of(month: Month, now: Timestamp, drills: &[DrillReport], sources: &[Source]) -> MonthReport {
+    let (from, until) = month.span();
+    let mut known: Vec<&DrillReport> = drills.iter().filter(|drill| drill.identity.began < until).collect();
+    known.sort_by(|one, other| one.identity.began.cmp(&other.identity.began).then(one.run.cmp(&other.run)));
+    let own: Vec<&DrillReport> = known.iter().copied().filter(|drill| drill.identity.began >= from).collect();
+    let tally = tally(&own);
+    let actions = actions(&known, from);
+    let coverage = coverage(&known, from, until.min(now));
+    MonthReport {
+        schema_version: crate::report::SCHEMA_VERSION,
+        kind: "month".to_owned(),
+        month: month.to_string(),
+        sentence: sentence(&tally, &coverage, &actions),
+        plots: plots(&known, from),
+        actions,
+        coverage,
+        tally,
+        backups: sources.iter().map(|source| health(source, &own, (from, until.min(now)))).collect(),
+        confidence: sure(&known),
+        budgets: budgets(&own),
+        drills: own.iter().map(|drill| line(drill)).collect(),
+    }
+}
+
+fn valid(drill: &DrillReport) -> bool {
+    drill.validity.word == "valid"
+}
+
+fn tally(own: &[&DrillReport]) -> Tally {
+    let count = |word: &str| own.iter().filter(|drill| drill.verdict.word == word).count() as u64;
+    Tally {
+        run: own.len() as u64,
+        met: count("met"),
+        missed: count("missed"),
+        undecided: count("undecided"),
+        invalid: count("invalid"),
+    }
+}
+
+fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> String {
+    if tally.run == 0 {
+        return "no drill was run".to_owned();
+    }
+    let mut parts = vec![counted(tally.run, "drill")];
+    for (number, word) in
+        [(tally.met, "met"), (tally.missed, "missed"), (tally.undecided, "undecided"), (tally.invalid, "invalid")]
+    {
+        if number > 0 {
+            parts.push(format!("{number} {word}"));
+        }
+    }
+    let stale = coverage.cells.iter().flatten().flatten().filter(|cell| cell.stale).count();
+    if stale > 0 {
+        parts.push(format!("{stale} stale"));
+    }
+    let open = actions.iter().filter(|action| action.state == "open").count() as u64;
+    if open > 0 {
+        parts.push(format!("{} open", counted(open, "action")));
+    }
+    parts.join(", ")
+}
+
+fn coverage(known: &[&DrillReport], from: Timestamp, until: Timestamp) -> Coverage {
+    let services: BTreeSet<&str> = known.iter().map(|drill| drill.identity.service.as_str()).collect();
+    let faults: BTreeSet<&str> = known.iter().map(|drill| drill.identity.fault.as_str()).collect();
+    let cell = |fault: &str, service: &str| {
+        let runs = || {
+            let of = |drill: &&&DrillReport| drill.identity.fault == fault && drill.identity.service == service;
+            known.iter().filter(of).filter(|drill| valid(drill))
+        };
+        let last = runs().next_back()?;
+        let days = until.duration_since(last.identity.began).as_secs() / 86_400;
+        Some(Cell {
+            last: last.identity.began,
+            word: last.verdict.word.clone(),
+            stale: days > i64::from(STALE_AFTER_DAYS),
+            runs: u32::try_from(runs().filter(|drill| drill.identity.began >= from).count()).unwrap_or(u32::MAX),
+        })
+    };
+    Coverage {
+        cells: faults.iter().map(|fault| services.iter().map(|service| cell(fault, service)).collect()).collect(),
+        services: services.into_iter().map(str::to_owned).collect(),
+        faults: faults.into_iter().map(str::to_owned).collect(),
+        stale_after_days: STALE_AFTER_DAYS,
+    }
+}
+
+/// One plot for each scenario and objective; a changed scenario is a series of its own and not drawn with the old one.
+fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
+    let mut plots: BTreeMap<(String, String, String), Plot> = BTreeMap::new();
+    let current: BTreeMap<&str, _> =
+        known.iter().map(|drill| (drill.identity.scenario.as_str(), drill.identity.scenario_sha256)).collect();
+    for drill in known.iter().filter(|drill| valid(drill)) {
+        let identity = &drill.identity;
+        if current.get(identity.scenario.as_str()) != Some(&identity.scenario_sha256) {
+            continue;
+        }
+        for row in &drill.objectives {
+            let (Some(objective), Some(actual)) = (row.objective, row.actual) else { continue };
+            let title = format!("{} · {}", identity.title, row.name);
+            let title = if row.key == "rto" && !row.by.is_empty() { format!("{title} · {}", row.by) } else { title };
+            let key = (identity.service.clone(), title.clone(), row.by.clone());
+            let plot = plots.entry(key).or_insert(Plot { title, objective, dots: Vec::new() });
+            plot.objective = objective;
+            plot.dots.push(Dot {
+                run: drill.run.to_string(),
+                began: identity.began,
+                actual,
+                word: row.verdict.clone().unwrap_or_default(),
+                this_month: identity.began >= from,
+            });
+        }
+    }
+    plots.into_values().filter(|plot| plot.dots.iter().any(|dot| dot.this_month)).collect()
+}
+
+/// An action stays open until a later valid run of the same scenario met its objectives.
+fn actions(known: &[&DrillReport], from: Timestamp) -> Vec<ActionLine> {
+    let mut lines = Vec::new();
+    for (at, drill) in known.iter().enumerate() {
+        let again = || known[at + 1..].iter().filter(|later| later.identity.scenario == drill.identity.scenario);
+        let closed = again().find(|later| later.verdict.word == "met");
+        let last = again().next_back();
+        for action in &drill.actions {
+            let (state, detail) = match (closed, last) {
+                (Some(later), _) => ("closed", format!("re-test {} met", day(later.identity.began))),
+                (None, Some(later)) => {
+                    ("open", format!("re-test {} {}", day(later.identity.began), later.verdict.word))
+                }
+                (None, None) => ("open", format!("not re-tested yet: davit drill {}", action.retest)),
+            };
+            // What was closed before this month is history.
+            if closed.is_some_and(|later| later.identity.began < from) {
+                continue;
+            }
+            lines.push(ActionLine {
+                state: state.to_owned(),
+                severity: action.severity.clone(),
+                what: format!("{}: {}", drill.identity.title, action.what),
+                owner: action.owner.clone(),
+                run: drill.run.to_string(),
+                since: drill.identity.began,
+                detail,
+            });
+        }
+    }
+    lines.sort_by(|one, other| other.state.cmp(&one.state).then(one.since.cmp(&other.since)));
+    lines
+}
+
+fn day(at: Timestamp) -> String {
+    at.strftime("%-d %b").to_string()
+}
+
+fn health(source: &Source, own: &[&DrillReport], (from, until): (Timestamp, Timestamp)) -> BackupHealth {
+    let mut points: Vec<(Timestamp, u64)> = source.points.iter().copied().filter(|(at, _)| *at < until).collect();
+    points.sort_by_key(|(at, _)| *at);
+    let month: Vec<Timestamp> = points.iter().map(|(at, _)| *at).filter(|at| *at >= from).collect();
+    let gaps = month.windows(2).map(|pair| pair[1].duration_since(pair[0]).as_secs_f64());
+    let newest = points.last().copied();
+    let drilled = own.iter().filter(|drill| valid(drill)).filter_map(|drill| {
+        let restore = drill.restore.as_ref().filter(|restore| restore.source == source.name);
+        restore?;
+        drill.objectives.iter().find(|row| row.key == "rto")?.actual
+    });
+    BackupHealth {
+        source: source.name.clone(),
+        points: month.len() as u64,
+        kept: points.len() as u64,
+        newest: newest.map(|(at, _)| at),
+        age_seconds: newest.map(|(at, _)| until.duration_since(at).as_secs_f64().round()),
+        bytes: newest.map_or(0, |(_, bytes)| bytes),
+        longest_gap_seconds: gaps.reduce(f64::max).map(f64::round),
+        restored: source.restored.clone(),
+        stored: source.stored.clone(),
+        drilled: drilled.collect(),
+    }
+}
+
+/// What a number of valid runs of one series allows to say.
+fn sure(known: &[&DrillReport]) -> Vec<String> {
+    let mut series: BTreeMap<(&str, String), Vec<&DrillReport>> = BTreeMap::new();
+    for drill in known.iter().filter(|drill| valid(drill)) {
+        let key = (drill.identity.title.as_str(), drill.identity.scenario_sha256.to_string());
+        series.entry(key).or_default().push(drill);
+    }
+    let line = |(title, runs): (&str, &Vec<&DrillReport>)| {
+        let counted_runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);
+        let with_ledger: Vec<_> = runs.iter().filter_map(|drill| drill.integrity.as_ref()).collect();
+        let lost = |of: &&&crate::report::drill::Integrity| {
+            of.classes.iter().any(|class| class.class == "lost" && class.count > 0)
+        };
+        let losses = with_ledger.iter().filter(lost).count();
+        let ledgers = u32::try_from(with_ledger.len()).unwrap_or(u32::MAX);
+        let loss = match (ledgers, losses) {
+            (0, _) => None,
+            (ledgers, 0) => Some(confidence::sentence(ledgers)),
+            (ledgers, losses) => Some(format!("writes were lost in {losses} of {ledgers} valid runs")),
+        };
+        let share = confidence::share_below_worst(counted_runs) * 100.0;
+        let worst = format!(
+            "{}: at 95 %, {share:.0} % of all recoveries are no slower than the slowest seen",
+            counted(u64::from(counted_runs), "valid run")
+        );
+        format!("{title}: {}", loss.into_iter().chain([worst]).collect::<Vec<_>>().join("; "))
+    };
+    series.iter().map(|((title, _), runs)| line((title, runs))).collect()
+}
+
+fn budgets(own: &[&DrillReport]) -> Vec<(String, Bounds)> {
+    let mut sums: BTreeMap<&str, Bounds> = BTreeMap::new();
+    for drill in own.iter().filter(|drill| valid(drill)) {
+        let Some(budget) = &drill.error_budget else { continue };
+        let sum = sums.entry(&drill.identity.service).or_insert(Bounds { low: 0.0, high: 0.0 });
+        sum.low += budget.burned.low;
+        sum.high += budget.burned.high;
+    }
+    sums.into_iter().map(|(service, burned)| (service.to_owned(), burned)).collect()
+}
+
+fn line(drill: &DrillReport) -> DrillLine {
+    DrillLine {
+        run: drill.run.to_string(),
+        began: drill.identity.began,
+        title: drill.identity.title.clone(),
+        service: drill.identity.service.clone(),
+        fault: drill.identity.fault.clone(),
+        word: drill.verdict.word.clone(),
+        sentence: drill.verdict.sentence.clone(),
+        clean: drill.cleanup.proven,
+    }
+}

@@ -1,0 +1,120 @@
+//! A month made of drills that never were.
+
+use super::*;
+use crate::report::drill::tests::{Made, four};
+use jiff::Timestamp;
+use std::time::Duration;
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+/// Drills of two months, and two sources.
+pub(in crate::report) fn november() -> MonthReport {
+    let mut made: Vec<Made> = four().into_iter().map(|(_, made)| made).collect();
+    let drill = |run, began, outage: u64, fault_name, service, title| Made {
+        run,
+        began,
+        outage: Duration::from_millis(outage),
+        fault_name,
+        service,
+        title,
+        ..Made::default()
+    };
+    let (locked, lock) = ("A migration locks the busiest table", "lock-storm");
+    let crash = "The primary crashes, an asynchronous standby takes over";
+    made.push(drill("20260907T020000Z-s1a2b3", "2026-09-07T02:00:00Z", 9_800, lock, "cloudcart-postgres", locked));
+    made.push(drill(
+        "20261005T020000Z-o1a2b3",
+        "2026-10-05T02:00:00Z",
+        14_900,
+        "primary-crash",
+        "covetpy-database",
+        crash,
+    ));
+    made.push(drill(
+        "20261102T020000Z-n1a2b3",
+        "2026-11-02T02:00:00Z",
+        8_400,
+        "pod-delete",
+        "cloudflow-api",
+        "A pod of the API is deleted",
+    ));
+    made.push(drill(
+        "20261109T020000Z-n4d5e6",
+        "2026-11-09T02:00:00Z",
+        21_700,
+        "pod-delete",
+        "cloudflow-api",
+        "A pod of the API is deleted",
+    ));
+    let drills: Vec<_> = made.iter().map(Made::report).collect();
+    let nightly = (1..=21).map(|day| (at(&format!("2026-11-{day:02}T01:00:00Z")), 734_003_200));
+    let proof = |when, ok| Some(Proof { point: "20261120T010000Z-p1q2r3".to_owned(), when: at(when), ok });
+    let sources = [
+        Source {
+            name: "cloudflow".to_owned(),
+            points: nightly.collect(),
+            restored: proof("2026-11-20T03:00:00Z", true),
+            stored: proof("2026-11-21T01:30:00Z", true),
+        },
+        Source {
+            name: "ecotrack".to_owned(),
+            points: vec![(at("2026-11-13T02:00:00Z"), 88_080_384)],
+            restored: None,
+            stored: None,
+        },
+    ];
+    of("2026-11".parse().unwrap(), at("2026-11-21T12:00:00Z"), &drills, &sources)
+}
+
+#[test]
+fn a_month_counts_its_own_drills_and_knows_the_earlier_ones() {
+    let month = november();
+    assert_eq!(month.tally, Tally { run: 6, met: 3, missed: 1, undecided: 1, invalid: 1 });
+    let cell = |fault: &str, service: &str| {
+        let row = month.coverage.faults.iter().position(|name| name == fault).unwrap();
+        let column = month.coverage.services.iter().position(|name| name == service).unwrap();
+        month.coverage.cells[row][column].as_ref().map(Cell::words)
+    };
+    assert_eq!(cell("lock-storm", "cloudcart-postgres").unwrap(), "7 Sep met (stale)");
+    assert_eq!(cell("lock-storm", "cloudflow-api"), None);
+    assert_eq!(cell("pod-delete", "cloudflow-api").unwrap(), "9 Nov met");
+    // The invalid run of 21 November is no coverage.
+    assert_eq!(cell("primary-crash", "covetpy-database").unwrap(), "21 Nov undecided");
+}
+
+#[test]
+fn an_action_stays_open_until_a_later_run_met_its_objectives() {
+    let month = november();
+    let missed: Vec<_> = month.actions.iter().filter(|action| action.run.ends_with("m7q2xz")).collect();
+    assert!(!missed.is_empty() && missed.iter().all(|action| action.state == "open"));
+    assert_eq!(missed[0].detail, "re-test 21 Nov invalid");
+}
+
+#[test]
+fn every_run_is_a_dot_and_nothing_is_averaged() {
+    let month = november();
+    let plot =
+        month.plots.iter().find(|plot| plot.title.starts_with("A pod of the API") && plot.title.ends_with("sql-fresh"));
+    let plot = plot.unwrap();
+    assert_eq!(plot.dots.len(), 2);
+    assert!(plot.words().starts_with("2 runs, 8."), "{}", plot.words());
+    assert!(!month.json().unwrap().contains("mean"));
+}
+
+#[test]
+fn a_source_without_a_proof_says_so() {
+    let month = november();
+    assert_eq!(month.backups[1].restored_words(), "NEVER RESTORED");
+    assert_eq!(month.backups[0].words(), "21 made, 21 kept, newest 11 h 00 min old, 700 MiB, longest gap 24 h 00 min");
+}
+
+#[test]
+fn a_month_is_written_as_one() {
+    for text in ["2026", "2026-13", "2026-1", "november", "-2026-11"] {
+        let error = text.parse::<Month>().unwrap_err();
+        assert_eq!(error.hint_text(), Some("write it as 2026-11"), "{text}");
+    }
+    assert_eq!("2026-11".parse::<Month>().unwrap().to_string(), "2026-11");
+}

@@ -1,0 +1,226 @@
+//! For a terminal.
+
+use super::sign;
+use crate::humane::{count, time};
+use crate::report::drill::DrillReport;
+use crate::report::month::MonthReport;
+use crate::report::words::{percent, seconds};
+
+/// A page that grows line by line.
+#[derive(Default)]
+struct Page(String);
+
+impl Page {
+    fn line(&mut self, line: impl AsRef<str>) {
+        self.0.push_str(line.as_ref().trim_end());
+        self.0.push('\n');
+    }
+
+    fn title(&mut self, title: &str) {
+        self.line("");
+        self.line(title);
+    }
+
+    /// Columns two blanks apart.
+    fn rows(&mut self, rows: &[Vec<String>]) {
+        let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
+        let width =
+            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
+        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+        for row in rows {
+            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+            self.line(format!("  {}", cells.collect::<Vec<_>>().join("  ")));
+        }
+    }
+}
+
+/// A drill.
+pub(super) fn drill(report: &DrillReport) -> String {
+    let mut page = Page::default();
+    let (verdict, identity) = (&report.verdict, &report.identity);
+    page.line(format!("{} {}: {}", sign(Some(&verdict.word)), verdict.word.to_uppercase(), verdict.sentence));
+    page.line(format!("  {}", identity.title));
+    page.line(format!(
+        "  run {}, {} in {}, {}, seed {}",
+        report.run,
+        identity.service,
+        identity.environment,
+        time(identity.began),
+        identity.seed
+    ));
+    objectives(&mut page, report);
+    timeline(&mut page, report);
+    integrity(&mut page, report);
+    rest(&mut page, report);
+    page.0
+}
+
+fn objectives(page: &mut Page, report: &DrillReport) {
+    page.title("objectives");
+    let row = |row: &crate::report::drill::ObjectiveRow| {
+        let verdict = row.verdict.as_deref();
+        vec![
+            format!("{} {}", sign(verdict), verdict.unwrap_or("-")),
+            row.name.clone(),
+            row.sentence.clone(),
+            row.by.clone(),
+        ]
+    };
+    page.rows(&report.objectives.iter().map(row).collect::<Vec<_>>());
+}
+
+fn timeline(page: &mut Page, report: &DrillReport) {
+    if report.timeline.iter().any(|moment| moment.at.is_some()) {
+        page.title("timeline, counted from the proven fault");
+        let known = report.timeline.iter().filter_map(|moment| Some((moment, moment.since_fault?)));
+        let rows = known.map(|(moment, at)| {
+            vec![moment.symbol.clone(), moment.name.clone(), at.to_string(), moment.evidence.clone()]
+        });
+        page.rows(&rows.collect::<Vec<_>>());
+    }
+    if !report.phases.is_empty() {
+        page.title("phases");
+        let row = |phase: &crate::report::drill::PhaseRow| {
+            let note = if phase.counts { "" } else { "beside the recovery time" };
+            vec![phase.name.clone(), phase.length.to_string(), note.to_owned()]
+        };
+        page.rows(&report.phases.iter().map(row).collect::<Vec<_>>());
+    }
+    page.title("probes");
+    let row = |stream: &crate::report::drill::StreamRow| {
+        let failed = stream.refused + stream.silent;
+        vec![
+            stream.name.clone(),
+            format!("{} sent, {} failed", count(stream.due - stream.not_sent), count(failed)),
+            stream.recovery_time.map(|time| time.to_string()).unwrap_or_default(),
+            stream.recovery.clone(),
+        ]
+    };
+    page.rows(&report.streams.iter().map(row).collect::<Vec<_>>());
+}
+
+fn integrity(page: &mut Page, report: &DrillReport) {
+    if let Some(integrity) = &report.integrity {
+        page.title("writes");
+        page.line(format!(
+            "  {} tried: {} acknowledged, {} refused, {} of unknown outcome; loss: {}",
+            count(integrity.attempted),
+            count(integrity.acknowledged),
+            count(integrity.failed),
+            count(integrity.unknown),
+            integrity.shape_means
+        ));
+        let some = integrity.classes.iter().filter(|class| class.count > 0 || class.class == "lost");
+        let rows = some.map(|class| {
+            let examples: Vec<String> = class.examples.iter().map(u64::to_string).collect();
+            vec![class.class.clone(), count(class.count), class.means.clone(), examples.join(" ")]
+        });
+        page.rows(&rows.collect::<Vec<_>>());
+        for line in [&integrity.history, &integrity.log, &integrity.confidence].into_iter().flatten() {
+            page.line(format!("  {line}"));
+        }
+    }
+    if let Some(restore) = &report.restore {
+        page.title("restore");
+        page.line(format!(
+            "  point {} of {}, {} rows; {}",
+            restore.point,
+            restore.source,
+            count(restore.rows),
+            restore.proof
+        ));
+        if let Some(forecast) = &restore.forecast {
+            let (size, time) = (crate::humane::bytes(forecast.bytes), seconds(forecast.seconds));
+            page.line(format!("  at today's size, {size}: about {time} ({})", forecast.rests_on));
+        }
+    }
+}
+
+fn rest(page: &mut Page, report: &DrillReport) {
+    if !report.checks.is_empty() {
+        page.title("checks");
+        let word = |ok: Option<bool>| ok.map_or("not found out", |ok| if ok { "true" } else { "NOT TRUE" });
+        let row = |check: &crate::report::drill::CheckRow| {
+            vec![word(check.ok).to_owned(), check.name.clone(), check.detail.clone()]
+        };
+        page.rows(&report.checks.iter().map(row).collect::<Vec<_>>());
+    }
+    page.title("cleanup");
+    page.line(format!("  {}", report.cleanup.sentence));
+    for healed in &report.cleanup.healed {
+        page.line(format!("  {} {}: {}", if healed.proven { "✓" } else { "✗" }, healed.what, healed.detail));
+    }
+    if let Some(budget) = &report.error_budget {
+        page.title("error budget");
+        page.line(format!(
+            "  {} down of {} allowed in {} days at {}: {} to {} of it",
+            budget.down_seconds,
+            seconds(budget.budget_seconds),
+            budget.days,
+            percent(budget.availability),
+            percent(budget.burned.low),
+            percent(budget.burned.high)
+        ));
+    }
+    if !report.actions.is_empty() {
+        page.title("actions");
+        for action in &report.actions {
+            let owner = action.owner.as_deref().unwrap_or("nobody yet");
+            page.line(format!(
+                "  [{}] {} (owner: {owner}; again with {})",
+                action.severity, action.what, action.retest
+            ));
+        }
+    }
+    page.title(&format!("this run is {}", report.validity.word));
+    for line in report.validity.why.iter().chain(&report.surprises).chain(&report.validity.limits) {
+        page.line(format!("  {line}"));
+    }
+}
+
+/// A month.
+pub(super) fn month(report: &MonthReport) -> String {
+    let mut page = Page::default();
+    page.line(format!("drills of {}: {}", report.month, report.sentence));
+    page.title("coverage (fault × service, last valid run)");
+    let mut rows = vec![vec![String::new()]];
+    rows[0].extend(report.coverage.services.iter().cloned());
+    for (fault, cells) in report.coverage.faults.iter().zip(&report.coverage.cells) {
+        let mut row = vec![fault.clone()];
+        row.extend(
+            cells.iter().map(|cell| cell.as_ref().map_or_else(|| "never".to_owned(), super::super::month::Cell::words)),
+        );
+        rows.push(row);
+    }
+    page.rows(&rows);
+    page.title("against the objectives");
+    for plot in &report.plots {
+        page.line(format!("  {}: {}", plot.title, plot.words()));
+    }
+    if !report.actions.is_empty() {
+        page.title("actions");
+        for action in &report.actions {
+            page.line(format!("  [{}] {} ({})", action.state, action.what, action.detail));
+        }
+    }
+    page.title("backups");
+    let row = |health: &crate::report::month::BackupHealth| {
+        vec![health.source.clone(), health.words(), health.restored_words()]
+    };
+    page.rows(&report.backups.iter().map(row).collect::<Vec<_>>());
+    page.title("how sure");
+    for line in &report.confidence {
+        page.line(format!("  {line}"));
+    }
+    page.title("drills");
+    let row = |drill: &crate::report::month::DrillLine| {
+        vec![
+            format!("{} {}", sign(Some(&drill.word)), drill.word),
+            drill.began.strftime("%d %H:%M").to_string(),
+            drill.title.clone(),
+            drill.sentence.clone(),
+        ]
+    };
+    page.rows(&report.drills.iter().map(row).collect::<Vec<_>>());
+    page.0
+}

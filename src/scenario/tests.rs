@@ -1,0 +1,112 @@
+//! Scenario files as people write them, right and wrong.
+
+use super::*;
+
+const GOOD: &str = "\
+title: The primary crashes
+why: it happens
+objectives: {rto: 15m, rpo: 5m}
+target:
+  service: shop
+  environment: test
+  processes:
+    clients: postgres://app@127.0.0.1/shop
+fault:
+  name: primary-crash
+recovery: platform
+";
+
+fn problems(text: &str) -> String {
+    let (_, problems) = examine(text, &[]).unwrap();
+    let with_hint = |problem: &Problem| match &problem.hint {
+        Some(hint) => format!("{problem}; {hint}"),
+        None => problem.to_string(),
+    };
+    problems.iter().map(with_hint).collect::<Vec<_>>().join("\n")
+}
+
+fn with(overrides: &[&str]) -> Result<Scenario> {
+    let overrides: Vec<Override> = overrides.iter().map(|text| text.parse().unwrap()).collect();
+    read(GOOD, Path::new("shop.yaml"), &overrides)
+}
+
+#[test]
+fn a_small_scenario_says_what_it_leaves_out() {
+    let scenario = read(GOOD, Path::new("shop.yaml"), &[]).unwrap();
+    assert_eq!(scenario.objectives.rto, Aim::Within(Duration::from_mins(15)));
+    assert_eq!(scenario.recovery.by, RecoveryBy::Platform);
+    assert_eq!(scenario.limits.watch, Duration::from_mins(30));
+    assert_eq!(
+        scenario.hypothesis,
+        "if primary-crash strikes, then shop is restored within 15m and loses no more than 5m of acknowledged writes"
+    );
+}
+
+#[test]
+fn every_misspelt_entry_is_named_with_its_line_and_the_nearest_one() {
+    let text = GOOD.replace("objectives", "objektives").replace("service", "servic").replace("  name", "  nam");
+    insta::assert_snapshot!(problems(&text), @r#"
+    line 3: there is no entry "objektives" ("objektives: …"); did you mean "objectives"?
+    line 5: there is no entry "servic" ("servic: …"); did you mean "service"?
+    line 10: there is no entry "nam" ("nam: …"); did you mean "name"?
+    "#);
+}
+
+#[test]
+fn an_objective_that_is_missing_or_negative_is_named() {
+    insta::assert_snapshot!(problems(&GOOD.replace("{rto: 15m, rpo: 5m}", "{rto: 15m}")), @r#"line 3: the entry "rpo" is missing"#);
+    insta::assert_snapshot!(problems(&GOOD.replace("15m", "-15m")), @r#"line 3: "-15m" is not an objective; write it as 15m or 4h, or none where it does not apply"#);
+}
+
+#[test]
+fn a_recovery_that_nobody_knows_or_that_lacks_something_is_named() {
+    insta::assert_snapshot!(problems(&GOOD.replace("recovery: platform", "recovery: promote stanby")), @r#"line 11: "promote stanby" is no way to recover; did you mean "promote standby"?"#);
+    insta::assert_snapshot!(problems(&GOOD.replace("recovery: platform", "recovery: restore from latest")), @"line 11: recovery by a restore does not say of which source; write `source: NAME` beside `by`, a source of davit.yaml");
+    insta::assert_snapshot!(problems(&GOOD.replace("recovery: platform", "recovery: {by: run command}")), @"line 11: recovery by `run command` names no command; write `command: [program, argument]` beside `by`");
+}
+
+#[test]
+fn a_target_that_runs_nowhere_or_in_two_places_is_named() {
+    let nowhere = GOOD.replace("  processes:\n    clients: postgres://app@127.0.0.1/shop\n", "");
+    insta::assert_snapshot!(problems(&nowhere), @"line 5: the target does not say where it runs; add a block `processes:` or `cluster:`");
+    let two = GOOD.replace("  processes:", "  cluster: {clients: http://shop, namespace: shop}\n  processes:");
+    insta::assert_snapshot!(problems(&two), @"line 5: the target is described both as processes and in a cluster; say which one it is with `in: processes` or `in: cluster`");
+}
+
+#[test]
+fn values_are_replaced_from_the_command_line() {
+    let scenario =
+        with(&["objectives.rto=1m", "load.writes=100/s", "recovery.decision=2s", "fault.with.signal=9"]).unwrap();
+    assert_eq!(scenario.objectives.rto, Aim::Within(Duration::from_mins(1)));
+    assert_eq!(scenario.load.writes, Some(Rate(100.0)));
+    assert_eq!((scenario.recovery.by, scenario.recovery.decision), (RecoveryBy::Platform, Duration::from_secs(2)));
+    assert_eq!(scenario.fault.with["signal"], 9);
+    let error = with(&["objektives.rto=1m"]).unwrap_err();
+    assert_eq!(error.to_string(), "reading shop.yaml: with --set: there is no entry \"objektives\"");
+    assert_eq!(error.hint_text(), Some("did you mean \"objectives\"?"));
+    assert!("rto".parse::<Override>().unwrap_err().contains("objectives.rto=5m"));
+}
+
+#[test]
+fn an_empty_file_and_a_missing_one_say_what_to_do() {
+    let error = read("# nothing\n", Path::new("x.yaml"), &[]).unwrap_err();
+    assert_eq!(error.to_string(), "reading x.yaml: it is empty");
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("pod-kill.yaml"), GOOD).unwrap();
+    let error = load(&folder.path().join("pod-kil.yaml"), &[]).unwrap_err();
+    assert!(error.hint_text().unwrap().ends_with("pod-kill.yaml?"), "{error:?}");
+    assert_eq!(error.kind().exit_code(), 2);
+}
+
+#[test]
+fn every_scenario_of_the_project_can_be_read() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+    let mut count = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let scenario = load(&path, &[]).unwrap();
+        assert!(scenario.owner.is_some() && scenario.why.len() > 60, "{}", path.display());
+        count += 1;
+    }
+    assert!(count >= 14, "{count}");
+}

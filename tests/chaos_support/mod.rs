@@ -1,0 +1,181 @@
+//! A repository in a directory, a server that lets faults in, and what a run writes down.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use crate::support::postgres::PgServer;
+use async_trait::async_trait;
+use davit::chaos::{self, Event, Healing, Injection, Means, Request, Witness};
+use davit::clock::SystemClock;
+use davit::error::Result;
+use davit::repository::{InitOptions, Keys, OpenContext, Repository};
+use davit::store::{OpenOptions, open};
+use std::path::Path;
+use std::sync::Mutex;
+use std::time::Duration;
+
+/// A repository with its keys in a directory.
+pub async fn make_repository(directory: &Path) {
+    let clock = SystemClock::shared();
+    let options = OpenOptions { create: true, ..OpenOptions::default() };
+    let store = open(directory.join("repository").to_str().unwrap(), &options, clock.clone()).await.unwrap();
+    let init = InitOptions { keys_dir: Some(directory.join("keys")), ..InitOptions::default() };
+    Repository::init(store, &init, clock).await.unwrap();
+}
+
+/// Means that work with it, as a process of their own would.
+pub async fn means(directory: &Path) -> Means {
+    let clock = SystemClock::shared();
+    let store =
+        open(directory.join("repository").to_str().unwrap(), &OpenOptions::default(), clock.clone()).await.unwrap();
+    let keys = Keys::load(&directory.join("keys")).unwrap();
+    let repository = Repository::open(store, keys, OpenContext::new(clock.clone())).await.unwrap();
+    let mut means = Means::new(repository, clock, format!("test {}", std::process::id()));
+    means.lease_term = Duration::from_secs(1);
+    means
+}
+
+/// A repository in a directory that goes with it, and means that work with it.
+pub struct Site {
+    pub directory: tempfile::TempDir,
+    pub means: Means,
+}
+
+impl Site {
+    pub async fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        make_repository(directory.path()).await;
+        let means = means(directory.path()).await;
+        Self { directory, means }
+    }
+
+    /// Plans and injects; the fault must be proven.
+    pub async fn inject(&self, request: Request, diary: &Diary) -> Injection {
+        let plan = chaos::plan(&self.means, request).await.unwrap();
+        let injection = chaos::inject(&self.means, plan, diary).await.unwrap();
+        assert!(injection.effective().is_some(), "{:?}", injection.proofs());
+        injection
+    }
+
+    /// Why a request is refused.
+    pub async fn refusal(&self, request: Request) -> davit::error::Error {
+        chaos::plan(&self.means, request).await.err().unwrap_or_else(|| panic!("it was not refused"))
+    }
+}
+
+/// Healed, and proven to be.
+pub fn healed(healing: &Healing) {
+    healing.result().unwrap();
+    assert!(!healing.healed.is_empty());
+}
+
+/// A server whose database `shop` is of staging and has two tables.
+pub fn staging(server: &PgServer) {
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        "CREATE SCHEMA davit; CREATE TABLE davit.environment (name text, disposable boolean);
+         INSERT INTO davit.environment VALUES ('staging', false);
+         CREATE TABLE orders AS SELECT i AS id, md5(i::text) AS note FROM generate_series(1, 5000) i;
+         CREATE TABLE customers AS SELECT i AS id FROM generate_series(1, 10) i",
+    );
+}
+
+/// A request for a fault in the shop of a server.
+pub fn request(server: &PgServer, fault: &str) -> Request {
+    Request::new(fault, server.url("shop").parse().unwrap())
+}
+
+/// What a run wrote down.
+#[derive(Debug, Default)]
+pub struct Diary(pub Mutex<Vec<Event>>);
+
+impl Diary {
+    pub fn lines(&self) -> Vec<String> {
+        let name = |event: &Event| serde_json::to_value(event).unwrap()["event"].as_str().unwrap().to_owned();
+        self.0.lock().unwrap().iter().map(name).collect()
+    }
+}
+
+#[async_trait]
+impl Witness for Diary {
+    async fn line(&self, event: Event) -> Result<()> {
+        self.0.lock().unwrap().push(event);
+        Ok(())
+    }
+}
+
+/// Everything about a server that a fault could change and an undo could forget.
+pub fn snapshot(server: &PgServer) -> String {
+    let asked = server.psql(
+        "shop",
+        "SELECT 'sessions', count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/chaos-%'
+         UNION ALL SELECT 'locks', count(*) FROM pg_locks l JOIN pg_stat_activity a USING (pid)
+                   WHERE a.application_name LIKE 'davit/%' AND l.relation > 16384
+         UNION ALL SELECT 'rows', (SELECT count(*) FROM orders) + (SELECT count(*) FROM customers)
+         UNION ALL SELECT 'sum', (SELECT sum(hashtext(orders::text)) FROM orders)
+         UNION ALL SELECT 'settings ' || coalesce(setconfig::text, ''), setdatabase::bigint FROM pg_db_role_setting
+         UNION ALL SELECT 'paused', (pg_is_in_recovery() AND pg_is_wal_replay_paused())::int
+         ORDER BY 1",
+    );
+    let files: Vec<String> = std::fs::read_dir(server.data())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("davit"))
+        .collect();
+    let fuses = davit_fuses(&server.data());
+    format!("{asked}\nfiles {files:?}\nstopped {}\nfuses {fuses}\n", stopped(server.pid()))
+}
+
+/// How many processes of a server are stopped.
+fn stopped(postmaster: u32) -> usize {
+    let stat = |pid: &str| std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let fields = |stat: String| -> Vec<String> {
+        stat.rsplit(") ").next().unwrap_or_default().split(' ').map(str::to_owned).collect()
+    };
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    pids.filter(|pid| pid.parse::<u32>().is_ok())
+        .filter(|pid| {
+            let fields = fields(stat(pid));
+            let parent = fields.get(1).is_some_and(|parent| *parent == postmaster.to_string());
+            (parent || *pid == postmaster.to_string()) && fields.first().is_some_and(|state| state == "T")
+        })
+        .count()
+}
+
+/// How many helpers burn that know this data directory or its process.
+fn davit_fuses(data: &Path) -> usize {
+    let pids = std::fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let pid_file = std::fs::read_to_string(data.join("postmaster.pid")).unwrap_or_default();
+    let postmaster = pid_file.lines().next().unwrap_or_default().to_owned();
+    pids.filter(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let parts: Vec<String> =
+            line.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        parts.iter().any(|part| part == "davit-fuse")
+            && parts.iter().any(|part| *part == postmaster || part.starts_with(data.to_str().unwrap()))
+    })
+    .count()
+}
+
+/// A small file system of its own, so that filling it fills nothing else.
+pub struct SmallDisk(pub tempfile::TempDir);
+
+impl SmallDisk {
+    pub fn new(mebibytes: u32) -> Self {
+        let folder = tempfile::Builder::new().prefix("davit-test-disk").tempdir_in("/tmp").unwrap();
+        let status = std::process::Command::new("mount")
+            .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m,mode=1777"), "tmpfs"])
+            .arg(folder.path())
+            .status()
+            .unwrap();
+        assert!(status.success(), "mounting a small disk");
+        Self(folder)
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        std::process::Command::new("umount").arg("-l").arg(self.0.path()).status().ok();
+    }
+}

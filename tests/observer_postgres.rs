@@ -1,0 +1,312 @@
+//! Probes, ledger and load against a real PostgreSQL server.
+
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+mod support;
+
+use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::drill::dial::Server;
+use davit::drill::streams::{Database, streams};
+use davit::measure::{Answer, Outcome, Read, Sample};
+use davit::observation::Observation;
+use davit::postgres::{ConnInfo, PgEnvironment};
+use davit::probe::ledger::{Ledger, Table};
+use davit::probe::load::{Load, LoadPlan};
+use davit::probe::sql::{Link, SharedDial, check_room, settings};
+use davit::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
+use std::collections::{BTreeMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+use support::postgres::PgServer;
+use support::wait_until;
+
+fn conn(server: &PgServer) -> ConnInfo {
+    ConnInfo::parse(&server.url("postgres"), &PgEnvironment::default()).unwrap()
+}
+
+async fn link(dial: &SharedDial) -> Box<dyn Link> {
+    dial.dial(&[]).await.unwrap()
+}
+
+fn sql(name: &str, connection: Connection, write: bool) -> StreamPlan {
+    StreamPlan::new(name, Ask::Sql { connection, write })
+}
+
+struct World {
+    server: PgServer,
+    clock: SharedClock,
+    dial: SharedDial,
+    table: Table,
+    ledger: Arc<Ledger>,
+    directory: tempfile::TempDir,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = PgServer::start();
+        let clock = SystemClock::shared();
+        let dial = Server::shared(conn(&server));
+        let table = Table::create(&*link(&dial).await, "test").await.unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let ledger = Ledger::create(&directory.path().join("ledger"), 42, clock.clone()).unwrap();
+        Self { server, clock, dial, table, ledger, directory }
+    }
+
+    fn database(&self) -> Database {
+        Database { conn: conn(&self.server), ledger: Some((self.ledger.clone(), self.table.name().to_owned())) }
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.directory.path().join("ledger")
+    }
+
+    /// Every acknowledged write must stand in the table as it was written, no failed one may, and nothing else either.
+    async fn check(&self, path: &Path) -> (usize, usize) {
+        check(path, &self.table.read(&*link(&self.dial).await).await.unwrap())
+    }
+}
+
+fn check(path: &Path, rows: &[(u64, u64)]) -> (usize, usize) {
+    let account = Ledger::reread(path).unwrap();
+    let present: HashSet<u64> = rows.iter().map(|(id, _)| *id).collect();
+    let attempts = account.attempts(&present);
+    let read: Read = rows.iter().copied().collect();
+    let classes = davit::measure::ledger::classify(&attempts, &[read.clone(), read], Default::default());
+    assert!(classes.clean(), "{classes:?}");
+    let ok = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok).count();
+    (ok, attempts.len())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn probes_write_on_fresh_and_pooled_connections_and_every_write_is_in_the_ledger() {
+    let world = World::new().await;
+    let plans = [
+        sql("fresh", Connection::Fresh, true),
+        sql("pooled", Connection::Pooled, true),
+        sql("reads", Connection::Pooled, false),
+    ];
+    let streams = streams(&plans, Some(&world.database())).await.unwrap();
+    let sink = MemorySink::new();
+    let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
+    wait_until(30, "thirty samples", || sink.entries().len() > 90);
+    observer.look("now?");
+    let tally = observer.stop().await.unwrap();
+    let seen = sink.observation().unwrap();
+    for (name, series) in &seen.streams {
+        assert!(series.samples.iter().filter(|sample| sample.good()).count() > 20, "{name}: {tally:?}");
+    }
+    assert_eq!(seen.looks[0].0, "now?");
+    world.ledger.sync().unwrap();
+    let (ok, all) = world.check(&world.path()).await;
+    assert!(ok > 40 && all - ok < 3, "{ok} of {all}");
+    let account = Ledger::reread(&world.path()).unwrap();
+    let written = account.settled.iter().find(|attempt| attempt.lsn.is_some()).unwrap();
+    assert_eq!(written.timeline, Some(1));
+    assert!(written.xid.is_some() && written.lsn.unwrap().0 < written.lsn.unwrap().1, "{written:?}");
+    let counted = world.server.psql("postgres", "SELECT count(*) FROM davit.ledger_test");
+    assert_eq!(counted.parse::<usize>().unwrap(), world.table.read(&*link(&world.dial).await).await.unwrap().len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_and_is_back_at_once() {
+    let world = World::new().await;
+    let plan = sql("fresh", Connection::Fresh, true);
+    let stated = i64::from(plan.connections());
+    let streams = streams(&[plan], Some(&world.database())).await.unwrap();
+    let sink = MemorySink::new();
+    let locker = link(&world.dial).await;
+    let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
+    wait_until(20, "a good probe", || sink.observation().unwrap().streams["fresh"].samples.iter().any(Sample::good));
+    locker.client().batch_execute("BEGIN; LOCK TABLE davit.ledger_test IN ACCESS EXCLUSIVE MODE").await.unwrap();
+    let watcher = link(&world.dial).await;
+    let locked = world.clock.monotonic();
+    let mut most = 0_i64;
+    while world.clock.monotonic() < locked + Duration::from_secs(6) {
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/probe' AND pid <> \
+                    pg_backend_pid() AND state <> 'idle in transaction'";
+        most = most.max(watcher.client().query_one(held, &[]).await.unwrap().get(0));
+    }
+    locker.client().batch_execute("ROLLBACK").await.unwrap();
+    let freed = world.clock.monotonic();
+    wait_until(20, "good probes again", || {
+        let seen = sink.observation().unwrap();
+        seen.streams["fresh"].samples.iter().filter(|sample| sample.good() && sample.sent > freed).count() > 5
+    });
+    let tally = observer.stop().await.unwrap();
+    assert!(most > 5, "the lock was felt: {most}, {tally:?}");
+    assert!(most <= stated, "{most} connections, stated are {stated}");
+    assert!(i64::from(tally.streams["fresh"].out_at_most) <= stated, "{tally:?}");
+    let seen = sink.observation().unwrap();
+    let during = |sample: &&Sample| sample.sent > locked + Duration::from_millis(200) && sample.ended < freed;
+    let felt: Vec<&Sample> = seen.streams["fresh"].samples.iter().filter(during).collect();
+    assert!(felt.len() > 30 && felt.iter().all(|sample| !sample.good()), "{felt:?}");
+    world.ledger.sync().unwrap();
+    world.check(&world.path()).await;
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn probes_that_could_use_up_the_server_are_refused_before_the_first_one() {
+    let server = PgServer::start_with(15, &["max_connections=20"]);
+    let database = Database { conn: conn(&server), ledger: None };
+    let error = streams(&[sql("fresh", Connection::Fresh, false)], Some(&database)).await.err().unwrap();
+    assert_eq!(error.kind(), davit::error::Kind::Refused);
+    assert!(error.to_string().contains("20 connections at once"), "{error}");
+    check_room(&*link(&Server::shared(conn(&server))).await, 2).await.unwrap();
+}
+
+#[tokio::test]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn the_table_is_made_named_and_removed_by_us_and_nothing_else_is() {
+    let server = PgServer::start();
+    let dial = Server::shared(conn(&server));
+    let link = link(&dial).await;
+    let table = Table::create(&*link, "one").await.unwrap();
+    assert_eq!((table.name(), table.owner()), ("davit.\"ledger_one\"", "postgres"));
+    assert!(Table::create(&*link, "one").await.is_err(), "a run has one table");
+    server.psql("postgres", "CREATE TABLE davit.environment (name text); CREATE TABLE davit.ledger_other (i int)");
+    assert_eq!(Table::left(&*link).await.unwrap(), BTreeMap::from([("one".to_owned(), "postgres".to_owned())]));
+    table.remove(&*link).await.unwrap();
+    table.remove(&*link).await.unwrap();
+    let error = Table::known("other").unwrap().remove(&*link).await.unwrap_err();
+    assert_eq!(error.kind(), davit::error::Kind::Stuck, "a table that we did not make stays: {error}");
+    server.psql("postgres", "DROP TABLE davit.ledger_other, davit.environment");
+    Table::create(&*link, "two").await.unwrap().remove(&*link).await.unwrap();
+    assert_eq!(server.psql("postgres", "SELECT to_regnamespace('davit') IS NULL"), "t", "our schema goes, too");
+}
+
+/// Starts the observer as a process of its own, kills it, and reads its ledger again.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_ok() {
+    let world = World::new().await;
+    let plans: Vec<StreamPlan> = (0..4)
+        .map(|number| {
+            let name = format!("pooled-{number}");
+            sql(&name, Connection::Pooled, true).paced(Duration::from_millis(4), Duration::from_millis(40))
+        })
+        .collect();
+    let plan = serde_json::to_string(&plans).unwrap();
+    for round in 0..5_u64 {
+        let run = format!("kill{round}");
+        let table = Table::create(&*link(&world.dial).await, &run).await.unwrap();
+        let (path, log) = (world.directory.path().join(&run), world.directory.path().join(format!("{run}.log")));
+        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("davit"))
+            .args([
+                "observe",
+                "--plan",
+                &plan,
+                "--run",
+                &run,
+                "--seed",
+                "9",
+                "--database",
+                &world.server.url("postgres"),
+            ])
+            .arg("--ledger")
+            .arg(&path)
+            .arg("--log")
+            .arg(&log)
+            .current_dir(world.directory.path())
+            .spawn()
+            .unwrap();
+        let enough = 150 + usize::try_from(round).unwrap() * 37;
+        wait_until(60, "outcomes in the ledger", || {
+            std::fs::read(&path).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() > enough)
+        });
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // What the server had in hand when its client died comes to its end first.
+        wait_until(20, "the sessions of the killed observer ending", || {
+            let left =
+                "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/probe' AND state <> 'idle'";
+            world.server.psql("postgres", left) == "0"
+        });
+        let rows = table.read(&*link(&world.dial).await).await.unwrap();
+        let (ok, _) = check(&path, &rows);
+        assert!(ok >= 100, "round {round}: {ok}");
+        let seen = Observation::read(&*std::fs::read(&log).unwrap()).unwrap();
+        assert!(!seen.whole, "a log that was cut off says so");
+    }
+}
+
+/// Processor time of this process so far.
+fn processor() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
+    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    Duration::from_millis(ticks * 10)
+}
+
+fn load(world: &World, rate: u32, writers: u32) -> Load {
+    let plan = LoadPlan {
+        rate,
+        writers,
+        patience: Duration::from_secs(2),
+        dial: world.dial.clone(),
+        settings: settings(Duration::from_secs(2), 15),
+        table: world.table.name().to_owned(),
+    };
+    Load::start(plan, world.ledger.clone(), world.clock.clone()).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_load_writes_as_much_as_it_is_asked_for() {
+    let world = World::new().await;
+    let load = load(&world, 500, 8);
+    let begin = world.clock.monotonic();
+    wait_until(60, "a thousand writes", || load.written().ok >= 1_000);
+    let took = world.clock.monotonic() - begin;
+    assert!(took >= Duration::from_millis(1_900), "no faster than asked: {took:?}");
+    let written = load.stop().await.unwrap();
+    assert_eq!((written.fail, written.unknown), (0, 0));
+    assert_eq!(world.check(&world.path()).await.0 as u64, written.ok);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures this machine: make soak"]
+async fn soak_two_thousand_writes_a_second_and_what_they_cost() {
+    let world = World::new().await;
+    for (rate, writers) in [(1_000, 8), (3_000, 16)] {
+        let load = load(&world, rate, writers);
+        let (begin, before, processor_before) = (world.clock.monotonic(), load.written().ok, processor());
+        world.clock.sleep(Duration::from_secs(10)).await;
+        let (took, spent) = (world.clock.monotonic() - begin, processor() - processor_before);
+        let per_second = (load.written().ok - before) as f64 / took.as_secs_f64();
+        let share = spent.as_secs_f64() / took.as_secs_f64() * 100.0;
+        load.stop().await.unwrap();
+        eprintln!("asked for {rate}/s: {per_second:.0} writes/s, load and ledger took {share:.1} % of a core");
+        if rate > 1_000 {
+            assert!(per_second >= 2_000.0, "{per_second}");
+        }
+    }
+    world.check(&world.path()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "measures this machine: make soak"]
+async fn soak_probes_are_sent_within_two_milliseconds_of_when_they_are_due() {
+    let world = World::new().await;
+    let plans = [sql("fresh", Connection::Fresh, true), sql("pooled", Connection::Pooled, true)];
+    let streams = streams(&plans, Some(&world.database())).await.unwrap();
+    let sink = MemorySink::new();
+    let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
+    world.clock.sleep(Duration::from_secs(60)).await;
+    observer.stop().await.unwrap();
+    let seen = sink.observation().unwrap();
+    let mut late: Vec<Duration> = seen
+        .streams
+        .values()
+        .flat_map(|series| &series.samples)
+        .filter(|sample| sample.answer != Answer::NotSent)
+        .map(|sample| sample.sent - sample.due)
+        .collect();
+    late.sort_unstable();
+    let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
+    eprintln!("{} probes: late by {:?} (p50), {:?} (p99), {:?} (max)", late.len(), at(0.5), at(0.99), at(1.0));
+    assert!(at(0.99) < Duration::from_millis(2), "{:?}", at(0.99));
+}
