@@ -11,6 +11,7 @@ mod exec;
 mod fault;
 mod kind;
 mod list;
+mod openapi;
 mod request;
 mod split;
 
