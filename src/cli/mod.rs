@@ -15,6 +15,7 @@ mod foreign;
 mod hold;
 mod init;
 mod key;
+mod mover;
 mod points;
 mod restore;
 mod retain;
@@ -81,6 +82,7 @@ impl Place {
     const fn of(command: &Command) -> Self {
         match command {
             Command::Work(Work::Export(_)) => Self::Stderr,
+            Command::Work(Work::Mover(_)) => Self::Nowhere("mover"),
             Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
             Command::Completions(_) => Self::Nowhere("completions"),
             Command::Work(_) | Command::Config(_) => Self::Stdout,
@@ -145,6 +147,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Hold(args) => Box::pin(hold::hold(args, shell)),
         Work::Release(args) => Box::pin(hold::release(args, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
+        Work::Mover(command) => Box::pin(mover::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
     }
 }

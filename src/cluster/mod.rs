@@ -62,6 +62,19 @@ impl Cluster {
         self.0.server.clone()
     }
 
+    /// The same server for what undoes something: it goes on although the run was stopped.
+    #[must_use]
+    pub fn insisting(&self) -> Self {
+        let Inner { client, clock, server, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            client: client.clone(),
+            clock: clock.clone(),
+            cancel: CancellationToken::new(),
+            server: server.clone(),
+            lost: AtomicBool::new(false),
+        }))
+    }
+
     /// The server's version.
     pub async fn version(&self) -> Result<Version, ApiError> {
         self.get_json("/version").await

@@ -15,7 +15,8 @@ pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
 pub use snapshot::{
-    ClusterArgs, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
+    ClusterArgs, MoverCommand, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
+    VolumesArg,
 };
 
 use crate::config::Overrides;
@@ -151,6 +152,9 @@ pub enum Work {
     Export(ExportArgs),
     /// See a backup, a disaster and a proven restore on a throw-away server
     Demo(DemoArgs),
+    /// Move the files of a volume; runs in the pods that davit snapshot makes
+    #[command(subcommand, hide = true)]
+    Mover(MoverCommand),
 }
 
 /// `davit demo`

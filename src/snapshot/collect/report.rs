@@ -3,6 +3,7 @@
 use crate::id::{PointId, RunId, SourceName};
 use crate::journal::Phase;
 use crate::snapshot::facts::{HookOutcome, KindCoverage, Missing, OutputPoint};
+use crate::snapshot::volumes::VolumeFacts;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -46,6 +47,9 @@ pub struct SnapshotReport {
     pub outputs: Vec<OutputPoint>,
     /// What was run before and after.
     pub hooks: Vec<HookOutcome>,
+    /// Volumes whose files it holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeFacts>,
     /// Plaintext bytes.
     pub bytes_read: u64,
     /// Bytes in the store of all it names.
