@@ -17,6 +17,7 @@ mod foreign;
 mod hold;
 mod init;
 mod key;
+mod mover;
 mod observe;
 mod points;
 mod report;
@@ -85,6 +86,7 @@ impl Place {
     const fn of(command: &Command) -> Self {
         match command {
             Command::Work(Work::Export(_)) => Self::Stderr,
+            Command::Work(Work::Mover(_)) => Self::Nowhere("mover"),
             Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
             Command::Work(Work::Observe(_)) => Self::Nowhere("observe"),
             Command::Completions(_) => Self::Nowhere("completions"),
@@ -164,6 +166,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Report(command) => Box::pin(report::run(command, shell)),
         Work::Chaos(command) => Box::pin(chaos::run(command, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
+        Work::Mover(command) => Box::pin(mover::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
         Work::Observe(args) => Box::pin(observe::run(args, shell)),
     }

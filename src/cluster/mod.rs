@@ -11,6 +11,7 @@ mod exec;
 mod fault;
 mod kind;
 mod list;
+mod openapi;
 mod request;
 mod split;
 
@@ -59,6 +60,19 @@ impl Cluster {
     /// The server's address, for messages.
     pub fn describe(&self) -> String {
         self.0.server.clone()
+    }
+
+    /// The same server for what undoes something: it goes on although the run was stopped.
+    #[must_use]
+    pub fn insisting(&self) -> Self {
+        let Inner { client, clock, server, .. } = &*self.0;
+        Self(Arc::new(Inner {
+            client: client.clone(),
+            clock: clock.clone(),
+            cancel: CancellationToken::new(),
+            server: server.clone(),
+            lost: AtomicBool::new(false),
+        }))
     }
 
     /// The server's version.

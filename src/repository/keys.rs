@@ -351,14 +351,21 @@ impl KeyFile {
 
 #[cfg(unix)]
 fn refuse_what_others_can_read(path: &Path, facts: &std::fs::Metadata) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
     let mode = facts.permissions().mode() & 0o777;
-    let others = mode & 0o077;
-    if others == 0 {
+    if is_private(facts.uid(), mode) {
         return Ok(());
     }
     Err(Error::refused(format!("reading key file {}: others can read it (mode {mode:o})", path.display()))
         .hint(format!("chmod 600 {}", path.display())))
+}
+
+/// As libpq has it for the key of a client: a file of root may be read by its group (that is how a Secret is mounted for
+/// a pod without root), any other one by its owner only.
+#[cfg(unix)]
+const fn is_private(owner: u32, mode: u32) -> bool {
+    let group_may = if owner == 0 { 0o040 } else { 0 };
+    mode & 0o077 & !group_may == 0
 }
 
 #[cfg(not(unix))]
@@ -421,11 +428,20 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("writer.key");
         keys().0.write(&path).unwrap();
-        for mode in [0o640, 0o604] {
+        // Of root's files the group may read; the tests may run as root.
+        for mode in [0o660, 0o604, 0o644] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             let error = Keys::load(&path).unwrap_err();
             assert_eq!(error.kind(), Kind::Refused);
             assert_eq!(error.hint_text(), Some(format!("chmod 600 {}", path.display()).as_str()));
+        }
+    }
+
+    #[test]
+    fn only_a_file_of_root_may_be_read_by_its_group() {
+        assert!(is_private(0, 0o440) && is_private(0, 0o640) && is_private(1000, 0o600) && is_private(1000, 0o400));
+        for (owner, mode) in [(1000, 0o640), (1000, 0o440), (0, 0o660), (0, 0o604), (0, 0o444), (0, 0o450)] {
+            assert!(!is_private(owner, mode), "{owner} {mode:o}");
         }
     }
 

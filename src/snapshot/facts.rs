@@ -15,6 +15,8 @@ pub mod kind {
     pub const COVERAGE: &str = "coverage";
     /// Something that should be in the point and is not: details are [`super::Missing`]. No chunks.
     pub const MISSING: &str = crate::repository::manifest::MISSING;
+    /// The files of a claim's volume, as one stream: details are [`crate::snapshot::volumes::VolumeFacts`].
+    pub const VOLUME: &str = "volume";
     /// What a command wrote to its stdout; the whole of a command point: details are [`super::OutputFacts`].
     pub const OUTPUT: &str = "output";
 }
@@ -89,6 +91,9 @@ pub struct Coverage {
     pub outputs: Vec<OutputPoint>,
     /// What was run before and after.
     pub hooks: Vec<HookOutcome>,
+    /// Volumes whose files are in the point.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub volumes: Vec<super::volumes::VolumeFacts>,
     /// What lessens what this proves, in words.
     pub notes: Vec<String>,
 }

@@ -201,7 +201,16 @@ async fn a_restore_makes_definitions_first_and_says_of_each_line_what_the_server
         Mark::Unchecked("its definition is not there yet; it fits the schema of its definition".to_owned())
     );
     assert_eq!(mark(&prepared, "custom-copy"), Mark::Checked);
-    assert_eq!(mark(&prepared, "default"), Mark::Unchecked("the namespace custom-copy is not there yet".to_owned()));
+    let fits = "the namespace custom-copy is not there yet; it fits the server's schema";
+    assert_eq!(mark(&prepared, "default"), Mark::Unchecked(fits.to_owned()));
+    // A built-in kind that the server would refuse is found although it cannot be asked.
+    let mut unfit = saved.clone();
+    let account = unfit.iter().position(|one| one.identity.name == "default").unwrap();
+    unfit[account].body["imagePullSecrets"] = json!("none");
+    let mut planned = prepare(&means, unfit, &into("custom", "custom-copy"), options()).await.unwrap();
+    restore::check(&means, &mut planned).await.unwrap();
+    let unfit = "by the server's schema: imagePullSecrets is no array";
+    assert_eq!(mark(&planned, "default"), Mark::Refused(unfit.to_owned()));
     let report = restore::run(&means, &prepared).await.unwrap();
     assert_whole(&report);
     let widget = plane.get(&["widget", "w", "-n", "custom-copy"]).unwrap();

@@ -23,7 +23,8 @@ pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
 pub use snapshot::{
-    ClusterArgs, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
+    ClusterArgs, MoverCommand, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
+    VolumesArg,
 };
 
 use crate::config::Overrides;
@@ -170,6 +171,9 @@ pub enum Work {
     /// Watch a service and write down what was seen
     #[command(hide = true)]
     Observe(ObserveArgs),
+    /// Move the files of a volume; runs in the pods that davit snapshot makes
+    #[command(subcommand, hide = true)]
+    Mover(MoverCommand),
 }
 
 /// `davit demo`

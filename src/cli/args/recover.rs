@@ -72,6 +72,12 @@ pub struct SnapshotRestoreArgs {
     /// Restore an incomplete point: what it lacks stays lacking, and the exit code is 1
     #[arg(long)]
     pub allow_incomplete: bool,
+    /// Leave the volumes of new claims empty, although the point has their files
+    #[arg(long)]
+    pub no_volumes: bool,
+    /// The image of the pods that bring files back [default: the one that saved them]
+    #[arg(long, value_name = "IMAGE")]
+    pub mover_image: Option<String>,
     /// Into another namespace
     #[arg(long, value_name = "NS", help_heading = "What becomes of it")]
     pub into: Option<String>,

@@ -47,6 +47,7 @@ Examples:
   davit snapshot create shop
   davit snapshot create shop pay --tier monthly
   davit snapshot create shop --exclude secrets,'*.metrics.k8s.io'
+  davit snapshot create shop --volumes files --mover-image registry.example/davit:0.1.0
   davit snapshot create shop --dry-run              what would be listed, and what not")]
 pub struct SnapshotCreateArgs {
     /// The namespaces
@@ -64,6 +65,12 @@ pub struct SnapshotCreateArgs {
     /// What the point is to hold: the namespace's objects, or also the cluster-scoped ones that they lean on
     #[arg(long, value_name = "SCOPE", default_value = "with-cluster")]
     pub scope: ScopeArg,
+    /// What is saved of volumes: their claims only, or their files, by a pod that mounts each of them and only reads
+    #[arg(long, value_name = "HOW", default_value = "none")]
+    pub volumes: VolumesArg,
+    /// The image of these pods; it has davit in it
+    #[arg(long, value_name = "IMAGE", required_if_eq("volumes", "files"))]
+    pub mover_image: Option<String>,
     /// Do not run the commands that pods declare
     #[arg(long)]
     pub no_hooks: bool,
@@ -82,6 +89,37 @@ pub struct SnapshotCreateArgs {
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
+}
+
+/// How volumes are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum VolumesArg {
+    /// Their claims only.
+    None,
+    /// Their files, too.
+    Files,
+}
+
+/// `davit mover`
+#[derive(Debug, Subcommand)]
+pub enum MoverCommand {
+    /// Wait until the pod ends
+    Wait,
+    /// Write the files of a directory to stdout, as a tar archive
+    Save {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+    },
+    /// Make the files of a tar archive on stdin in an empty directory
+    Load {
+        /// The directory
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        /// Which restore it is: only the same one goes on with what it began
+        #[arg(long, value_name = "ID")]
+        run: String,
+    },
 }
 
 /// What a snapshot is to hold.

@@ -1,7 +1,7 @@
 //! `davit snapshot create NAMESPACE…`: plans, prints the plan, and saves.
 
 use super::connect;
-use crate::cli::args::{ScopeArg, SnapshotCreateArgs};
+use crate::cli::args::{ScopeArg, SnapshotCreateArgs, VolumesArg};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
@@ -16,6 +16,7 @@ use crate::retention::policy::Tier;
 use crate::secret::redact;
 use crate::snapshot::collect::{self, Hook, HookRule, Request, SnapshotPlan, SnapshotReport, When};
 use crate::snapshot::facts::{Missing, Scope};
+use crate::snapshot::volumes::{Claim, Use, Volumes};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -89,6 +90,9 @@ fn request(args: &SnapshotCreateArgs, namespace: &str, shell: &Shell, repository
     request.tier.clone_from(&args.tier);
     request.rebind = args.rebind;
     request.hooks = !args.no_hooks;
+    if let (VolumesArg::Files, Some(image)) = (args.volumes, &args.mover_image) {
+        request.volumes = Volumes::Files { image: image.clone() };
+    }
     let hooks = shell.settings.hooks.iter().map(|hook| &hook.value).filter(|hook| hook.namespace == namespace);
     request.rules = hooks.map(rule).collect();
     request.holder = shell.settings.environment.holder();
@@ -154,6 +158,8 @@ struct Planned {
     missing: Vec<Missing>,
     notes: Vec<String>,
     hooks: Vec<Hook>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    volumes: Vec<Claim>,
     #[serde(skip)]
     headline: String,
 }
@@ -186,6 +192,7 @@ impl Planned {
             missing: plan.unseen(),
             notes: plan.notes.clone(),
             hooks: plan.hooks.clone(),
+            volumes: plan.claims.clone(),
             headline: headline(plan, &plan.cluster),
         }
     }
@@ -205,6 +212,9 @@ impl Document for Plans {
             for hook in &plan.hooks {
                 page.line(format!("would run in pod {}: {}", hook.pod, hook_words(hook)));
             }
+            for claim in &plan.volumes {
+                page.line(format!("volume of claim {}: {}", claim.name, volume_words(&claim.of)));
+            }
             for (kind, reason) in &plan.left_out {
                 page.line(format!("left out: {kind}: {reason}"));
             }
@@ -220,6 +230,15 @@ impl Document for Plans {
     fn exit(&self) -> Exit {
         let seen = self.namespaces.iter().all(|plan| plan.missing.is_empty());
         if seen { Exit::Done } else { Exit::Not(Ending::CheckFailed) }
+    }
+}
+
+fn volume_words(of: &Use) -> String {
+    match of {
+        Use::Read { node: Some(node), .. } => format!("its files would be read on {node}"),
+        Use::Read { node: None, .. } => "its files would be read; no pod uses it".to_owned(),
+        Use::LeftOut(why) => format!("left out: {why}"),
+        Use::Cannot(why) => format!("MISSING: {why}"),
     }
 }
 
@@ -291,6 +310,10 @@ fn saved(page: &mut Page, report: &SnapshotReport) {
     page.line(format!("  as of {at}, resource version {version}, sequence number {}", report.sequence));
     for output in &report.outputs {
         page.line(format!("  output of {}: {} as {}", output.pod, bytes(output.bytes), output.source));
+    }
+    for volume in &report.volumes {
+        let (files, size) = (counted(volume.moved.entries, "file"), bytes(volume.moved.bytes));
+        page.line(format!("  volume of {}: {files}, {size}", volume.claim));
     }
     for (reason, objects) in &report.left_out {
         page.line(format!("  left out: {} {reason}", counted(*objects, "object")));

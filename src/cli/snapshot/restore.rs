@@ -14,6 +14,7 @@ use crate::snapshot::clean::Keep;
 use crate::snapshot::map::{self, Mapping, Rules, Unresolved};
 use crate::snapshot::plan::{Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
 use crate::snapshot::restore::{self, Failure, Means, Prepared, RestoreReport};
+use crate::snapshot::volumes;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
@@ -33,6 +34,12 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
         make_namespaces(&means, &source, &mapping, &options).await?;
     }
     let name = source.name.clone();
+    let volumes = match &source.point {
+        Some((repository, point)) if !args.no_volumes => {
+            Some(volumes::stored(repository, point, args.mover_image.clone()).await?)
+        }
+        _ => None,
+    };
     let mut prepared = restore::prepare(&means, source.objects, &mapping, options).await?;
     for warning in &prepared.plan.warnings {
         shell.story.warn(warning.clone(), None);
@@ -44,7 +51,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     if args.prune {
         agree_to_prune(args, &prepared)?;
     }
-    let report = restore::run(&means, &prepared).await?;
+    let report = restore::run_with(&means, &prepared, volumes.as_ref()).await?;
     Ended::with(&Restored { from: name, report, unresolved: prepared.mapped.unresolved, lacks })
 }
 

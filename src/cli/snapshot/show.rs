@@ -59,6 +59,10 @@ impl Document for Coverage {
         for output in &coverage.outputs {
             page.line(format!("output of pod {}: point {} of {}", output.pod, output.point, output.source));
         }
+        for volume in &coverage.volumes {
+            let (files, size) = (counted(volume.moved.entries, "file"), bytes(volume.moved.bytes));
+            page.line(format!("volume of claim {}: {files}, {size}", volume.claim));
+        }
         for note in &coverage.notes {
             page.line(format!("note: {note}"));
         }

@@ -7,6 +7,7 @@ use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable};
 use crate::error::{Error, Kind as Ending, Result};
 use crate::id::SourceName;
 use crate::snapshot::facts::Missing;
+use crate::snapshot::volumes::{self, Claim, Volumes};
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -42,6 +43,8 @@ pub struct SnapshotPlan {
     pub notes: Vec<String>,
     /// Commands to run in pods.
     pub hooks: Vec<Hook>,
+    /// Claims whose volumes are saved, or why they are not.
+    pub claims: Vec<Claim>,
 }
 
 impl SnapshotPlan {
@@ -96,6 +99,12 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
         commands.extend(hooks::ruled(cluster, &request, &kinds).await?);
         commands.extend(hooks::declared(cluster, &request, &kinds).await?);
     }
+    let claims = match &request.volumes {
+        Volumes::None => Vec::new(),
+        Volumes::Files { .. } => {
+            volumes::plan(cluster, &request.namespace, request.scope.selector.as_deref(), &kinds).await?
+        }
+    };
     Ok(SnapshotPlan {
         source: request.source.clone(),
         identity: match cluster_uid.as_str() {
@@ -112,6 +121,7 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
         unavailable,
         notes,
         hooks: commands,
+        claims,
         request,
     })
 }

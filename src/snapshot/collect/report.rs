@@ -4,6 +4,7 @@ use crate::id::{PointId, RunId, SourceName};
 use crate::journal::Phase;
 use crate::repository::manifest::Amounts;
 use crate::snapshot::facts::{HookOutcome, KindCoverage, Missing, OutputPoint};
+use crate::snapshot::volumes::VolumeFacts;
 use jiff::Timestamp;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -47,6 +48,9 @@ pub struct SnapshotReport {
     pub outputs: Vec<OutputPoint>,
     /// What was run before and after.
     pub hooks: Vec<HookOutcome>,
+    /// Volumes whose files it holds.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeFacts>,
     /// How much it holds.
     #[serde(flatten)]
     pub amounts: Amounts,

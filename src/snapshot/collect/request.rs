@@ -4,6 +4,7 @@ use super::hooks::HookRule;
 use crate::id::SourceName;
 use crate::repository::lease::TERM;
 use crate::snapshot::facts::Scope;
+use crate::snapshot::volumes::Volumes;
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ pub struct Request {
     pub hooks: bool,
     /// Hooks that the settings give.
     pub rules: Vec<HookRule>,
+    /// How volumes are saved.
+    pub volumes: Volumes,
 }
 
 impl Request {
@@ -47,6 +50,7 @@ impl Request {
             lease_term: TERM,
             hooks: true,
             rules: Vec::new(),
+            volumes: Volumes::None,
         }
     }
 }

@@ -12,7 +12,8 @@ const NEVER: [(&str, &str); 3] = [
 ];
 
 /// Objects that a controller makes from others without owning them: kind, what is written in them, reason.
-const MADE_BY_CONTROLLERS: [(&str, &str, &str); 5] = [
+const MADE_BY_CONTROLLERS: [(&str, &str, &str); 6] = [
+    ("pods", r#""davit.dev/mover":"#, "a mover pod of davit"),
     ("endpoints", r#""endpoints.kubernetes.io/managed-by":"endpoint-controller""#, "made by the endpoint controller"),
     ("endpoints", r#""endpoints.kubernetes.io/last-change-trigger-time":"#, "made by the endpoint controller"),
     ("endpoints", r#""control-plane.alpha.kubernetes.io/leader":"#, "a lease in the form of endpoints"),

@@ -17,6 +17,7 @@ use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
 use crate::rowsum::RowSum;
 use crate::snapshot::facts::{Coverage, Missing, PointFacts, kind as line};
+use crate::snapshot::volumes::{self, Open, Taken};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -119,15 +120,20 @@ impl Run<'_> {
     async fn fill(&self, writer: &Arc<PointWriter>, cancel: &CancellationToken) -> Result<Content> {
         let (plan, namespace) = (self.plan, &self.plan.request.namespace);
         let before = hooks::run(&plan.cluster, namespace, &plan.hooks, &When::Before).await;
+        let open = Open::default();
         let listed = tokio::select! {
-            listed = self.read(writer) => listed,
+            listed = self.read(writer, &open) => listed,
             () = cancel.cancelled() => Err(Error::failed(format!("saving namespace {namespace}: the run was stopped"))),
         };
+        let left = open.close(&plan.cluster, namespace).await;
         // Whatever came of the lists: what was frozen before them is thawed.
         let after = hooks::run(&plan.cluster, namespace, &plan.hooks, &When::After).await;
-        let (instant, outcomes, outputs) = listed?;
+        let (instant, outcomes, outputs, volumes) = listed?;
         let mut content = self.account(outcomes, outputs);
         content.instant = Some(instant);
+        content.missing.extend(volumes.missing);
+        content.coverage.volumes = volumes.volumes;
+        content.coverage.notes.extend(volumes.notes.into_iter().chain(left));
         for Ran { outcomes, missing } in [before, after] {
             content.coverage.hooks.extend(outcomes);
             content.missing.extend(missing);
@@ -136,7 +142,11 @@ impl Run<'_> {
         Ok(content)
     }
 
-    async fn read(&self, writer: &Arc<PointWriter>) -> Result<((Timestamp, String), Vec<Outcome>, Outputs)> {
+    async fn read(
+        &self,
+        writer: &Arc<PointWriter>,
+        open: &Open,
+    ) -> Result<((Timestamp, String), Vec<Outcome>, Outputs, Taken)> {
         let outputs = output::take(self.plan, self.repository, self.began).await?;
         let (taken, version, namespace) = self.instant().await?;
         writer.set_snapshot(taken, to_value(&self.facts(&version))?)?;
@@ -162,7 +172,21 @@ impl Run<'_> {
         let objects = outcomes.iter().map(|outcome| outcome.coverage.objects).sum();
         let bytes = outcomes.iter().map(|outcome| outcome.coverage.bytes).sum();
         progress.ended(LISTS, Amount { items: outcomes.len() as u64, rows: objects, bytes });
-        Ok(((taken, version), outcomes, outputs))
+        let volumes = self.volumes(&fill, open).await?;
+        Ok(((taken, version), outcomes, outputs, volumes))
+    }
+
+    /// The files of volumes: before what was frozen is thawed.
+    async fn volumes(&self, fill: &Fill<'_>, open: &Open) -> Result<Taken> {
+        let plan = self.plan;
+        let means = volumes::Means {
+            cluster: &plan.cluster,
+            clock: self.repository.clock(),
+            namespace: &plan.request.namespace,
+            writer: &fill.writer,
+            open,
+        };
+        volumes::take(&means, &plan.request.volumes, &plan.claims, || fill.number()).await
     }
 
     /// The namespace's own object: cluster-scoped, so not promised to whoever asked for what is inside it only.
@@ -303,6 +327,7 @@ impl Run<'_> {
             left_out,
             outputs: coverage.outputs,
             hooks: coverage.hooks,
+            volumes: coverage.volumes,
             kinds: coverage.kinds,
             amounts: end.amounts(),
             seconds: self.repository.clock().monotonic().saturating_sub(self.began).as_secs_f64(),

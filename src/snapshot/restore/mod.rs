@@ -5,6 +5,7 @@
 //! interrupted, and a POST whose answer was lost is not an error.
 
 mod check;
+mod fill;
 mod kinds;
 mod live;
 mod managers;
@@ -19,7 +20,7 @@ pub use check::check;
 pub use kinds::Kinds;
 pub use live::{Looked, Seen, live_objects, look};
 pub use report::{Failure, RestoreReport};
-pub use run::run;
+pub use run::{run, run_with};
 
 use super::diff::{self, Schemas};
 use super::map::{Mapped, Mapping};

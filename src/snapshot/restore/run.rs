@@ -4,7 +4,8 @@ use super::super::order::Tier;
 use super::super::plan::{Action, OwnerAt};
 use super::one::{Hands, Outcome};
 use super::report::{Failure, RestoreReport};
-use super::{Kinds, Means, Prepared, managers, owners, readback};
+use super::super::volumes::Stored;
+use super::{Kinds, Means, Prepared, fill, managers, owners, readback};
 use crate::cluster::Kind;
 use crate::error::{Error, Result};
 use crate::humane::counted;
@@ -36,10 +37,17 @@ pub(super) struct Run<'a> {
     pub(super) done: Vec<usize>,
     /// Why lines are not done, and whether they may be yet.
     pub(super) failed: BTreeMap<usize, (String, bool)>,
+    /// What else is worth knowing.
+    pub(super) notes: Vec<String>,
 }
 
 /// Executes a prepared plan. Lines that fail are in the report; an error means that nothing was begun.
 pub async fn run(means: &Means, prepared: &Prepared) -> Result<RestoreReport> {
+    run_with(means, prepared, None).await
+}
+
+/// Executes a prepared plan, and brings the files of volumes back into the claims that it makes.
+pub async fn run_with(means: &Means, prepared: &Prepared, volumes: Option<&Stored>) -> Result<RestoreReport> {
     refuse_conflicts(prepared)?;
     let began = means.clock.monotonic();
     let acting = prepared.plan.acting().count() as u64;
@@ -52,14 +60,9 @@ pub async fn run(means: &Means, prepared: &Prepared) -> Result<RestoreReport> {
         uids: BTreeMap::new(),
         done: Vec::new(),
         failed: BTreeMap::new(),
+        notes: Vec::new(),
     };
-    for (tier, wave) in &prepared.plan.waves {
-        run.wave(*tier, wave).await;
-        if means.cancel.is_cancelled() {
-            break;
-        }
-    }
-    run.last_passes().await;
+    run.waves(volumes).await;
     owners::patch_later(&mut run).await;
     if prepared.options.keep_managers {
         managers::give_back(&mut run).await;
@@ -82,6 +85,30 @@ fn refuse_conflicts(prepared: &Prepared) -> Result<()> {
 }
 
 impl Run<'_> {
+    /// Executes wave after wave. Files are back in their volumes before anything runs that uses them: an application
+    /// that finds its volume empty makes itself at home in it.
+    async fn waves(&mut self, volumes: Option<&Stored>) {
+        let mut unfilled = volumes.filter(|volumes| !volumes.is_empty());
+        for (tier, wave) in &self.prepared.plan.waves {
+            if *tier > Tier::Volumes
+                && let Some(volumes) = unfilled.take()
+                && !fill::fill(self, volumes).await
+            {
+                return;
+            }
+            self.wave(*tier, wave).await;
+            if self.means.cancel.is_cancelled() {
+                return;
+            }
+        }
+        if let Some(volumes) = unfilled
+            && !fill::fill(self, volumes).await
+        {
+            return;
+        }
+        self.last_passes().await;
+    }
+
     /// Executes the lines of a wave, and again those that failed while others succeed.
     async fn wave(&mut self, tier: Tier, wave: &[usize]) {
         let acts = |at: &usize| {
@@ -248,5 +275,6 @@ fn report(run: &Run<'_>, diverged: Vec<Failure>, seconds: f64) -> RestoreReport 
             None => report.notes.extend(line.notes.iter().map(|note| format!("{}: {note}", line.place))),
         }
     }
+    report.notes.extend(run.notes.iter().cloned());
     report
 }

@@ -1,0 +1,253 @@
+//! Saving and restoring a namespace of many objects beside plain requests for the same objects, on a real control plane.
+//!
+//! `cargo bench --bench namespace -- [OBJECTS [ROUNDS]]`; `benches/namespace.sh` runs it as the documentation quotes it.
+//! It prints each figure with its rounds, and judges nothing. Without numbers it takes 200 objects once, so that
+//! `make bench` and a build of everything have something to do.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints and stops where it cannot go on")]
+#![expect(clippy::disallowed_methods, reason = "it measures, and polls a process that tells nobody")]
+#![allow(clippy::missing_docs_in_private_items, missing_docs, reason = "the modules of tests have their own rules")]
+
+#[path = "../tests/control_support/mod.rs"]
+mod control_support;
+#[path = "../tests/cluster_snapshot_cases/generator.rs"]
+mod generator;
+#[path = "../tests/support/mod.rs"]
+mod support;
+
+use control_support::ControlPlane;
+use davit::cluster::{Kind, Patch, Write};
+use davit::snapshot::map::Mapping;
+use davit::snapshot::plan::Options;
+use davit::snapshot::restore::{manager, prepare};
+use futures_util::StreamExt;
+use serde_json::{Value, json};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+/// Plain connections beside which we are measured.
+const CONNECTIONS: usize = 16;
+const PAGE: usize = 500;
+const NAMESPACE: &str = "many";
+
+/// What a run of the program took.
+struct Ran {
+    seconds: f64,
+    peak: u64,
+}
+
+#[tokio::main]
+async fn main() {
+    let numbers: Vec<usize> = std::env::args().filter_map(|text| text.parse().ok()).collect();
+    let objects = numbers.first().copied().unwrap_or(200);
+    let rounds = numbers.get(1).copied().unwrap_or(1);
+    let installed = std::fs::read_dir(support::cache()).is_ok_and(|mut folders| {
+        folders.any(|folder| folder.is_ok_and(|folder| folder.path().join("kubernetes").is_file()))
+    });
+    if !installed {
+        println!("namespace: not run, there is no Kubernetes here (tests/cluster/install.sh installs it)");
+        return;
+    }
+    let plane = ControlPlane::start();
+    let kinds = listed_kinds(&plane).await;
+    let made = make(&plane, &kinds, objects).await;
+    println!("{objects} objects of one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)", rate(objects, made));
+    let directory = tempfile::tempdir().unwrap();
+    save(&plane, &kinds, directory.path(), rounds).await;
+    again(&plane, &kinds, directory.path(), objects).await;
+    // A hundred thousand are made, saved and looked at; bringing them back twice would take an hour.
+    if objects <= 20_000 {
+        restore(&plane, &kinds, directory.path(), rounds).await;
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
+fn rate(count: usize, seconds: f64) -> f64 {
+    count as f64 / seconds
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+fn shown(values: &[f64]) -> String {
+    values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ")
+}
+
+/// The kinds that a snapshot lists.
+async fn listed_kinds(plane: &ControlPlane) -> Vec<Kind> {
+    let found = plane.connect().discover().await.unwrap().kinds;
+    let never = ["events", "events.events.k8s.io", "leases.coordination.k8s.io"];
+    let listed = |kind: &Kind| kind.namespaced && kind.verbs.contains("list") && kind.verbs.contains("create");
+    found.into_iter().filter(|kind| listed(kind) && !never.contains(&kind.group_resource().as_str())).collect()
+}
+
+async fn make(plane: &ControlPlane, kinds: &[Kind], objects: usize) -> f64 {
+    plane.namespace(NAMESPACE);
+    let wanted = generator::objects(7, objects);
+    let of = |body: &Value| {
+        let (version, kind) = (body["apiVersion"].as_str().unwrap(), body["kind"].as_str().unwrap());
+        kinds.iter().find(|one| one.kind == kind && one.api_version() == version).unwrap().clone()
+    };
+    let bodies: Vec<(Kind, Value)> = wanted.into_iter().map(|body| (of(&body), body)).collect();
+    post(plane, NAMESPACE, &bodies).await
+}
+
+/// The same bodies by plain connections and nothing else.
+async fn post(plane: &ControlPlane, namespace: &str, bodies: &[(Kind, Value)]) -> f64 {
+    let cluster = plane.connect();
+    let began = Instant::now();
+    let posts = bodies.iter().map(|(kind, body)| {
+        let cluster = &cluster;
+        async move { cluster.create(kind, Some(namespace), body, Write::default()).await.map(drop) }
+    });
+    let results: Vec<_> = futures_util::stream::iter(posts).buffer_unordered(CONNECTIONS).collect().await;
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
+    seconds
+}
+
+/// Every page of every kind, read to its end and thrown away: as many kinds at once as there are connections.
+async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
+    let config = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
+    let config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default());
+    let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+    let began = Instant::now();
+    let lists = kinds.iter().map(|kind| {
+        let client = client.clone();
+        async move {
+            let (mut next, mut bytes) = (String::new(), 0);
+            loop {
+                let path = format!("{}?limit={PAGE}{next}", kind.path(Some(NAMESPACE), None));
+                let request = http::Request::get(path).body(Vec::new()).unwrap();
+                let text = client.request_text(request).await.unwrap();
+                bytes += text.len();
+                const MARK: &str = "\"continue\":\"";
+                match text[..text.len().min(2000)].split_once(MARK).and_then(|(_, rest)| rest.split_once('"')) {
+                    Some((token, _)) if !token.is_empty() => next = format!("&continue={token}"),
+                    _ => return bytes,
+                }
+            }
+        }
+    });
+    let bytes: Vec<usize> = futures_util::stream::iter(lists).buffer_unordered(CONNECTIONS).collect().await;
+    (began.elapsed().as_secs_f64(), bytes.into_iter().sum())
+}
+
+/// Runs the program to its end, and watches its memory.
+fn davit(plane: &ControlPlane, at: &Path, arguments: &[&str]) -> Ran {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_davit"));
+    command.args(arguments).current_dir(at).env("HOME", at).env("KUBECONFIG", plane.kubeconfig());
+    command.env("DAVIT_REPOSITORY", at.join("repository")).env("DAVIT_KEYS", at.join("keys"));
+    let began = Instant::now();
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut peak = 0;
+    loop {
+        if let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
+            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+            peak = peak.max(kib.unwrap_or(0) >> 10);
+        }
+        if let Some(status) = child.try_wait().unwrap() {
+            assert!(status.success(), "davit {arguments:?} ended with {status}");
+            return Ran { seconds: began.elapsed().as_secs_f64(), peak };
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn size_of(folder: &Path) -> u64 {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    entries.map(|path| if path.is_dir() { size_of(&path) } else { path.metadata().unwrap().len() }).sum()
+}
+
+async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
+    let (mut plain, mut ours, mut peak, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+    for round in 0..rounds {
+        let (seconds, read) = raw_list(plane, kinds).await;
+        plain.push(seconds);
+        bytes = read;
+        // Each into a repository of its own: the second one would find everything stored already.
+        let own = at.join(format!("round-{round}"));
+        std::fs::create_dir(&own).unwrap();
+        davit(plane, &own, &["init"]);
+        let ran = davit(plane, &own, &["snapshot", "create", NAMESPACE]);
+        ours.push(ran.seconds);
+        peak = peak.max(ran.peak);
+    }
+    println!("raw paged LIST of {} kinds, {CONNECTIONS} at once, {} MiB: {} s", kinds.len(), bytes >> 20, shown(&plain));
+    println!("davit snapshot create, the whole process:      {} s, peak {peak} MiB", shown(&ours));
+    println!("ratio of medians: {:.2} of the raw LIST", median(plain) / median(ours));
+}
+
+/// What another snapshot stores: of the same, and of the same with some statuses changed.
+async fn again(plane: &ControlPlane, kinds: &[Kind], at: &Path, objects: usize) {
+    let own = at.join("round-0");
+    let repository = own.join("repository");
+    let first = size_of(&repository);
+    davit(plane, &own, &["snapshot", "create", NAMESPACE]);
+    let second = size_of(&repository) - first;
+    let cluster = plane.connect();
+    let statuses = [
+        ("deployments.apps", json!({"status": {"conditions": [{"type": "Changed", "status": "True"}]}})),
+        ("cronjobs.batch", json!({"status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}})),
+        ("services", json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})),
+    ];
+    let mut changed = 0;
+    for (name, status) in &statuses {
+        let kind = kinds.iter().find(|kind| kind.group_resource() == *name).unwrap();
+        let mut listing = cluster.list(davit::cluster::Query { namespace: Some(NAMESPACE), ..davit::cluster::Query::all(kind) });
+        let mut names = Vec::new();
+        while let Some(item) = listing.next().await.unwrap() {
+            let body: Value = serde_json::from_slice(&item).unwrap();
+            names.push(body["metadata"]["name"].as_str().unwrap().to_owned());
+        }
+        let step = (names.len() * 300 / objects.max(1)).max(1);
+        for name in names.iter().step_by(step).take(objects / 300) {
+            let write = Write { subresource: Some("status"), ..Write::default() };
+            cluster.patch(kind, (Some(NAMESPACE), name), Patch::Merge, status, write).await.unwrap();
+            changed += 1;
+        }
+    }
+    let before = size_of(&repository);
+    davit(plane, &own, &["snapshot", "create", NAMESPACE]);
+    let third = size_of(&repository) - before;
+    #[expect(clippy::cast_precision_loss, reason = "percent for people")]
+    let percent = |bytes: u64| bytes as f64 * 100.0 / first as f64;
+    println!("first snapshot: {first} bytes put, init included");
+    println!("second, nothing changed: {second} bytes ({:.2} %)", percent(second));
+    println!("third, status of {changed} objects of 3 kinds changed: {third} bytes ({:.2} %)", percent(third));
+}
+
+async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
+    let saved = plane.saved(NAMESPACE).await;
+    let means = plane.means();
+    let (mut plain, mut ours, mut peak, mut count) = (Vec::new(), Vec::new(), 0, 0);
+    for round in 0..rounds {
+        let (raw, own) = (format!("raw-{round}"), format!("restored-{round}"));
+        plane.namespace(&raw);
+        let mapping = Mapping { namespaces: [(NAMESPACE.to_owned(), own.clone())].into(), ..Mapping::default() };
+        let options = Options { manager: manager(&[&own]), ..Options::default() };
+        let prepared = prepare(&means, saved.clone(), &mapping, options).await.unwrap();
+        let lines = prepared.plan.lines.iter();
+        let lines = lines.filter(|line| line.place.namespace.is_some() && line.action.acts() && line.place.name != "default");
+        let bodies: Vec<(Kind, Value)> = lines
+            .map(|line| {
+                let mut body = line.body.clone();
+                body["metadata"]["namespace"] = raw.as_str().into();
+                let kind = kinds.iter().find(|kind| kind.group_resource() == line.place.group_resource);
+                (kind.unwrap().clone(), body)
+            })
+            .collect();
+        count = bodies.len();
+        plain.push(post(plane, &raw, &bodies).await);
+        let point = format!("{NAMESPACE}@latest");
+        let ran = davit(plane, &at.join("round-0"), &["snapshot", "restore", &point, "--into", &own]);
+        ours.push(ran.seconds);
+        peak = peak.max(ran.peak);
+    }
+    println!("raw POST of {count} bodies by {CONNECTIONS} connections: {} s", shown(&plain));
+    println!("davit snapshot restore, the whole process, its list-and-compare inside: {} s, peak {peak} MiB", shown(&ours));
+    println!("ratio of medians: {:.2} of the raw connections", median(plain) / median(ours));
+}
