@@ -74,7 +74,7 @@ async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<M
     let restore =
         restore::Means { cancel: shell.stop.gently.clone(), ..restore_means(faults.repository.clone(), shell) };
     let settings = &shell.settings;
-    let folder = settings.state.value.clone().unwrap_or_else(|| settings.environment.temporary().join("davit"));
+    let folder = settings.state.value.clone().unwrap_or_else(|| settings.scratch.value.join("davit"));
     Ok(Means {
         operator: Some(settings.environment.holder()),
         chaos: faults,
