@@ -29,7 +29,7 @@ pub(super) fn since(interval: Interval, zero: Duration) -> Bounds {
 /// `12.43 s`, `4 min 05 s`, `0.250 s`
 pub(super) fn seconds(seconds: f64) -> String {
     let (sign, size) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
-    if size == 0.0 {
+    if size <= 0.0 {
         "0 s".to_owned()
     } else if size < 1.0 {
         format!("{sign}{:.0} ms", size * 1e3)
@@ -45,7 +45,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// A whole number of minutes and hours as people set it: `15 min`, `4 h`, `24 h`.
 pub(super) fn aim(seconds: f64) -> String {
-    let exact = |unit: f64| seconds >= unit && (seconds / unit).fract() == 0.0;
+    let exact = |unit: f64| seconds >= unit && (seconds / unit).fract() <= 0.0;
     if exact(3600.0) {
         format!("{} h", seconds / 3600.0)
     } else if exact(60.0) {

@@ -410,7 +410,7 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
     for (_, row) in rows.iter().enumerate().filter(|(at, row)| speaks(row) && worst(*at, row)) {
         let part = match row.key.as_str() {
             "rto" => match row.actual {
-                Some(actual) if actual.low == 0.0 => format!("no outage longer than {}", seconds(actual.high)),
+                Some(actual) if actual.low <= 0.0 => format!("no outage longer than {}", seconds(actual.high)),
                 Some(actual) => format!("{} restored {actual} after the fault", facts.began.scenario.service),
                 None => row.sentence.clone(),
             },

@@ -66,7 +66,7 @@ fn card(page: &mut Page, row: &ObjectiveRow) {
     page.raw(format!("<h3><span>{}</span>{}</h3>", escape(&row.name), chip(row.verdict.as_deref())));
     page.raw(format!("<p class=\"by\">{}</p>", escape(&row.by)));
     if let Some(actual) = row.actual {
-        let shown = if actual.low == 0.0 && actual.high > 0.0 {
+        let shown = if actual.low <= 0.0 && actual.high > 0.0 {
             format!("at most {}", seconds(actual.high))
         } else {
             actual.to_string()
