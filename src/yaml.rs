@@ -87,6 +87,9 @@ pub fn parse<T: DeserializeOwned>(text: &str, word: &str) -> (Option<T>, Vec<Pro
         };
         let (problem, blank) = understand(&error, &lines, word);
         let line = problem.line;
+        if lines != whole && lacks_outermost(error.without_snippet(), line, &whole) {
+            return (None, problems);
+        }
         if !follows_from_blanks(error.without_snippet(), line, &whole, &lines) {
             problems.push(problem);
         }
@@ -174,6 +177,13 @@ fn blank_entry(lines: &mut [&str], line: u64) -> bool {
         *below = "";
     }
     true
+}
+
+/// Whether an outermost entry is missing: after one was blanked out that proves nothing, and all others have been read.
+fn lacks_outermost(error: &DeserializeError, line: Option<u64>, whole: &[&str]) -> bool {
+    let at = line.and_then(|line| usize::try_from(line).ok()).and_then(|line| line.checked_sub(1));
+    let outermost = at.and_then(|at| whole.get(at)).is_none_or(|text| indentation(text) == 0);
+    matches!(error, DeserializeError::SerdeMissingField { .. }) && outermost
 }
 
 /// Whether something is missing only because it, or all of its block, was blanked out for another problem.

@@ -20,7 +20,7 @@ fn page(path: &[&str]) -> String {
 
 #[test]
 fn every_help_page_is_the_one_we_reviewed() {
-    let pages: [&[&str]; 37] = [
+    let pages: [&[&str]; 43] = [
         &[],
         &["init"],
         &["backup"],
@@ -47,6 +47,12 @@ fn every_help_page_is_the_one_we_reviewed() {
         &["config"],
         &["config", "show"],
         &["config", "check"],
+        &["config", "schema"],
+        &["drill"],
+        &["report"],
+        &["report", "drill"],
+        &["report", "month"],
+        &["report", "check"],
         &["doctor"],
         &["chaos"],
         &["chaos", "list"],

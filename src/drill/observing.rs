@@ -49,12 +49,11 @@ impl Observing {
             ledger = Some(Ledger::create(&path, rand::random(), desk.means.clock().clone())?);
             (kept.table, kept.ledger) = (Some(table), Some(path));
         }
-        let database = match desk.is_database() {
-            true => Some(Database {
-                conn: desk.conn(&desk.script.access.clients)?,
-                ledger: ledger.clone().zip(kept.table.as_ref().map(|table| table.name().to_owned())),
-            }),
-            false => None,
+        let written = ledger.clone().zip(kept.table.as_ref().map(|table| table.name().to_owned()));
+        let database = if desk.is_database() {
+            Some(Database { conn: desk.conn(&desk.script.access.clients)?, ledger: written })
+        } else {
+            None
         };
         let plans: Vec<_> = desk.script.streams.iter().map(|stream| stream.plan.clone()).collect();
         let asked = streams(&plans, database.as_ref()).await?;

@@ -228,18 +228,20 @@ async fn finish(desk: &Desk<'_>) -> Result<Done> {
     Ok(Done { report, journal, folder: desk.folder.clone() })
 }
 
+/// What a report says of a database: its words, and the settings they are read from.
+const ASKED: [(&str, &str); 4] = [
+    ("PostgreSQL", "server_version"),
+    ("synchronous_commit", "synchronous_commit"),
+    ("synchronous_standby_names", "synchronous_standby_names"),
+    ("max_connections", "max_connections"),
+];
+
 /// What the report says of the thing that was broken.
 async fn versions(means: &Means, script: &Script) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
     let Some(primary) = &script.access.primary else { return versions };
     let Ok(conn) = crate::postgres::ConnInfo::parse(primary.reveal(), &means.chaos.postgres) else { return versions };
     let Ok(session) = connect(&conn, "drill").await else { return versions };
-    const ASKED: [(&str, &str); 4] = [
-        ("PostgreSQL", "server_version"),
-        ("synchronous_commit", "synchronous_commit"),
-        ("synchronous_standby_names", "synchronous_standby_names"),
-        ("max_connections", "max_connections"),
-    ];
     for (name, setting) in ASKED {
         if let Ok(row) = session.row("asking for a setting", "SELECT pg_catalog.current_setting($1)", &[&setting]).await
         {

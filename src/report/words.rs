@@ -29,12 +29,15 @@ pub(super) fn since(interval: Interval, zero: Duration) -> Bounds {
 /// `12.43 s`, `4 min 05 s`, `0.250 s`
 pub(super) fn seconds(seconds: f64) -> String {
     let (sign, size) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
-    if size == 0.0 {
+    if size <= 0.0 {
         "0 s".to_owned()
     } else if size < 1.0 {
         format!("{sign}{:.0} ms", size * 1e3)
     } else if size < 60.0 {
         format!("{sign}{size:.2} s")
+    } else if size < 599.95 {
+        // Tenths still tell the two ends of an interval apart.
+        format!("{sign}{:.0} min {:04.1} s", (size / 60.0).floor(), size % 60.0)
     } else {
         format!("{sign}{}", crate::humane::seconds(size))
     }
@@ -42,7 +45,7 @@ pub(super) fn seconds(seconds: f64) -> String {
 
 /// A whole number of minutes and hours as people set it: `15 min`, `4 h`, `24 h`.
 pub(super) fn aim(seconds: f64) -> String {
-    let exact = |unit: f64| seconds >= unit && (seconds / unit).fract() == 0.0;
+    let exact = |unit: f64| seconds >= unit && (seconds / unit).fract() <= 0.0;
     if exact(3600.0) {
         format!("{} h", seconds / 3600.0)
     } else if exact(60.0) {
@@ -60,7 +63,9 @@ impl std::fmt::Display for Bounds {
             return f.write_str(&high);
         }
         match (low.rsplit_once(' '), high.rsplit_once(' ')) {
-            (Some((number, unit)), Some((_, same))) if unit == same && !number.contains(' ') => {
+            (Some((number, unit)), Some((other, same)))
+                if unit == same && !number.contains(' ') && !other.contains(' ') =>
+            {
                 write!(f, "{number} to {high}")
             }
             _ => write!(f, "{low} to {high}"),
@@ -86,7 +91,7 @@ mod tests {
         assert_eq!(between(12.304, 12.596), "12.30 to 12.60 s");
         assert_eq!(between(0.25, 0.25), "250 ms");
         assert_eq!(between(0.0, 0.1021), "0 s to 102 ms");
-        assert_eq!(between(55.0, 245.0), "55.00 s to 4 min 05 s");
+        assert_eq!(between(55.0, 245.0), "55.00 s to 4 min 05.0 s");
         assert_eq!([aim(900.0), aim(14_400.0), aim(86_400.0), aim(0.5)], ["15 min", "4 h", "24 h", "500 ms"]);
         assert_eq!([percent(0.999), percent(0.5), percent(0.000_231)], ["99.9 %", "50 %", "0.023 %"]);
     }

@@ -46,7 +46,9 @@ pub(super) fn examine(text: &str, overrides: &[Override]) -> Result<(Option<Scen
     let scenario = raw.and_then(|raw| settle(raw, &replaced, &mut problems));
     for problem in &mut problems {
         problem.line = None;
-        problem.text = format!("with --set: {}", problem.text);
+        // The line that is quoted is ours, not the user's.
+        let text = problem.text.split(" (\"").next().unwrap_or_default();
+        problem.text = format!("with --set: {text}");
     }
     Ok((scenario, problems))
 }

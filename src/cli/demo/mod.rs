@@ -3,6 +3,7 @@
 //! Every step runs the command a person would type, as a process of its own, and shows its line and its output. What the
 //! demo makes stays in a directory it names; the server goes, also on Ctrl-C.
 
+mod disaster;
 mod shop;
 mod stage;
 mod tamper;
@@ -41,14 +42,14 @@ pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     let mut options =
         ThrowawayOptions::new(tools, &shell.settings.scratch.value, shell.clock.clone(), shell.stop.gently.clone());
     "demo".clone_into(&mut options.superuser);
-    let server = Server::start(options).await?;
-    let shown = Box::pin(show(&directory, &server, shell)).await;
+    let server = Server::start(options.clone()).await?;
+    let shown = Box::pin(show(&directory, &server, options, shell)).await;
     server.stop().await?;
     shown.map(|()| Ended::silently(Exit::Done))
 }
 
 /// The demonstration, step by step.
-async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
+async fn show(directory: &Path, server: &Server, spare: ThrowawayOptions, shell: &Shell) -> Result<()> {
     let settings = directory.join("davit.yaml");
     std::fs::write(&settings, SETTINGS).context(Kind::Failed, || format!("writing {}", settings.display()))?;
     let stage = Stage::new(directory, server.conn(), shell.stop.gently.clone())?;
@@ -108,6 +109,9 @@ async fn show(directory: &Path, server: &Server, shell: &Shell) -> Result<()> {
 
     stage.title("8. Retention: one point a day is enough, and a proven one always stays")?;
     stage.run(&["retain", "--dry-run"], &[0]).await?;
+
+    stage.title("9. Drill: the server is killed under writers, and its database comes back on another one")?;
+    disaster::drill(directory, server, spare, &stage).await?;
 
     stage.title("Now your own database")?;
     stage.print(&format!(

@@ -403,10 +403,14 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
         _ => row.verdict.as_deref() == Some(word),
     };
     let mut parts: Vec<String> = Vec::new();
-    for row in rows.iter().filter(speaks) {
+    // Of several paths the worst one comes first, and speaks for all.
+    let worst = |at: usize, row: &ObjectiveRow| {
+        row.key != "rto" || rows[..at].iter().all(|before| before.key != "rto" || !speaks(&before))
+    };
+    for (_, row) in rows.iter().enumerate().filter(|(at, row)| speaks(row) && worst(*at, row)) {
         let part = match row.key.as_str() {
             "rto" => match row.actual {
-                Some(actual) if actual.low == 0.0 => format!("no outage longer than {}", seconds(actual.high)),
+                Some(actual) if actual.low <= 0.0 => format!("no outage longer than {}", seconds(actual.high)),
                 Some(actual) => format!("{} restored {actual} after the fault", facts.began.scenario.service),
                 None => row.sentence.clone(),
             },

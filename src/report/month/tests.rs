@@ -23,9 +23,9 @@ pub(in crate::report) fn november() -> MonthReport {
     };
     let (locked, lock) = ("A migration locks the busiest table", "lock-storm");
     let crash = "The primary crashes, an asynchronous standby takes over";
-    made.push(drill("20260907T020000Z-s1a2b3", "2026-09-07T02:00:00Z", 9_800, lock, "cloudcart-postgres", locked));
+    made.push(drill("20260907T020000Z-s2a3b4", "2026-09-07T02:00:00Z", 9_800, lock, "cloudcart-postgres", locked));
     made.push(drill(
-        "20261005T020000Z-o1a2b3",
+        "20261005T020000Z-q2a3b4",
         "2026-10-05T02:00:00Z",
         14_900,
         "primary-crash",
@@ -33,7 +33,7 @@ pub(in crate::report) fn november() -> MonthReport {
         crash,
     ));
     made.push(drill(
-        "20261102T020000Z-n1a2b3",
+        "20261102T020000Z-n2a3b4",
         "2026-11-02T02:00:00Z",
         8_400,
         "pod-delete",

@@ -70,7 +70,7 @@ fn objectives(page: &mut Page, report: &DrillReport) {
 }
 
 fn timeline(page: &mut Page, report: &DrillReport) {
-    if report.timeline.iter().any(|moment| moment.at.is_some()) {
+    if report.timeline.iter().any(|moment| moment.since_fault.is_some()) {
         page.title("timeline, counted from the proven fault");
         let known = report.timeline.iter().filter_map(|moment| Some((moment, moment.since_fault?)));
         let rows = known.map(|(moment, at)| {

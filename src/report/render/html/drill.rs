@@ -32,7 +32,7 @@ fn head(page: &mut Page, report: &DrillReport) {
         "<div class=\"verdict {0}\"><b>{1} {0}</b><p>{2}</p></div>",
         verdict.word,
         sign(Some(&verdict.word)),
-        escape(&capital(&verdict.sentence))
+        escape(&verdict.sentence)
     ));
     page.raw(format!("<p class=\"why\">{}</p>", escape(&identity.why)));
     page.raw(format!("<p class=\"hyp\">Hypothesis: {}.</p>", escape(identity.hypothesis.trim_end_matches('.'))));
@@ -66,7 +66,7 @@ fn card(page: &mut Page, row: &ObjectiveRow) {
     page.raw(format!("<h3><span>{}</span>{}</h3>", escape(&row.name), chip(row.verdict.as_deref())));
     page.raw(format!("<p class=\"by\">{}</p>", escape(&row.by)));
     if let Some(actual) = row.actual {
-        let shown = if actual.low == 0.0 && actual.high > 0.0 {
+        let shown = if actual.low <= 0.0 && actual.high > 0.0 {
             format!("at most {}", seconds(actual.high))
         } else {
             actual.to_string()
@@ -141,7 +141,7 @@ fn integrity(page: &mut Page, report: &DrillReport) {
             let state = match (class.count, class.fine) {
                 (0, _) => "<span class=\"dim\">–</span>",
                 (_, true) => "<span class=\"good\">fine</span>",
-                (_, false) => "<span class=\"bad\">not fine</span>",
+                (_, false) => "<span class=\"bad\">✗</span>",
             };
             let ids: Vec<String> = class.examples.iter().map(u64::to_string).collect();
             let more = if class.count > class.examples.len() as u64 { ", …" } else { "" };

@@ -111,7 +111,7 @@ fn success(svg: &mut String, series: &Series, x: &Scale, top: f64) {
             let share = (good + bad > 0.0).then(|| good / (good + bad));
             let left = place(series, x, at);
             path += &match (before, share) {
-                (Some(old), Some(new)) if old == new => String::new(),
+                (Some(old), Some(new)) if f64::abs(old - new) < f64::EPSILON => String::new(),
                 (Some(_), Some(new)) => format!("H{left:.1}V{:.1}", y(new)),
                 (None, Some(new)) => format!("M{left:.1} {:.1}", y(new)),
                 (Some(_), None) => format!("H{left:.1}"),
@@ -243,7 +243,7 @@ fn markers(svg: &mut String, report: &DrillReport, x: &Scale, bottom: f64) {
         let y = 12;
         let shift = if !left && near > 0 { 66.0 } else { 0.0 };
         let (x_text, anchor) =
-            if left && from > LEFT + 40.0 { (from - 4.0, "end") } else { (until + 4.0 + shift, "start") };
+            if left && from > LEFT + 150.0 { (from - 4.0, "end") } else { (until + 4.0 + shift, "start") };
         let (x_text, anchor) = if x_text > WIDTH - 60.0 { (from - 4.0, "end") } else { (x_text, anchor) };
         let _ignored =
             write!(svg, "<text class=\"{class}\" x=\"{x_text:.1}\" y=\"{y}\" text-anchor=\"{anchor}\">{label}</text>");

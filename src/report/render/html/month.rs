@@ -105,8 +105,8 @@ fn dots(plot: &Plot) -> String {
     let _ignored = write!(svg, "<path class=\"axis\" d=\"M{LEFT} 46H{right}\"/>");
     for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
         let value = until * share;
-        let label = if value == 0.0 { "0".to_owned() } else { aim(value) };
-        let anchor = if share == 0.0 { "start" } else { "middle" };
+        let label = if value <= 0.0 { "0".to_owned() } else { aim(value) };
+        let anchor = if share <= 0.0 { "start" } else { "middle" };
         let _ignored = write!(
             svg,
             "<path class=\"axis\" d=\"M{0:.1} 46v5\"/><text x=\"{0:.1}\" y=\"66\" text-anchor=\"{anchor}\">{label}</text>",

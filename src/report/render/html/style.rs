@@ -49,7 +49,7 @@ td:first-child{overflow-wrap:normal}
 .figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 12px 6px;overflow-x:auto;margin:0 0 14px;break-inside:avoid}
 .figure svg{display:block;width:100%;height:auto;min-width:660px}
 .figure figcaption{color:var(--soft);font-size:13px;margin:0 0 6px}
-.gauge{width:100%;height:auto;display:block;margin-top:8px}
+.gauge{width:100%;max-width:380px;height:auto;display:block;margin-top:8px}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;fill:var(--soft)}
 svg .ink{fill:var(--ink)}svg .strong{font-weight:600}
 svg .axis{stroke:var(--line);stroke-width:1;fill:none}

@@ -1,0 +1,242 @@
+//! Real drills without a cluster, as a person runs them: servers are killed, tables dropped, standbys promoted, and the
+//! reports are made again from what the repository keeps.
+
+#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod support;
+
+use cli_support::Desk;
+use serde_json::Value;
+use std::path::Path;
+use support::postgres::PgServer;
+use support::wait_until;
+
+const QUICK: [&str; 10] = [
+    "--set",
+    "steady_state.for=4s",
+    "--set",
+    "limits.hold=3s",
+    "--set",
+    "limits.control_loop=500ms",
+    "--set",
+    "recovery.decision=500ms",
+    "--set",
+    "load.writes=300/s",
+];
+
+fn scenario(name: &str) -> String {
+    format!("{}/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// A server whose database `shop` says that it may be broken.
+fn shop(server: &PgServer, disposable: bool) {
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        &format!(
+            "CREATE SCHEMA davit; CREATE TABLE davit.environment (name text, disposable boolean);
+             INSERT INTO davit.environment VALUES ('staging', {disposable});
+             CREATE TABLE customers AS SELECT i AS id FROM generate_series(1, 1000) i;
+             CREATE TABLE orders AS SELECT i AS id, 1 + i % 1000 AS customer_id FROM generate_series(1, 20000) i"
+        ),
+    );
+}
+
+fn desk(clients: &str, primary: &PgServer) -> Desk {
+    let mut desk = Desk::with_repository();
+    desk.set("DRILL_CLIENTS_URL", clients).set("DRILL_PRIMARY_URL", &primary.url("shop"));
+    desk
+}
+
+/// Runs a drill; its exit code, its report and everything it said.
+fn drill(desk: &Desk, name: &str, more: &[&str]) -> (i32, Value) {
+    let path = scenario(name);
+    let mut arguments = vec!["drill", &path, "--report", "reports", "--output", "json"];
+    arguments.extend(QUICK);
+    arguments.extend(more);
+    let said = desk.davit(&arguments);
+    let document: Value = serde_json::from_str(&said.stdout).unwrap();
+    let drills = document["drills"].as_array().cloned().unwrap_or_default();
+    let [report] = drills.as_slice() else { panic!("exit {}: {}\n{}", said.code, said.stdout, said.stderr) };
+    (said.code, report.clone())
+}
+
+fn row<'a>(report: &'a Value, key: &str) -> &'a Value {
+    let rows = report["objectives"].as_array().unwrap();
+    rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {report:#}"))
+}
+
+fn class(report: &Value, name: &str) -> u64 {
+    let classes = report["integrity"]["classes"].as_array().unwrap();
+    classes.iter().find(|class| class["class"] == name).unwrap()["count"].as_u64().unwrap()
+}
+
+/// The report on disk is what the stored journal gives, byte for byte, and its signature holds until a byte changes.
+fn made_again(desk: &Desk, report: &Value) {
+    let run = report["run"].as_str().unwrap();
+    let file = format!("reports/drill-{run}.json");
+    let again = desk.davit(&["report", "drill", run, "--format", "json"]);
+    assert_eq!(again.code, 0, "{}", again.stderr);
+    assert_eq!(again.stdout, std::fs::read_to_string(desk.path().join(&file)).unwrap());
+    for form in ["json", "html", "md", "txt", "xml", "prom"] {
+        let said = desk.davit(&["report", "check", &format!("reports/drill-{run}.{form}")]);
+        assert_eq!(said.code, 0, "{form}: {}", said.stderr);
+    }
+    let html = desk.path().join(format!("reports/drill-{run}.html"));
+    let changed = std::fs::read_to_string(&html).unwrap().replacen("</p>", "!</p>", 1);
+    std::fs::write(&html, changed).unwrap();
+    let said = desk.davit(&["report", "check", html.to_str().unwrap()]);
+    assert_eq!(said.code, 1, "{}", said.stdout);
+}
+
+/// Leaves nothing of the drill in a database.
+fn nothing_left(server: &PgServer) {
+    let left = server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'");
+    assert_eq!(left, "0");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_primary_crashes_and_its_standby_is_promoted() {
+    let primary = PgServer::start_with(15, &["autovacuum=off"]);
+    shop(&primary, false);
+    let standby = primary.standby(&["autovacuum=off"]);
+    wait_until(60, "the tables on the standby", || {
+        standby.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname = 'shop'") == "1"
+    });
+    let clients = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/shop?target_session_attrs=read-write",
+        primary.port, standby.port
+    );
+    let mut desk = desk(&clients, &primary);
+    desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
+    let (code, report) = drill(&desk, "primary-crash-async", &["--seed", "7"]);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{:#}", report["verdict"]);
+    let time = &row(&report, "rto")["actual"];
+    assert!(time["low"].as_f64().unwrap() >= 0.4, "the decision alone takes half a second: {time}");
+    assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);
+    assert_eq!(class(&report, "phantom") + class(&report, "duplicate") + class(&report, "zombie"), 0);
+    let symbols: Vec<&str> = report["timeline"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|moment| !moment["at"].is_null())
+        .map(|moment| moment["symbol"].as_str().unwrap())
+        .collect();
+    assert_eq!(symbols, ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8"]);
+    assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+    nothing_left(&standby);
+    made_again(&desk, &report);
+    let month = report["identity"]["began"].as_str().unwrap()[..7].to_owned();
+    let (code, month) = desk.json(&["report", "month", &month]);
+    assert_eq!((code, month["tally"]["met"].as_u64()), (0, Some(1)));
+    assert_eq!(month["coverage"]["cells"][0][0]["word"], "met");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn sessions_are_terminated_and_come_back() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let (code, report) = drill(&desk, "backend-kill", &["--set", "fault.victims=1"]);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{:#}", report["verdict"]);
+    assert_eq!(class(&report, "lost"), 0);
+    assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 1000);
+    nothing_left(&server);
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_dropped_table_is_restored_beside_and_swapped_in() {
+    let server = PgServer::start();
+    shop(&server, true);
+    let desk = desk(&server.url("shop"), &server);
+    desk.write("davit.yaml", &format!("sources:\n  cloudflow:\n    url: {}\n", server.url("shop")));
+    for arguments in [&["backup", "cloudflow"][..], &["verify", "cloudflow@latest", "--depth", "restored"]] {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    let (code, report) = drill(&desk, "dropped-table", &[]);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    assert_eq!(server.psql("shop", "SELECT count(*) FROM orders"), "20000");
+    // What was written after the backup is lost, and said.
+    assert!(row(&report, "rpo")["actual"]["high"].as_f64().unwrap() > 4.0);
+    let phases: Vec<&str> =
+        report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
+    for phase in ["detection", "decision", "definitions", "fetch and load", "read back", "first good query"] {
+        assert!(phases.contains(&phase), "{phase} is not in {phases:?}");
+    }
+    assert!(report["restore"]["forecast"]["seconds"].as_f64().unwrap() > 0.0);
+    assert_eq!(report["checks"][0]["ok"], true);
+    nothing_left(&server);
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_lost_database_is_restored_into_another_server() {
+    let (first, second) = (PgServer::start(), PgServer::start());
+    shop(&first, true);
+    let clients = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/shop", first.port, second.port);
+    let mut desk = desk(&clients, &first);
+    desk.set("DRILL_RESTORE_URL", &second.url("shop"));
+    desk.write("davit.yaml", &format!("sources:\n  cloudflow:\n    url: {}\n", first.url("shop")));
+    for arguments in [&["backup", "cloudflow"][..], &["verify", "cloudflow@latest", "--depth", "restored"]] {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, 0, "{}", said.stderr);
+    }
+    let (code, report) = drill(&desk, "database-lost", &["--set", "recovery.provision=[\"true\"]"]);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    assert_eq!(second.psql("shop", "SELECT count(*) FROM orders"), "20000");
+    assert!(report["phases"].as_array().unwrap().iter().any(|phase| phase["name"] == "provisioning"));
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    let drill = |more: &[&str]| {
+        let mut arguments = vec!["drill", path.as_str()];
+        arguments.extend(more);
+        desk.davit(&arguments)
+    };
+    for (more, code, text) in [
+        (&["--set", "fault.name=backend-kil"][..], 2, "did you mean backend-kill?"),
+        (&["--set", "objectives.rto=-5m"], 2, "is not an objective"),
+        (&["--set", "fault.with.aplication=x"], 2, "application"),
+        (&["--set", "target.environment=production"], 3, "environment"),
+        (&["--set", "target.processes.primary.url=postgres://postgres@127.0.0.1:1/shop"], 3, "127.0.0.1:1"),
+        (&["--set", "recovery=promote standby"], 2, "no standby"),
+    ] {
+        let said = drill(more);
+        assert_eq!(said.code, code, "{more:?}: {}", said.stderr);
+        assert!(said.stderr.contains(text), "{more:?}: {}", said.stderr);
+    }
+    let said = drill(&["--dry-run"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("nothing was changed"), "{}", said.stdout);
+    assert_eq!(server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'"), "0");
+    assert!(!Path::new(&desk.path().join("repository/reports")).exists());
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_service_that_is_not_steady_is_left_alone() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let before = server.psql("shop", "SELECT pg_backend_pid() > 0");
+    let (code, report) =
+        drill(&desk, "backend-kill", &["--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"]);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{before} {:#}", report["verdict"]);
+    assert!(report["verdict"]["sentence"].as_str().unwrap().contains("steady state"));
+    assert_eq!(report["cleanup"]["sentence"], "everything was put back and looked at");
+    assert!(report["blast_radius"]["touched"].as_array().unwrap().is_empty());
+}
