@@ -15,7 +15,10 @@ const ID_MAX: u32 = 0o7_777_777;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// A file of this size, and where its data lie; the rest of it are holes.
-    File { size: u64, data: Vec<(u64, u64)> },
+    File {
+        size: u64,
+        data: Vec<(u64, u64)>,
+    },
     Directory,
     Symlink(Vec<u8>),
     /// Another name of an entry that came before.
