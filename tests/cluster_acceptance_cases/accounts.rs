@@ -69,7 +69,10 @@ impl<'a> Account<'a> {
 
     /// Whether it may do something, as the server says.
     fn may(&self, verb: &str, what: &str, inside: Option<&str>) -> bool {
-        let mut arguments = vec!["auth", "can-i", verb, what];
+        // What stands behind a slash would be taken for a name.
+        let (kind, part) = what.split_once('/').unwrap_or((what, ""));
+        let part = format!("--subresource={part}");
+        let mut arguments = vec!["auth", "can-i", verb, kind, &part];
         match inside {
             Some(namespace) => arguments.extend(["--namespace", namespace]),
             None => arguments.push("--all-namespaces"),

@@ -3,6 +3,7 @@
 use super::accounts::{Beside, leaning};
 use crate::cli_support::Desk;
 use crate::support::cluster::Cluster;
+use crate::support::wait_until;
 use std::collections::BTreeMap;
 
 /// `ingresses.networking.k8s.io` of `ingress.networking.k8s.io`.
@@ -23,6 +24,7 @@ fn the_table_of_what_kubectl_misses_is_true() {
     let namespace = leaning(&cluster, "sample");
     let _beside = Beside(&cluster, namespace.name.clone());
     namespace.apply_fixture("sample.yaml");
+    wait_until(30, "what the controllers make of it", || !namespace.kubectl("get replicasets -o name").is_empty());
     let mut theirs: BTreeMap<String, u64> = BTreeMap::new();
     for line in namespace.kubectl("get all,configmap,secret -o name").lines() {
         *theirs.entry(plural(line.split('/').next().unwrap())).or_default() += 1;
