@@ -51,7 +51,10 @@ async fn main() {
     let plane = ControlPlane::start();
     let kinds = listed_kinds(&plane).await;
     let made = make(&plane, &kinds, objects).await;
-    println!("{objects} objects of one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)", rate(objects, made));
+    println!(
+        "{objects} objects of one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)",
+        rate(objects, made)
+    );
     let directory = tempfile::tempdir().unwrap();
     save(&plane, &kinds, directory.path(), rounds).await;
     again(&plane, &kinds, directory.path(), objects).await;
@@ -176,7 +179,12 @@ async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
         ours.push(ran.seconds);
         peak = peak.max(ran.peak);
     }
-    println!("raw paged LIST of {} kinds, {CONNECTIONS} at once, {} MiB: {} s", kinds.len(), bytes >> 20, shown(&plain));
+    println!(
+        "raw paged LIST of {} kinds, {CONNECTIONS} at once, {} MiB: {} s",
+        kinds.len(),
+        bytes >> 20,
+        shown(&plain)
+    );
     println!("davit snapshot create, the whole process:      {} s, peak {peak} MiB", shown(&ours));
     println!("ratio of medians: {:.2} of the raw LIST", median(plain) / median(ours));
 }
@@ -197,7 +205,8 @@ async fn again(plane: &ControlPlane, kinds: &[Kind], at: &Path, objects: usize) 
     let mut changed = 0;
     for (name, status) in &statuses {
         let kind = kinds.iter().find(|kind| kind.group_resource() == *name).unwrap();
-        let mut listing = cluster.list(davit::cluster::Query { namespace: Some(NAMESPACE), ..davit::cluster::Query::all(kind) });
+        let mut listing =
+            cluster.list(davit::cluster::Query { namespace: Some(NAMESPACE), ..davit::cluster::Query::all(kind) });
         let mut names = Vec::new();
         while let Some(item) = listing.next().await.unwrap() {
             let body: Value = serde_json::from_slice(&item).unwrap();
@@ -231,7 +240,8 @@ async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize)
         let options = Options { manager: manager(&[&own]), ..Options::default() };
         let prepared = prepare(&means, saved.clone(), &mapping, options).await.unwrap();
         let lines = prepared.plan.lines.iter();
-        let lines = lines.filter(|line| line.place.namespace.is_some() && line.action.acts() && line.place.name != "default");
+        let lines =
+            lines.filter(|line| line.place.namespace.is_some() && line.action.acts() && line.place.name != "default");
         let bodies: Vec<(Kind, Value)> = lines
             .map(|line| {
                 let mut body = line.body.clone();
@@ -248,6 +258,9 @@ async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize)
         peak = peak.max(ran.peak);
     }
     println!("raw POST of {count} bodies by {CONNECTIONS} connections: {} s", shown(&plain));
-    println!("davit snapshot restore, the whole process, its list-and-compare inside: {} s, peak {peak} MiB", shown(&ours));
+    println!(
+        "davit snapshot restore, the whole process, its list-and-compare inside: {} s, peak {peak} MiB",
+        shown(&ours)
+    );
     println!("ratio of medians: {:.2} of the raw connections", median(plain) / median(ours));
 }

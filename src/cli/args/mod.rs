@@ -23,8 +23,8 @@ pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
 pub use snapshot::{
-    ClusterArgs, MoverCommand, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs, SnapshotVerifyArgs,
-    VolumesArg,
+    ClusterArgs, MoverCommand, ScopeArg, SnapshotCommand, SnapshotCreateArgs, SnapshotDepthArg, SnapshotShowArgs,
+    SnapshotVerifyArgs, VolumesArg,
 };
 
 use crate::config::Overrides;

@@ -65,10 +65,10 @@ pub struct SnapshotCreateArgs {
     /// What the point is to hold: the namespace's objects, or also the cluster-scoped ones that they lean on
     #[arg(long, value_name = "SCOPE", default_value = "with-cluster")]
     pub scope: ScopeArg,
-    /// What is saved of volumes: their claims only, or their files, by a pod that mounts each of them and only reads
+    /// What is saved of volumes
     #[arg(long, value_name = "HOW", default_value = "none")]
     pub volumes: VolumesArg,
-    /// The image of these pods; it has davit in it
+    /// With --volumes files: the image of the pods that read; it has davit in it
     #[arg(long, value_name = "IMAGE", required_if_eq("volumes", "files"))]
     pub mover_image: Option<String>,
     /// Do not run the commands that pods declare
@@ -96,8 +96,10 @@ pub struct SnapshotCreateArgs {
 pub enum VolumesArg {
     /// Their claims only.
     None,
-    /// Their files, too.
+    /// Their files, too, by a pod for each that reads them.
     Files,
+    /// Snapshots that the storage makes (CSI); they stay in the storage, and the point has what finds them.
+    Csi,
 }
 
 /// `davit mover`

@@ -90,9 +90,11 @@ fn request(args: &SnapshotCreateArgs, namespace: &str, shell: &Shell, repository
     request.tier.clone_from(&args.tier);
     request.rebind = args.rebind;
     request.hooks = !args.no_hooks;
-    if let (VolumesArg::Files, Some(image)) = (args.volumes, &args.mover_image) {
-        request.volumes = Volumes::Files { image: image.clone() };
-    }
+    request.volumes = match (args.volumes, &args.mover_image) {
+        (VolumesArg::Files, Some(image)) => Volumes::Files { image: image.clone() },
+        (VolumesArg::Csi, _) => Volumes::Csi,
+        _ => Volumes::None,
+    };
     let hooks = shell.settings.hooks.iter().map(|hook| &hook.value).filter(|hook| hook.namespace == namespace);
     request.rules = hooks.map(rule).collect();
     request.holder = shell.settings.environment.holder();

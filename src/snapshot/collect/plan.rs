@@ -101,7 +101,7 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
     }
     let claims = match &request.volumes {
         Volumes::None => Vec::new(),
-        Volumes::Files { .. } => {
+        Volumes::Files { .. } | Volumes::Csi => {
             volumes::plan(cluster, &request.namespace, request.scope.selector.as_deref(), &kinds).await?
         }
     };

@@ -17,7 +17,7 @@ use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
 use crate::rowsum::RowSum;
 use crate::snapshot::facts::{Coverage, Missing, PointFacts, kind as line};
-use crate::snapshot::volumes::{self, Open, Taken};
+use crate::snapshot::volumes::{self, Open, Taken, Volumes, csi};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -121,19 +121,25 @@ impl Run<'_> {
         let (plan, namespace) = (self.plan, &self.plan.request.namespace);
         let before = hooks::run(&plan.cluster, namespace, &plan.hooks, &When::Before).await;
         let open = Open::default();
+        // Before the lists, so that they hold what is made here.
+        let made = match plan.request.volumes {
+            Volumes::Csi => csi::take(&self.storage(writer.run().as_str()), &plan.claims).await,
+            _ => csi::Made::default(),
+        };
         let listed = tokio::select! {
             listed = self.read(writer, &open) => listed,
             () = cancel.cancelled() => Err(Error::failed(format!("saving namespace {namespace}: the run was stopped"))),
         };
-        let left = open.close(&plan.cluster, namespace).await;
+        let mut left = open.close(&plan.cluster, namespace).await;
+        left.extend(csi::close(&self.storage(writer.run().as_str()), &made.names).await);
         // Whatever came of the lists: what was frozen before them is thawed.
         let after = hooks::run(&plan.cluster, namespace, &plan.hooks, &When::After).await;
         let (instant, outcomes, outputs, volumes) = listed?;
         let mut content = self.account(outcomes, outputs);
         content.instant = Some(instant);
-        content.missing.extend(volumes.missing);
+        content.missing.extend(volumes.missing.into_iter().chain(made.missing));
         content.coverage.volumes = volumes.volumes;
-        content.coverage.notes.extend(volumes.notes.into_iter().chain(left));
+        content.coverage.notes.extend(volumes.notes.into_iter().chain(made.notes).chain(left));
         for Ran { outcomes, missing } in [before, after] {
             content.coverage.hooks.extend(outcomes);
             content.missing.extend(missing);
@@ -174,6 +180,12 @@ impl Run<'_> {
         progress.ended(LISTS, Amount { items: outcomes.len() as u64, rows: objects, bytes });
         let volumes = self.volumes(&fill, open).await?;
         Ok(((taken, version), outcomes, outputs, volumes))
+    }
+
+    /// The storage of this namespace, for snapshots that it makes itself.
+    fn storage<'a>(&'a self, run: &'a str) -> csi::Of<'a> {
+        let (plan, clock) = (self.plan, self.repository.clock());
+        csi::Of { cluster: &plan.cluster, clock, namespace: &plan.request.namespace, run }
     }
 
     /// The files of volumes: before what was frozen is thawed.

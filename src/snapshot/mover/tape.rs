@@ -15,7 +15,10 @@ const ID_MAX: u32 = 0o7_777_777;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum What {
     /// A file of this size, and where its data lie; the rest of it are holes.
-    File { size: u64, data: Vec<(u64, u64)> },
+    File {
+        size: u64,
+        data: Vec<(u64, u64)>,
+    },
     Directory,
     Symlink(Vec<u8>),
     /// Another name of an entry that came before.
@@ -159,7 +162,7 @@ pub(super) fn write_entry(out: &mut impl Write, entry: &Entry) -> io::Result<()>
     let mut records = Vec::new();
     let (seconds, nanoseconds) = entry.modified;
     record(&mut records, b"mtime", time_text(seconds, nanoseconds).as_bytes());
-    let plain = |text: &[u8]| text.len() <= 100 && text.is_ascii();
+    let plain = |text: &[u8]| text.len() <= 100 && text.is_ascii() && !text.contains(&0);
     let empty: &[u8] = b"";
     let mut map = Vec::new();
     let (kind, link, size, device) = match &entry.what {

@@ -94,7 +94,9 @@ fn zoo(root: &Path) {
     fs::hard_link(root.join("plain"), root.join("a/deep/again")).unwrap();
     mknodat(CWD, root.join("pipe"), FileType::Fifo, Mode::from_raw_mode(0o640), 0).unwrap();
     fs::write(root.join("attributed"), "x").unwrap();
-    for (name, value) in [("user.plain", &b"value"[..]), ("user.line\nend=%", b"\0\n=\xff\n17 x=y\n"), ("user.empty", b"")] {
+    for (name, value) in
+        [("user.plain", &b"value"[..]), ("user.line\nend=%", b"\0\n=\xff\n17 x=y\n"), ("user.empty", b"")]
+    {
         setxattr(root.join("attributed"), name, value, XattrFlags::empty()).unwrap();
         setxattr(root.join("a"), name, value, XattrFlags::empty()).unwrap();
     }
@@ -103,7 +105,8 @@ fn zoo(root: &Path) {
     sparse.write_all_at(&[7; 5000], 10 << 20).unwrap();
     sparse.write_all_at(b"end", (40 << 20) + 1).unwrap();
     fs::File::create(root.join("hole")).unwrap().set_len(1 << 20).unwrap();
-    fs::write(root.join("large"), (0..3_000_001_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>()).unwrap();
+    fs::write(root.join("large"), (0..3_000_001_u32).map(|n| u8::try_from(n % 251).unwrap()).collect::<Vec<u8>>())
+        .unwrap();
     // A folder whose owner may not write in it comes back with what is in it.
     fs::write(root.join("a/deep/folder/kept"), "kept").unwrap();
     fs::set_permissions(root.join("a/deep/folder"), fs::Permissions::from_mode(0o555)).unwrap();
@@ -286,7 +289,9 @@ fn bytes(most: usize) -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn part() -> impl Strategy<Value = Vec<u8>> {
-    bytes(60).prop_filter("a name", |name| !name.iter().any(|byte| [0, b'/'].contains(byte)) && ![&b"."[..], b".."].contains(&&name[..]))
+    bytes(60).prop_filter("a name", |name| {
+        !name.iter().any(|byte| [0, b'/'].contains(byte)) && ![&b"."[..], b".."].contains(&&name[..])
+    })
 }
 
 fn any_what() -> impl Strategy<Value = What> {

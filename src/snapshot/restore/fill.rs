@@ -39,7 +39,10 @@ pub(super) async fn fill(run: &mut Run<'_>, stored: &Stored) -> bool {
                 run.notes.push(format!("{place}: {files} are back in its volume, {}", bytes(moved.bytes)));
                 if moved.unset > 0 {
                     let examples = moved.examples.join("; ");
-                    run.notes.push(format!("{place}: {} could not be set: {examples}", counted(moved.unset, "owner, mode or attribute")));
+                    run.notes.push(format!(
+                        "{place}: {} could not be set: {examples}",
+                        counted(moved.unset, "owner, mode or attribute")
+                    ));
                 }
             }
             Err(why) => {

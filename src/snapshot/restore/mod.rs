@@ -26,6 +26,7 @@ use super::diff::{self, Schemas};
 use super::map::{Mapped, Mapping};
 use super::object::Saved;
 use super::plan::{self, Live, Options, Plan};
+use super::volumes;
 use crate::clock::SharedClock;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -76,6 +77,7 @@ pub struct Prepared {
 /// Maps the objects, looks at the cluster and plans; changes nothing.
 pub async fn prepare(means: &Means, mut saved: Vec<Saved>, mapping: &Mapping, options: Options) -> Result<Prepared> {
     let mapped = mapping.apply(&mut saved)?;
+    volumes::rewire(&mut saved);
     check_places(&saved)?;
     let looked = live::look(means, &saved, &options).await?;
     let mut schemas = looked.schemas;

@@ -2,9 +2,9 @@
 
 use super::super::order::Tier;
 use super::super::plan::{Action, OwnerAt};
+use super::super::volumes::Stored;
 use super::one::{Hands, Outcome};
 use super::report::{Failure, RestoreReport};
-use super::super::volumes::Stored;
 use super::{Kinds, Means, Prepared, fill, managers, owners, readback};
 use crate::cluster::Kind;
 use crate::error::{Error, Result};

@@ -24,7 +24,8 @@ pub(super) fn problems_in(document: &Value, schema: &Value, body: &Value) -> Vec
 
 /// The schema of a kind in an OpenAPI document.
 pub(super) fn of_kind<'a>(document: &'a Value, kind: &Kind) -> Option<&'a Value> {
-    let wanted = |one: &Value| one["group"] == *kind.group && one["version"] == *kind.version && one["kind"] == *kind.kind;
+    let wanted =
+        |one: &Value| one["group"] == *kind.group && one["version"] == *kind.version && one["kind"] == *kind.kind;
     let means = |schema: &&Value| {
         schema["x-kubernetes-group-version-kind"].as_array().is_some_and(|kinds| kinds.iter().any(wanted))
     };

@@ -14,6 +14,9 @@ pub struct Claim {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// The volume that it is bound to.
+    #[serde(skip)]
+    pub volume: Option<String>,
     /// What becomes of it.
     #[serde(flatten)]
     pub of: Use,
@@ -82,7 +85,8 @@ fn judged(claim: &Value, pods: &[Value]) -> Claim {
     } else {
         used(name, pods)
     };
-    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), of }
+    let volume = claim["spec"]["volumeName"].as_str().map(str::to_owned);
+    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), volume, of }
 }
 
 fn used(claim: &str, pods: &[Value]) -> Use {
@@ -155,12 +159,14 @@ mod tests {
 
     #[test]
     fn the_running_pod_says_as_whom_and_where_and_whether_it_writes() {
-        let pods = [pod("a-done", "Succeeded", false), pod("b-runs", "Running", false), pod("c-reads", "Running", true)];
+        let pods =
+            [pod("a-done", "Succeeded", false), pod("b-runs", "Running", false), pod("c-reads", "Running", true)];
         let Use::Read { node, account, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods).of else {
             panic!("it is read")
         };
         assert_eq!((node.as_deref(), writers), (Some("node-2"), vec!["b-runs".to_owned()]));
-        let wanted = Account { run_as_user: Some(80), fs_group: Some(71), supplemental_groups: vec![72], run_as_group: None };
+        let wanted =
+            Account { run_as_user: Some(80), fs_group: Some(71), supplemental_groups: vec![72], run_as_group: None };
         assert_eq!(account, wanted);
         let Use::Read { node, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods[..1]).of else {
             panic!("it is read")

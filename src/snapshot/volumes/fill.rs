@@ -1,8 +1,8 @@
 //! Bringing the files of a volume back into a claim that was just made, before anything runs that would use it.
 
+use super::VolumeFacts;
 use super::pod::{MOUNT, Mover, Open, Spec};
 use super::take::report;
-use super::VolumeFacts;
 use crate::clock::SharedClock;
 use crate::cluster::Cluster;
 use crate::error::Result;

@@ -4,9 +4,11 @@
 //! node, and reads only; what that account cannot read makes the snapshot incomplete.
 
 mod claims;
+pub(super) mod csi;
 mod cut;
 mod fill;
 mod pod;
+mod rewire;
 mod take;
 
 pub use claims::{Claim, Use};
@@ -15,6 +17,7 @@ pub use fill::{Stored, stored};
 pub(super) use claims::plan;
 pub(super) use fill::{Into, fill};
 pub(super) use pod::Open;
+pub(super) use rewire::rewire;
 pub(super) use take::{Means, Taken, take};
 
 use crate::cluster::Kind;
@@ -32,6 +35,8 @@ pub enum Volumes {
         /// The image; it has `davit`.
         image: String,
     },
+    /// By snapshots that the storage makes.
+    Csi,
 }
 
 /// On a claim: `skip` leaves its volume out.

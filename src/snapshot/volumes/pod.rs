@@ -259,7 +259,8 @@ mod tests {
     fn a_pod_that_waits_says_why() {
         let pulled = json!({"status": {"containerStatuses": [{"state": {"waiting": {"reason": "ErrImagePull", "message": "no such host"}}}]}});
         assert_eq!(why_waiting(&pulled), "ErrImagePull: no such host");
-        let unscheduled = json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]}});
+        let unscheduled =
+            json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]}});
         assert_eq!(why_waiting(&unscheduled), "0/3 nodes");
     }
 }

@@ -1,0 +1,149 @@
+//! A saved `VolumeSnapshot` on the way into a cluster: made again as it was, it would take a new snapshot of an empty
+//! claim. So it is pointed at what the storage has already, and the claim that was snapshot begins with that.
+
+use super::csi::RUN_LABEL;
+use crate::id::Sha256;
+use crate::snapshot::object::{self, Saved};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
+const CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
+const CLAIMS: &str = "persistentvolumeclaims";
+
+/// What a snapshot of the storage is restored from.
+struct Handle {
+    content: String,
+    body: Value,
+}
+
+/// Points every saved `VolumeSnapshot` that the storage had finished at its handle, by a content of its own, and the claims
+/// of those that this point made at them. Runs after the namespaces were mapped.
+pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
+    let contents: BTreeMap<String, usize> =
+        indexes(saved, CONTENTS).map(|at| (saved[at].identity.name.clone(), at)).collect();
+    let mut begins_with: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+    for at in indexes(saved, SNAPSHOTS).collect::<Vec<_>>() {
+        let body = &saved[at].body;
+        let bound = body.pointer("/status/boundVolumeSnapshotContentName").and_then(Value::as_str);
+        let Some(content) = bound.and_then(|name| contents.get(name)).copied() else { continue };
+        let Some(handle) = handle(&saved[content].body, &saved[at]) else { continue };
+        let claim = body.pointer("/spec/source/persistentVolumeClaimName").and_then(Value::as_str).map(str::to_owned);
+        let ours = object::metadata(body).is_some_and(|metadata| metadata["labels"][RUN_LABEL].is_string());
+        let (namespace, name) = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
+        if let (true, Some(claim)) = (ours, claim) {
+            begins_with.insert((namespace, claim), name);
+        }
+        saved[at].body["spec"]["source"] = json!({"volumeSnapshotContentName": handle.content});
+        if let Some(fields) = saved[at].body.as_object_mut() {
+            fields.remove("status");
+        }
+        saved[content].identity.name.clone_from(&handle.content);
+        saved[content].body = handle.body;
+    }
+    for at in indexes(saved, CLAIMS).collect::<Vec<_>>() {
+        let place = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
+        if let Some(snapshot) = begins_with.get(&place) {
+            let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot});
+            saved[at].body["spec"]["dataSource"] = source.clone();
+            saved[at].body["spec"]["dataSourceRef"] = source;
+        }
+    }
+}
+
+fn indexes<'a>(saved: &'a [Saved], kind: &'a str) -> impl Iterator<Item = usize> + 'a {
+    saved.iter().enumerate().filter(move |(_, one)| one.kind.group_resource() == kind).map(|(at, _)| at)
+}
+
+/// A content of its own for where the snapshot goes: the one of before is bound for good to the one of before.
+fn handle(content: &Value, snapshot: &Saved) -> Option<Handle> {
+    let handle = content.pointer("/status/snapshotHandle").and_then(Value::as_str)?;
+    let driver = content["spec"]["driver"].as_str()?;
+    let namespace = snapshot.identity.namespace.as_deref()?;
+    let text = format!("{namespace} {} {handle}", snapshot.identity.name);
+    let name = format!("davit-{}", &Sha256::of(text.as_bytes()).to_string()[..16]);
+    let mut spec = json!({
+        // Whatever becomes of the namespace, the storage keeps the snapshot.
+        "deletionPolicy": "Retain",
+        "driver": driver,
+        "source": {"snapshotHandle": handle},
+        "volumeSnapshotRef": {"name": snapshot.identity.name, "namespace": namespace}
+    });
+    for field in ["volumeSnapshotClassName", "sourceVolumeMode"] {
+        if let Some(value) = content["spec"].get(field) {
+            spec[field] = value.clone();
+        }
+    }
+    let body = json!({"apiVersion": content["apiVersion"], "kind": "VolumeSnapshotContent", "metadata": {"name": name}, "spec": spec});
+    Some(Handle { content: name, body })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::snapshot::object::SavedKind;
+
+    fn saved(group_resource: &str, body: Value) -> Saved {
+        let (resource, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
+        let kind = SavedKind {
+            group: group.to_owned(),
+            version: "v1".to_owned(),
+            resource: resource.to_owned(),
+            kind: String::new(),
+            namespaced: group_resource != CONTENTS,
+        };
+        Saved::new(&kind, body)
+    }
+
+    fn shop(label: &str) -> Vec<Saved> {
+        vec![
+            saved(
+                SNAPSHOTS,
+                json!({"metadata": {"name": "davit-1", "namespace": "copy", "labels": {label: "r"}},
+                "spec": {"volumeSnapshotClassName": "fast", "source": {"persistentVolumeClaimName": "data"}},
+                "status": {"readyToUse": true, "boundVolumeSnapshotContentName": "snapcontent-7"}}),
+            ),
+            saved(CLAIMS, json!({"metadata": {"name": "data", "namespace": "copy"}, "spec": {"volumeName": "pv-1"}})),
+            saved(CLAIMS, json!({"metadata": {"name": "other", "namespace": "copy"}, "spec": {}})),
+            saved(
+                CONTENTS,
+                json!({"apiVersion": "snapshot.storage.k8s.io/v1", "metadata": {"name": "snapcontent-7"},
+                "spec": {"driver": "ebs", "deletionPolicy": "Delete", "source": {"volumeHandle": "vol-1"}, "volumeSnapshotRef": {"uid": "old"}},
+                "status": {"snapshotHandle": "snap-1"}}),
+            ),
+        ]
+    }
+
+    #[test]
+    fn a_snapshot_of_ours_is_what_its_claim_begins_with() {
+        let mut all = shop(RUN_LABEL);
+        rewire(&mut all);
+        let content = &all[3].body;
+        assert_eq!(content["spec"]["source"], json!({"snapshotHandle": "snap-1"}));
+        assert_eq!(content["spec"]["deletionPolicy"], "Retain");
+        assert_eq!(content["spec"]["volumeSnapshotRef"], json!({"name": "davit-1", "namespace": "copy"}));
+        assert_ne!(content["metadata"]["name"], "snapcontent-7", "that one is bound to the one of before");
+        assert_eq!(all[3].identity.name, content["metadata"]["name"].as_str().unwrap());
+        assert_eq!(all[0].body["spec"]["source"], json!({"volumeSnapshotContentName": content["metadata"]["name"]}));
+        assert!(all[0].body["status"].is_null());
+        assert_eq!(all[1].body["spec"]["dataSource"]["name"], "davit-1");
+        assert!(all[2].body["spec"]["dataSource"].is_null());
+    }
+
+    #[test]
+    fn somebody_elses_snapshot_is_kept_and_its_claim_is_not_touched() {
+        let mut all = shop("app");
+        rewire(&mut all);
+        assert!(all[0].body["spec"]["source"]["volumeSnapshotContentName"].is_string());
+        assert!(all[1].body["spec"]["dataSource"].is_null());
+    }
+
+    #[test]
+    fn a_snapshot_that_the_storage_had_not_finished_stays_as_it_is() {
+        let mut all = shop(RUN_LABEL);
+        all[3].body["status"] = Value::Null;
+        let before = all.clone();
+        rewire(&mut all);
+        assert_eq!(all, before);
+    }
+}

@@ -1,0 +1,316 @@
+//! Restoring while something is wrong: answers that are lost, refused and late, an API server that is full, a store that
+//! fails, a runner that is killed. However often it takes, the end is the whole namespace, and nothing but that is called
+//! a success.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a proxy waits, and a test measures")]
+#![allow(unreachable_pub, dead_code, reason = "the modules of tests use parts of each other")]
+
+mod cli_support;
+mod control_support;
+#[path = "cluster_snapshot_cases/generator.rs"]
+mod generator;
+mod support;
+
+use cli_support::{Desk, Said};
+use control_support::{ControlPlane, control_plane};
+use serde_json::json;
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use support::faulty_proxy::{FaultyProxy, Misbehaviour};
+use support::process::{Process, command};
+use support::{free_port, wait_until};
+
+/// A namespace of many kinds, saved; the desk that has its point.
+fn saved(plane: &ControlPlane, name: &str, objects: usize) -> Desk {
+    plane.namespace(name);
+    let wanted = generator::list(&generator::objects(11, objects));
+    plane.kubectl(&["create", "-n", name, "-f", "-"], &wanted).unwrap();
+    let mut desk = Desk::with_repository();
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    let said = desk.davit(&["snapshot", "create", name]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    desk
+}
+
+/// The cluster by plain HTTP: something that misbehaves can stand in front of it.
+struct Plain {
+    port: u16,
+    _kubectl: Process,
+}
+
+impl Plain {
+    fn start(plane: &ControlPlane, program: &Path) -> Self {
+        let port = free_port();
+        let mut proxy = command(program, None, "KILL");
+        proxy.arg("kubectl").arg("--kubeconfig").arg(plane.kubeconfig());
+        proxy.args(["proxy", "--port", &port.to_string(), "--reject-paths", "^$"]);
+        let process = Process::start(proxy, tempfile::tempfile().unwrap(), "-KILL");
+        wait_until(30, "the plain proxy", || TcpStream::connect(("127.0.0.1", port)).is_ok());
+        Self { port, _kubectl: process }
+    }
+}
+
+fn program() -> PathBuf {
+    let folders = std::fs::read_dir(support::cache()).unwrap().map(|entry| entry.unwrap().path().join("kubernetes"));
+    let mut found: Vec<PathBuf> = folders.filter(|path| path.is_file()).collect();
+    found.sort();
+    found.pop().unwrap()
+}
+
+/// A kubeconfig for a server of plain HTTP.
+fn kubeconfig(at: &Path, port: u16) -> String {
+    let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
+        "clusters": [{"name": "c", "cluster": {"server": format!("http://127.0.0.1:{port}")}}],
+        "users": [{"name": "u", "user": {}}], "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
+    let file = at.join(format!("plain-{port}"));
+    std::fs::write(&file, config.to_string()).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+fn restore(desk: &Desk, from: &str, to: &str, more: &[&str]) -> Said {
+    desk.davit(&[&["snapshot", "restore", &format!("{from}@latest"), "--into", to][..], more].concat())
+}
+
+/// What is there is what was saved: a plan of the same restore has nothing to do.
+fn whole(desk: &Desk, from: &str, to: &str) {
+    let said = restore(desk, from, to, &["--plan"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let last = said.stdout.lines().last().unwrap();
+    for word in ["create", "merge", "replace", "refuse"] {
+        assert!(!last.contains(word), "{last}\n{}", said.stdout);
+    }
+}
+
+/// Runs the same restore until it says it is done; what it says before that is never "done".
+fn until_done(desk: &Desk, from: &str, to: &str, more: &[&str]) -> u32 {
+    for turn in 1..=6 {
+        let said = restore(desk, from, to, more);
+        let told = format!("{}{}", said.stdout, said.stderr);
+        match said.code {
+            0 => {
+                assert!(!said.stdout.contains("FAILED"), "{told}");
+                return turn;
+            }
+            1 => assert!(said.stdout.contains("IN PART"), "{told}"),
+            _ => assert!(said.stderr.contains("error:"), "{told}"),
+        }
+    }
+    panic!("six turns were not enough");
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn answers_that_are_lost_cut_or_refused_end_in_the_whole_namespace() {
+    let plane = control_plane();
+    let desk = saved(plane, "lossy", 120);
+    let plain = Plain::start(plane, &program());
+    let proxy = FaultyProxy::start(plain.port);
+    let config = kubeconfig(desk.path(), proxy.port);
+    for (at, behaviour) in [
+        Misbehaviour::ResetAfter { every: 9 },
+        Misbehaviour::ResetBefore { every: 9 },
+        Misbehaviour::Truncate { every: 11 },
+        Misbehaviour::CutBody { every: 10 },
+        Misbehaviour::Busy { from: 60, to: 90 },
+        Misbehaviour::Busy { from: 100, to: 400 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let to = format!("lossy-{at}");
+        proxy.behave(behaviour);
+        let turns = until_done(&desk, "lossy", &to, &["--kubeconfig", &config]);
+        assert!(turns <= 3, "{behaviour:?} took {turns} turns");
+        proxy.behave(Misbehaviour::None);
+        whole(&desk, "lossy", &to);
+    }
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_store_that_fails_while_it_is_read_leaves_the_cluster_as_it_was_or_whole() {
+    let plane = control_plane();
+    let server = support::s3::S3::start();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(server.plain_bucket("faults"));
+    let proxy = FaultyProxy::start(server.port);
+    let mut desk = Desk::new();
+    let keys = desk.path().join("keys").display().to_string();
+    for (name, value) in server.environment() {
+        desk.set(name, &value);
+    }
+    desk.set("AWS_ENDPOINT_URL_S3", &format!("http://127.0.0.1:{}", proxy.port));
+    desk.set("DAVIT_REPOSITORY", "s3://faults/davit").set("DAVIT_KEYS", &keys).set("DAVIT_RETRY_BUDGET", "2s");
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    plane.namespace("stored");
+    plane.kubectl(&["create", "-n", "stored", "-f", "-"], &generator::list(&generator::objects(12, 60))).unwrap();
+    for arguments in [&["init"][..], &["snapshot", "create", "stored"]] {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    }
+    // Dead for good from some request on: before a single object is made, everything has been read.
+    for from in [0, 3, 6, 9, 12, 20] {
+        proxy.behave(Misbehaviour::Busy { from, to: u64::MAX });
+        let to = format!("stored-{from}");
+        let said = restore(&desk, "stored", &to, &[]);
+        if said.code == 0 {
+            proxy.behave(Misbehaviour::None);
+            whole(&desk, "stored", &to);
+        } else {
+            assert!(plane.get(&["namespace", &to]).is_none(), "{}{}", said.stdout, said.stderr);
+        }
+    }
+    for (at, behaviour) in [
+        Misbehaviour::ResetAfter { every: 4 },
+        Misbehaviour::Truncate { every: 3 },
+        Misbehaviour::Busy { from: 2, to: 6 },
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        proxy.behave(behaviour);
+        let to = format!("stored-again-{at}");
+        until_done(&desk, "stored", &to, &[]);
+        proxy.behave(Misbehaviour::None);
+        whole(&desk, "stored", &to);
+    }
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
+    let plane = control_plane();
+    let desk = saved(plane, "killed", 150);
+    let mut killed = 0;
+    for (turn, objects) in [0_usize, 1, 5, 20, 60, 110, 140].into_iter().enumerate() {
+        let to = format!("killed-{turn}");
+        let arguments = ["snapshot", "restore", "killed@latest", "--into", &to, "--in-flight", "2"];
+        let mut child = desk.command(&arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let made = || plane.changes().iter().filter(|change| change.contains(&format!(" {to}/"))).count();
+        let mut ended = false;
+        wait_until(60, "enough objects", || {
+            ended = child.try_wait().unwrap().is_some();
+            ended || made() >= objects
+        });
+        child.kill().ok();
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        child.wait().unwrap();
+        if !ended {
+            killed += 1;
+            assert!(!said.contains("restored point"), "{said}");
+        }
+        assert_eq!(until_done(&desk, "killed", &to, &[]), 1, "the same command goes on at once");
+        whole(&desk, "killed", &to);
+    }
+    assert!(killed >= 4, "{killed} were killed in time");
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_saving_runner_killed_at_any_moment_leaves_no_point_that_is_not_whole() {
+    let plane = control_plane();
+    let desk = saved(plane, "saver", 200);
+    let mut killed = 0;
+    for milliseconds in [5, 20, 50, 80, 110, 140, 170, 200, 260, 330, 400, 600] {
+        let mut child = desk.command(&["snapshot", "create", "saver"]).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(milliseconds));
+        killed += usize::from(child.try_wait().unwrap().is_none());
+        child.kill().ok();
+        child.wait().unwrap();
+    }
+    assert!(killed >= 3, "{killed} were killed in time");
+    let said = desk.davit(&["snapshot", "create", "saver"]);
+    assert_eq!(said.code, 0, "a killed runner's lease runs out or was its own: {}{}", said.stdout, said.stderr);
+    let said = desk.davit(&["verify", "--all", "--depth", "stored"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    for point in desk.json(&["points"]).1["points"].as_array().unwrap() {
+        let said = desk.davit(&["snapshot", "diff", point["point"].as_str().unwrap(), "saver@latest"]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    }
+}
+
+/// Only a user who is no administrator is ever made to wait.
+fn crowded(plane: &ControlPlane) -> String {
+    plane.namespace("crowd");
+    plane.apply(
+        "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: restorer, namespace: crowd}\n---\n\
+         apiVersion: rbac.authorization.k8s.io/v1\nkind: ClusterRoleBinding\nmetadata: {name: crowd}\n\
+         roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}\n\
+         subjects: [{kind: ServiceAccount, name: restorer, namespace: crowd}]\n---\n\
+         apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: PriorityLevelConfiguration\nmetadata: {name: crowd}\n\
+         spec: {type: Limited, limited: {nominalConcurrencyShares: 1, lendablePercent: 0, borrowingLimitPercent: 0, limitResponse: {type: Reject}}}\n---\n\
+         apiVersion: flowcontrol.apiserver.k8s.io/v1\nkind: FlowSchema\nmetadata: {name: crowd}\n\
+         spec:\n  priorityLevelConfiguration: {name: crowd}\n  matchingPrecedence: 2\n  distinguisherMethod: {type: ByUser}\n  rules:\n\
+         \x20 - subjects: [{kind: ServiceAccount, serviceAccount: {name: restorer, namespace: crowd}}]\n\
+         \x20   resourceRules: [{verbs: ['*'], apiGroups: ['*'], resources: ['*'], clusterScope: true, namespaces: ['*']}]\n",
+    );
+    plane.kubectl(&["create", "token", "restorer", "-n", "crowd", "--duration=1h"], "").unwrap().trim().to_owned()
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_server_that_is_full_is_waited_for_and_not_overrun() {
+    // Of its own: how many requests it takes is a setting of the whole server.
+    let plane = ControlPlane::start();
+    let desk = saved(&plane, "full", 400);
+    let token = crowded(&plane);
+    let config = std::fs::read_to_string(plane.kubeconfig()).unwrap().replace("davit-test-token", &token);
+    let file = desk.path().join("crowded");
+    std::fs::write(&file, config).unwrap();
+    let refused = || {
+        let metrics = plane.kubectl(&["get", "--raw", "/metrics"], "").unwrap();
+        let lines = metrics.lines().filter(|line| line.starts_with("apiserver_flowcontrol_rejected_requests_total"));
+        let of = lines.filter(|line| line.contains("priority_level=\"crowd\""));
+        of.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>()
+    };
+    let turns = until_done(&desk, "full", "full-copy", &["--kubeconfig", file.to_str().unwrap(), "--in-flight", "64"]);
+    let storm = refused();
+    assert!(storm >= 10.0, "the server refused only {storm} requests: nothing was tried");
+    assert!(turns <= 2, "{turns} turns");
+    whole(&desk, "full", "full-copy");
+}
+
+/// Passes bytes on, each answer five seconds late.
+fn late(upstream: u16) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port();
+    std::thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let Ok(server) = TcpStream::connect(("127.0.0.1", upstream)) else { continue };
+            let (mut from, mut to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+            std::thread::spawn(move || std::io::copy(&mut from, &mut to).ok());
+            std::thread::spawn(move || {
+                let (mut server, mut client, mut piece) = (server, client, vec![0; 1 << 16]);
+                let mut last = std::time::Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+                while let Ok(read @ 1..) = server.read(&mut piece) {
+                    // The pieces of one answer follow each other at once.
+                    if last.elapsed() > Duration::from_millis(200) {
+                        std::thread::sleep(Duration::from_secs(5));
+                    }
+                    last = std::time::Instant::now();
+                    if client.write_all(&piece[..read]).is_err() {
+                        break;
+                    }
+                }
+            });
+        }
+    });
+    port
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn answers_that_are_five_seconds_late_are_answers() {
+    let plane = control_plane();
+    let desk = saved(plane, "late", 40);
+    let plain = Plain::start(plane, &program());
+    let config = kubeconfig(desk.path(), late(plain.port));
+    assert_eq!(until_done(&desk, "late", "late-copy", &["--kubeconfig", &config, "--in-flight", "64"]), 1);
+    whole(&desk, "late", "late-copy");
+    let said = desk.davit(&["snapshot", "create", "late", "--kubeconfig", &config]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+}
