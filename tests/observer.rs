@@ -5,13 +5,15 @@
 mod observer_support;
 
 use async_trait::async_trait;
-use davit::clock::{Clock, EventClock};
-use davit::measure::{Answer, Interval, Recovery, Sample};
+use davit::clock::{Clock, EventClock, SystemClock};
+use davit::measure::{Answer, Attempt, Interval, Outcome, Recovery, Sample};
 use davit::observation::{Entry, Observation};
+use davit::probe::ledger::Ledger;
 use davit::probe::observer::Stream;
 use davit::probe::tcp::TcpService;
 use davit::probe::{Ask, MemorySink, Observer, Reply, Service, SharedService, Sink, StreamPlan, Tally, Ticket};
 use jiff::{SignedDuration, Timestamp};
+use observer_support::cost::processor;
 use observer_support::measured::measured;
 use observer_support::{FAILING, Failing, Net};
 use rand::rngs::StdRng;
@@ -51,7 +53,13 @@ fn over(net: &Net) -> SharedService {
 }
 
 /// One outage of known length; gives the interval of the measurement.
-fn outage(seed: u64, failing: Failing, length: Duration, background: f64, stall: Option<(Duration, Duration)>) -> Interval {
+fn outage(
+    seed: u64,
+    failing: Failing,
+    length: Duration,
+    background: f64,
+    stall: Option<(Duration, Duration)>,
+) -> Interval {
     let clock = EventClock::at(Timestamp::UNIX_EPOCH);
     if let Some((at, length)) = stall {
         clock.stall(at, length);
@@ -253,4 +261,44 @@ fn soak_a_day_at_ten_probes_a_second_needs_no_memory_that_grows() {
     eprintln!("24 h at 10 Hz: {lines} lines, {} MiB of log, memory grew by {grown} KiB", bytes >> 20);
     assert!(lines > 864_000);
     assert!(grown < 8 * 1024, "{grown} KiB");
+}
+
+#[test]
+#[ignore = "measures this machine: make soak"]
+fn soak_a_ledger_costs_less_than_a_twentieth_of_a_core_at_a_thousand_writes_a_second() {
+    const WRITES: u64 = 20_000;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = directory.path().join("ledger");
+    let clock = SystemClock::shared();
+    let ledger = Ledger::create(&path, 1, clock.clone()).unwrap();
+    let begin = clock.monotonic();
+    // A name of its own for the thread that writes, so that its time can be told from that of other tests.
+    let writing = std::thread::Builder::new().name("davit-cost".to_owned());
+    let spent = std::thread::scope(|scope| {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let before = processor(&["davit-cost", "davit-ledger"]);
+            for number in 0..WRITES {
+                let due = begin + Duration::from_millis(number);
+                if clock.monotonic() < due {
+                    runtime.block_on(clock.sleep(due - clock.monotonic()));
+                }
+                let row = ledger.begin().unwrap();
+                let (invoked, ended) = (row.invoked, clock.monotonic());
+                let (outcome, lsn) = (Outcome::Ok, Some((number, number)));
+                let (timeline, xid) = (Some(1), Some(number));
+                let attempt = Attempt { id: row.id, payload: row.payload, invoked, ended, outcome, timeline, lsn, xid };
+                ledger.settle(&attempt).unwrap();
+            }
+            processor(&["davit-cost", "davit-ledger"]) - before
+        };
+        writing.spawn_scoped(scope, work).unwrap().join().unwrap()
+    });
+    let took = clock.monotonic() - begin;
+    let share = spent.as_secs_f64() / took.as_secs_f64() * 100.0;
+    ledger.sync().unwrap();
+    let bytes = std::fs::metadata(&path).unwrap().len() / WRITES;
+    eprintln!("{WRITES} writes in {took:.1?}: {share:.2} % of a core, waiting included; {bytes} bytes each");
+    assert_eq!(Ledger::reread(&path).unwrap().settled.len() as u64, WRITES);
+    assert!(share < 5.0, "{share}");
 }

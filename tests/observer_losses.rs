@@ -48,12 +48,8 @@ impl Pair {
     async fn start(synchronous: bool) -> Self {
         let clock = SystemClock::shared();
         let primary = PgServer::start_with(15, &["autovacuum=off"]);
-        let wire = Proxy::start(
-            "127.0.0.1:0".parse().unwrap(),
-            &format!("127.0.0.1:{}", primary.port),
-            clock.clone(),
-        )
-        .unwrap();
+        let wire = Proxy::start("127.0.0.1:0".parse().unwrap(), &format!("127.0.0.1:{}", primary.port), clock.clone())
+            .unwrap();
         let through = format!("primary_conninfo=host=127.0.0.1 port={} user=postgres", wire.address().port());
         let standby = primary.standby(&[&through, "autovacuum=off"]);
         let table = Table::create(&*link(&primary).await, "losses").await.unwrap();
@@ -96,7 +92,8 @@ impl Pair {
     /// Cuts the wire, so that nothing that was under way arrives, and promotes the standby.
     fn promote(&self) {
         self.wire.set(Conditions::only(Mode::Reset));
-        let reset = || self.standby.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'");
+        let reset =
+            || self.standby.psql("postgres", "SELECT count(*) FROM pg_stat_wal_receiver WHERE status = 'streaming'");
         wait_until(20, "the standby without its primary", || reset() == "0");
         self.standby.psql("postgres", "SELECT pg_promote()");
         wait_until(60, "a writer again", || self.standby.psql("postgres", "SELECT pg_is_in_recovery()") == "f");

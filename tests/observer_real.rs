@@ -147,8 +147,7 @@ async fn http_probes_look_at_status_and_body_on_fresh_and_on_kept_connections() 
         stream("5 the right body", with(good, Good { status: None, contains: Some("hell".to_owned()) })),
     ])
     .await;
-    let expected =
-        [Answer::Good, refused("status 503"), Answer::Good, refused("another body"), Answer::Good];
+    let expected = [Answer::Good, refused("status 503"), Answer::Good, refused("another body"), Answer::Good];
     for (samples, answer) in seen.iter().zip(&expected) {
         assert!(all(samples, answer), "{answer:?}: {samples:?}");
     }

@@ -92,7 +92,9 @@ impl EventClock {
             events.stalls.pop_first();
             now = now.max(from + length);
         }
-        while let Some((_, by)) = events.steps.first_key_value().filter(|(at, _)| **at <= now).map(|(at, by)| (*at, *by)) {
+        while let Some((_, by)) =
+            events.steps.first_key_value().filter(|(at, _)| **at <= now).map(|(at, by)| (*at, *by))
+        {
             events.steps.pop_first();
             events.stepped = events.stepped.saturating_add(by);
         }

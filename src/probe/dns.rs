@@ -51,8 +51,7 @@ impl DnsService {
     }
 
     async fn ask_server(&self, server: SocketAddr) -> Result<BTreeSet<IpAddr>, String> {
-        let own: IpAddr =
-            if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+        let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
         let socket = UdpSocket::bind((own, 0)).await.map_err(|error| said(&error))?;
         socket.connect(server).await.map_err(|error| said(&error))?;
         let sixes = self.expect.iter().any(IpAddr::is_ipv6);

@@ -77,7 +77,9 @@ impl HttpService {
             transport,
             tls,
             address: format!("{name}:{port}"),
-            host: uri.authority().map_or_else(String::new, |all| all.as_str().rsplit('@').next().unwrap_or("").to_owned()),
+            host: uri
+                .authority()
+                .map_or_else(String::new, |all| all.as_str().rsplit('@').next().unwrap_or("").to_owned()),
             path: uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             good,
             connection,
@@ -141,7 +143,7 @@ async fn exchange(kept: &mut Kept, request: Request<Empty<Bytes>>) -> Result<(u1
         let response: Response<Incoming> = asking.await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
+        Ok::<_, String>((status, body.to_bytes()))
     };
     match select(Box::pin(answer), &mut kept.moving).await {
         Either::Left((answer, _)) => answer,

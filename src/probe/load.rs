@@ -75,7 +75,8 @@ impl Load {
         if plan.rate == 0 || plan.writers == 0 {
             return Err(Error::input(format!("{}: a rate and a number of writers of 0 write nothing", doing())));
         }
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
         let shared = Arc::new(Shared {
             start: clock.monotonic(),
             plan,
@@ -87,7 +88,8 @@ impl Load {
         });
         let own = Arc::clone(&shared);
         let work = move || runtime.block_on(write_all(own));
-        let thread = std::thread::Builder::new().name("davit-load".to_owned()).spawn(work).context(Kind::Failed, doing)?;
+        let thread =
+            std::thread::Builder::new().name("davit-load".to_owned()).spawn(work).context(Kind::Failed, doing)?;
         Ok(Self { shared, thread: Some(thread) })
     }
 

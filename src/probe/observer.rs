@@ -5,7 +5,7 @@ use super::service::{Reply, SharedService, Ticket};
 use super::sink::SharedSink;
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};
-use crate::observation::{Answer, Entry, FORMAT, Sample, Stall};
+use crate::observation::{Answer, Entry, FORMAT, Sample};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
@@ -95,7 +95,8 @@ impl Observer {
     pub fn start(self, streams: Vec<Stream>) -> Result<Running> {
         check(&streams)?;
         let doing = || "starting an observer".to_owned();
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
         let stop = CancellationToken::new();
         let (stopped, observer) = (stop.clone(), self.clone());
         let thread = std::thread::Builder::new()
@@ -130,8 +131,7 @@ impl Observer {
             let now = self.clock.monotonic();
             if now.saturating_sub(next) > STALL {
                 stalls += 1;
-                let Stall { from, until } = Stall { from: last, until: now };
-                self.sink.put(&Entry::Stall { from, until });
+                self.sink.put(&Entry::Stall { from: last, until: now });
             }
             last = now;
             if !stop.is_cancelled() {

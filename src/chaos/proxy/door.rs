@@ -22,7 +22,7 @@ pub(super) struct Door {
 
 fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-    socket.set_reuse_address(true)?;
+    // Only sockets that ask for it, too, may share the port, and only those of this account.
     socket.set_reuse_port(true)?;
     socket.bind(&address.into())?;
     Ok(socket)

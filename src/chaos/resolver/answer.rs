@@ -1,7 +1,7 @@
 //! Questions and the answers that are made up for them.
 
 use simple_dns::rdata::{A, AAAA, RData};
-use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, RCODE, ResourceRecord, TYPE};
+use simple_dns::{CLASS, Packet, PacketFlag, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 use std::collections::HashMap;
 use std::net::IpAddr;
 
@@ -13,7 +13,9 @@ const SEEN_MAX: usize = 10_000;
 
 /// A question.
 pub(super) struct Query {
-    packet: Packet<'static>,
+    id: u16,
+    recursion: bool,
+    question: Question<'static>,
     /// The name asked for, in lower case.
     pub(super) name: String,
     kind: QTYPE,
@@ -23,25 +25,25 @@ impl Query {
     /// Reads a question; `None` where it is none.
     pub(super) fn parse(bytes: &[u8]) -> Option<Self> {
         let packet = Packet::parse(bytes).ok().filter(|packet| !packet.has_flags(PacketFlag::RESPONSE))?;
-        let packet = packet.into_owned();
-        let question = packet.questions.first()?;
+        let question = packet.questions.first()?.clone().into_owned();
         let (name, kind) = (question.qname.to_string().to_ascii_lowercase(), question.qtype);
-        Some(Self { packet, name, kind })
+        let recursion = packet.has_flags(PacketFlag::RECURSION_DESIRED);
+        Some(Self { id: packet.id(), recursion, question, name, kind })
     }
 
     fn reply(&self) -> Packet<'static> {
-        let mut reply = Packet::new_reply(self.packet.id());
+        let mut reply = Packet::new_reply(self.id);
         reply.set_flags(PacketFlag::RESPONSE | PacketFlag::RECURSION_AVAILABLE);
-        if self.packet.has_flags(PacketFlag::RECURSION_DESIRED) {
+        if self.recursion {
             reply.set_flags(PacketFlag::RECURSION_DESIRED);
         }
-        reply.questions.clone_from(&self.packet.questions);
+        reply.questions.push(self.question.clone());
         reply
     }
 
     /// Those of the addresses that are of the kind asked for.
     pub(super) fn with_addresses(&self, addresses: &[IpAddr]) -> Option<Vec<u8>> {
-        let name = self.packet.questions.first()?.qname.clone();
+        let name = self.question.qname.clone();
         let mut reply = self.reply();
         for address in addresses {
             let data = match address {
@@ -96,7 +98,7 @@ impl Seen {
     /// The same answer for a new question.
     pub(super) fn again(&self, query: &Query) -> Option<Vec<u8>> {
         let mut answer = self.answers.get(&Self::key(query))?.clone();
-        answer.get_mut(..2)?.copy_from_slice(&query.packet.id().to_be_bytes());
+        answer.get_mut(..2)?.copy_from_slice(&query.id.to_be_bytes());
         Some(answer)
     }
 }

@@ -30,7 +30,10 @@ async fn a_name_is_answered_rightly_wrongly_with_the_past_or_not_at_all() {
     };
     // The name server that knows the truth is one of ours, too, told what to say.
     let truth = start("127.0.0.1:1".parse().unwrap()).await;
-    let says = |last| Conditions { answering: Answering::Wrong(vec![Ipv4Addr::new(10, 0, 0, last).into()]), ..Conditions::default() };
+    let says = |last| Conditions {
+        answering: Answering::Wrong(vec![Ipv4Addr::new(10, 0, 0, last).into()]),
+        ..Conditions::default()
+    };
     truth.set(says(1));
     let resolver = start(truth.address()).await;
     let at = resolver.address();

@@ -6,7 +6,7 @@ mod pending;
 mod transaction;
 
 pub(crate) use pending::Pending;
-pub use transaction::{End, parse_lsn, write};
+pub use transaction::{End, write};
 
 use super::ledger::Ledger;
 use super::plan::Connection;
@@ -86,12 +86,7 @@ impl SqlService {
     }
 
     /// Each probe runs this query.
-    pub fn reading(
-        dial: SharedDial,
-        settings: Vec<(&'static str, String)>,
-        connection: Connection,
-        sql: &str,
-    ) -> Self {
+    pub fn reading(dial: SharedDial, settings: Vec<(&'static str, String)>, connection: Connection, sql: &str) -> Self {
         Self::with(dial, settings, connection, Work::Read { sql: sql.to_owned() })
     }
 
