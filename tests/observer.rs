@@ -1,6 +1,7 @@
 //! The observer itself, in simulated time: its bounds, its pace, and what it does when it cannot keep it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "tests show what they measured")]
 
 mod observer_support;
 

@@ -1,6 +1,7 @@
 //! Probes, ledger and load against a real PostgreSQL server.
 
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "tests show what they measured")]
 
 mod observer_support;
 mod support;
@@ -196,7 +197,7 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
         let run = format!("kill{round}");
         let table = Table::create(&*link(&world.dial).await, &run).await.unwrap();
         let (path, log) = (world.directory.path().join(&run), world.directory.path().join(format!("{run}.log")));
-        let mut child = std::process::Command::new(assert_cmd::cargo::cargo_bin!("davit"))
+        let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_davit"))
             .args([
                 "observe",
                 "--plan",
