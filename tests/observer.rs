@@ -26,7 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(1);
-const FAULT_AT: Duration = Duration::from_mins(1);
+const FAULT_AT: Duration = Duration::from_secs(30);
 
 fn plan() -> StreamPlan {
     let ask = Ask::Tcp { address: "simulated:1".to_owned(), send: None, expect: None };
@@ -172,7 +172,8 @@ fn a_service_that_never_lets_go_holds_no_more_connections_than_stated_and_the_re
     assert_eq!(service.out.load(Ordering::SeqCst), 0, "in the end all are let go");
     let count = tally.streams["fresh"];
     assert_eq!((count.good, count.refused), (0, 0));
-    assert!(count.silent >= 298 && count.out_at_most <= stated, "{count:?}");
+    // Where one is let go in the very instant in which the next is due, either may come first.
+    assert!(count.silent + count.gaps >= 300 && count.silent >= 280 && count.out_at_most <= stated, "{count:?}");
     assert!(seen.whole);
 }
 
@@ -193,7 +194,7 @@ fn a_step_of_the_wall_clock_by_an_hour_changes_no_duration() {
     let run = |steps: &[i64]| {
         let clock = EventClock::at(Timestamp::UNIX_EPOCH);
         let net = Net::new(&clock, 3, Failing::Reset, (FAULT_AT, FAULT_AT + Duration::from_secs(7)), 0.001);
-        for (second, hours) in (61..).zip(steps) {
+        for (second, hours) in (31..).zip(steps) {
             let (clock, hours) = (clock.clone(), *hours);
             clock.step_wall_at(Duration::from_secs(second), SignedDuration::from_hours(hours));
         }
@@ -210,7 +211,7 @@ fn a_step_of_the_wall_clock_by_an_hour_changes_no_duration() {
 fn without_a_sample_after_the_fault_nothing_is_known() {
     let clock = EventClock::at(Timestamp::UNIX_EPOCH);
     let net = Net::new(&clock, 3, Failing::Reset, (FAULT_AT, FAULT_AT + Duration::from_secs(7)), 0.0);
-    let (seen, _) = observe(&clock, over(&net), Duration::from_secs(30));
+    let (seen, _) = observe(&clock, over(&net), FAULT_AT - Duration::from_secs(1));
     let recovery = measured(&seen, "fresh", Interval::exact(FAULT_AT), Duration::from_secs(10));
     assert_eq!(recovery, Recovery::NoData);
     let text: String = [Entry::Ended { at: Duration::ZERO }].iter().map(Entry::line).collect();

@@ -6,7 +6,7 @@
 mod observer_support;
 mod support;
 
-use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::drill::streams::{Database, streams};
 use davit::measure::{Answer, Outcome, Read, Sample};

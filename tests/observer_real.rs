@@ -6,7 +6,7 @@
 mod observer_support;
 
 use davit::chaos::proxy::{Conditions, Mode, Proxy};
-use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::clock::{SharedClock, SystemClock};
 use davit::measure::{Answer, Interval, Sample};
 use davit::probe::dns::DnsService;
 use davit::probe::http::{Good, HttpService};

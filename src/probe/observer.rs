@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The observer wakes this often even if nothing is due, so that it notices when it could not.
-pub const BEAT: Duration = Duration::from_millis(25);
+pub const BEAT: Duration = Duration::from_millis(50);
 
 /// Waking later than this is a stall, and is written down. Half of the usual period of probes.
 pub const STALL: Duration = Duration::from_millis(50);
