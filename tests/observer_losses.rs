@@ -7,7 +7,7 @@
 mod support;
 
 use davit::chaos::proxy::{Conditions, Mode, Proxy};
-use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::measure::agreement::{Agreement, agreement};
 use davit::measure::ledger::{Survivor, classify};

@@ -122,7 +122,12 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     let sink = MemorySink::new();
     let locker = link(&world.dial).await;
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
-    wait_until(20, "a good probe", || sink.observation().unwrap().streams["fresh"].samples.iter().any(Sample::good));
+    let good_since = |since: Duration| {
+        let seen = sink.observation().unwrap();
+        let samples = seen.streams.get("fresh").map(|series| series.samples.as_slice()).unwrap_or_default();
+        samples.iter().filter(|sample| sample.good() && sample.sent > since).count()
+    };
+    wait_until(20, "a good probe", || good_since(Duration::ZERO) > 0);
     locker.client().batch_execute("BEGIN; LOCK TABLE davit.ledger_test IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let watcher = link(&world.dial).await;
     let locked = world.clock.monotonic();
@@ -134,10 +139,7 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     }
     locker.client().batch_execute("ROLLBACK").await.unwrap();
     let freed = world.clock.monotonic();
-    wait_until(20, "good probes again", || {
-        let seen = sink.observation().unwrap();
-        seen.streams["fresh"].samples.iter().filter(|sample| sample.good() && sample.sent > freed).count() > 5
-    });
+    wait_until(20, "good probes again", || good_since(freed) > 5);
     let tally = observer.stop().await.unwrap();
     assert!(most > 5, "the lock was felt: {most}, {tally:?}");
     assert!(most <= stated, "{most} connections, stated are {stated}");
@@ -186,10 +188,10 @@ async fn the_table_is_made_named_and_removed_by_us_and_nothing_else_is() {
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_ok() {
     let world = World::new().await;
-    let plans: Vec<StreamPlan> = (0..4)
+    let plans: Vec<StreamPlan> = (0..2)
         .map(|number| {
             let name = format!("pooled-{number}");
-            sql(&name, Connection::Pooled, true).paced(Duration::from_millis(4), Duration::from_millis(40))
+            sql(&name, Connection::Pooled, true).paced(Duration::from_millis(20), Duration::from_millis(400))
         })
         .collect();
     let plan = serde_json::to_string(&plans).unwrap();
@@ -216,9 +218,9 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
             .current_dir(world.directory.path())
             .spawn()
             .unwrap();
-        let enough = 150 + usize::try_from(round).unwrap() * 37;
+        let enough = 60 + usize::try_from(round).unwrap() * 17;
         wait_until(60, "outcomes in the ledger", || {
-            std::fs::read(&path).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() > enough)
+            std::fs::read_to_string(&path).is_ok_and(|text| text.matches("\"ok\"").count() > enough)
         });
         child.kill().unwrap();
         child.wait().unwrap();
@@ -230,7 +232,7 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
         });
         let rows = table.read(&*link(&world.dial).await).await.unwrap();
         let (ok, _) = check(&path, &rows);
-        assert!(ok >= 100, "round {round}: {ok}");
+        assert!(ok > enough, "round {round}: {ok}");
         let seen = Observation::read(&*std::fs::read(&log).unwrap()).unwrap();
         assert!(!seen.whole, "a log that was cut off says so");
     }

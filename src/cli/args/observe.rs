@@ -1,13 +1,9 @@
 //! The command line of an observer that is a process of its own. Drills start it; people hardly ever do.
 
+use super::run::secret;
 use crate::secret::Secret;
 use clap::Args;
-use std::convert::Infallible;
 use std::path::PathBuf;
-
-fn secret(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text))
-}
 
 /// `davit observe`
 #[derive(Debug, Args)]
