@@ -9,6 +9,7 @@ mod support;
 use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::drill::streams::{Database, streams};
+use davit::measure::ledger::{Survivor, classify};
 use davit::measure::{Answer, Outcome, Read, Sample};
 use davit::observation::Observation;
 use davit::postgres::{ConnInfo, PgEnvironment};
@@ -75,7 +76,7 @@ fn check(path: &Path, rows: &[(u64, u64)]) -> (usize, usize) {
     let present: HashSet<u64> = rows.iter().map(|(id, _)| *id).collect();
     let attempts = account.attempts(&present);
     let read: Read = rows.iter().copied().collect();
-    let classes = davit::measure::ledger::classify(&attempts, &[read.clone(), read], Default::default());
+    let classes = classify(&attempts, &[read.clone(), read], Survivor::default());
     assert!(classes.clean(), "{classes:?}");
     let ok = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok).count();
     (ok, attempts.len())
@@ -290,7 +291,7 @@ async fn lateness(world: &World) {
     let streams = streams(&plans, Some(&world.database())).await.unwrap();
     let sink = MemorySink::new();
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
-    world.clock.sleep(Duration::from_secs(60)).await;
+    world.clock.sleep(Duration::from_mins(1)).await;
     let tally = observer.stop().await.unwrap();
     let seen = sink.observation().unwrap();
     let sent = seen.streams.values().flat_map(|series| &series.samples);

@@ -122,7 +122,7 @@ async fn soak_twenty_real_outages_through_the_proxy_lie_within_their_bounds() {
 async fn observe(streams: Vec<Stream>) -> Vec<Vec<Sample>> {
     let (clock, sink) = (SystemClock::shared(), MemorySink::new());
     let observer = Observer::new("here", clock.clone(), sink.clone()).start(streams).unwrap();
-    clock.sleep(Duration::from_millis(1_000)).await;
+    clock.sleep(Duration::from_secs(1)).await;
     observer.stop().await.unwrap();
     sink.observation().unwrap().streams.into_values().map(|series| series.samples).collect()
 }
