@@ -1,7 +1,13 @@
 //! The observer itself, in simulated time: its bounds, its pace, and what it does when it cannot keep it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
-#![allow(clippy::print_stderr, clippy::cast_precision_loss, reason = "tests show what they measured")]
+#![allow(
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::similar_names,
+    reason = "tests show what they measured"
+)]
+#![allow(clippy::unchecked_time_subtraction, reason = "a clock that goes back should stop a test")]
 
 mod observer_support;
 
