@@ -1,17 +1,26 @@
 //! The observer itself, in simulated time: its bounds, its pace, and what it does when it cannot keep it.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::similar_names,
+    reason = "tests show what they measured"
+)]
+#![allow(clippy::unchecked_time_subtraction, reason = "a clock that goes back should stop a test")]
 
 mod observer_support;
 
 use async_trait::async_trait;
-use davit::clock::{Clock, EventClock};
-use davit::measure::{Answer, Interval, Recovery, Sample};
+use davit::clock::{Clock, EventClock, SystemClock};
+use davit::measure::{Answer, Attempt, Interval, Outcome, Recovery, Sample};
 use davit::observation::{Entry, Observation};
+use davit::probe::ledger::Ledger;
 use davit::probe::observer::Stream;
 use davit::probe::tcp::TcpService;
 use davit::probe::{Ask, MemorySink, Observer, Reply, Service, SharedService, Sink, StreamPlan, Tally, Ticket};
 use jiff::{SignedDuration, Timestamp};
+use observer_support::cost::processor;
 use observer_support::measured::measured;
 use observer_support::{FAILING, Failing, Net};
 use rand::rngs::StdRng;
@@ -23,7 +32,7 @@ use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_millis(100);
 const DEADLINE: Duration = Duration::from_secs(1);
-const FAULT_AT: Duration = Duration::from_mins(1);
+const FAULT_AT: Duration = Duration::from_secs(30);
 
 fn plan() -> StreamPlan {
     let ask = Ask::Tcp { address: "simulated:1".to_owned(), send: None, expect: None };
@@ -169,7 +178,8 @@ fn a_service_that_never_lets_go_holds_no_more_connections_than_stated_and_the_re
     assert_eq!(service.out.load(Ordering::SeqCst), 0, "in the end all are let go");
     let count = tally.streams["fresh"];
     assert_eq!((count.good, count.refused), (0, 0));
-    assert!(count.silent >= 298 && count.out_at_most <= stated, "{count:?}");
+    // Where one is let go in the very instant in which the next is due, either may come first.
+    assert!(count.silent + count.gaps >= 300 && count.silent >= 280 && count.out_at_most <= stated, "{count:?}");
     assert!(seen.whole);
 }
 
@@ -190,7 +200,7 @@ fn a_step_of_the_wall_clock_by_an_hour_changes_no_duration() {
     let run = |steps: &[i64]| {
         let clock = EventClock::at(Timestamp::UNIX_EPOCH);
         let net = Net::new(&clock, 3, Failing::Reset, (FAULT_AT, FAULT_AT + Duration::from_secs(7)), 0.001);
-        for (second, hours) in (61..).zip(steps) {
+        for (second, hours) in (31..).zip(steps) {
             let (clock, hours) = (clock.clone(), *hours);
             clock.step_wall_at(Duration::from_secs(second), SignedDuration::from_hours(hours));
         }
@@ -207,7 +217,7 @@ fn a_step_of_the_wall_clock_by_an_hour_changes_no_duration() {
 fn without_a_sample_after_the_fault_nothing_is_known() {
     let clock = EventClock::at(Timestamp::UNIX_EPOCH);
     let net = Net::new(&clock, 3, Failing::Reset, (FAULT_AT, FAULT_AT + Duration::from_secs(7)), 0.0);
-    let (seen, _) = observe(&clock, over(&net), Duration::from_secs(30));
+    let (seen, _) = observe(&clock, over(&net), FAULT_AT - Duration::from_secs(1));
     let recovery = measured(&seen, "fresh", Interval::exact(FAULT_AT), Duration::from_secs(10));
     assert_eq!(recovery, Recovery::NoData);
     let text: String = [Entry::Ended { at: Duration::ZERO }].iter().map(Entry::line).collect();
@@ -259,4 +269,45 @@ fn soak_a_day_at_ten_probes_a_second_needs_no_memory_that_grows() {
     eprintln!("24 h at 10 Hz: {lines} lines, {} MiB of log, memory grew by {grown} KiB", bytes >> 20);
     assert!(lines > 864_000);
     assert!(grown < 8 * 1024, "{grown} KiB");
+}
+
+#[test]
+#[ignore = "measures this machine: make soak"]
+fn soak_a_ledger_costs_less_than_a_twentieth_of_a_core_at_a_thousand_writes_a_second() {
+    const WRITES: u64 = 20_000;
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    let path = directory.path().join("ledger");
+    let clock = SystemClock::shared();
+    let ledger = Ledger::create(&path, 1, clock.clone()).unwrap();
+    let begin = clock.monotonic();
+    // A name of its own for the thread that writes, so that its time can be told from that of other tests.
+    let writing = std::thread::Builder::new().name("davit-cost".to_owned());
+    let spent = std::thread::scope(|scope| {
+        let work = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let before = processor(&["davit-cost", "davit-ledger"]);
+            for number in 0..WRITES {
+                let due = begin + Duration::from_millis(number);
+                let early = due.saturating_sub(clock.monotonic());
+                if !early.is_zero() {
+                    runtime.block_on(clock.sleep(early));
+                }
+                let row = ledger.begin().unwrap();
+                let (invoked, ended) = (row.invoked, clock.monotonic());
+                let (outcome, lsn) = (Outcome::Ok, Some((number, number)));
+                let (timeline, xid) = (Some(1), Some(number));
+                let attempt = Attempt { id: row.id, payload: row.payload, invoked, ended, outcome, timeline, lsn, xid };
+                ledger.settle(&attempt).unwrap();
+            }
+            processor(&["davit-cost", "davit-ledger"]) - before
+        };
+        writing.spawn_scoped(scope, work).unwrap().join().unwrap()
+    });
+    let took = clock.monotonic() - begin;
+    let share = spent.as_secs_f64() / took.as_secs_f64() * 100.0;
+    ledger.sync().unwrap();
+    let bytes = std::fs::metadata(&path).unwrap().len() / WRITES;
+    eprintln!("{WRITES} writes in {took:.1?}: {share:.2} % of a core, waiting included; {bytes} bytes each");
+    assert_eq!(Ledger::reread(&path).unwrap().settled.len() as u64, WRITES);
+    assert!(share < 5.0, "{share}");
 }

@@ -1,12 +1,19 @@
 //! A primary that is killed under writers, and its standby promoted: what the ledger says is lost must be, row for row,
 //! what the dead primary's own log says it had committed and the survivor does not have.
 
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::similar_names,
+    reason = "tests show what they measured"
+)]
+#![allow(clippy::unchecked_time_subtraction, reason = "a clock that goes back should stop a test")]
 
 mod support;
 
 use davit::chaos::proxy::{Conditions, Mode, Proxy};
-use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::measure::agreement::{Agreement, agreement};
 use davit::measure::ledger::{Survivor, classify};

@@ -1,12 +1,21 @@
 //! Probes, ledger and load against a real PostgreSQL server.
 
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(
+    clippy::print_stderr,
+    clippy::cast_precision_loss,
+    clippy::similar_names,
+    reason = "tests show what they measured"
+)]
+#![allow(clippy::unchecked_time_subtraction, reason = "a clock that goes back should stop a test")]
 
+mod observer_support;
 mod support;
 
-use davit::clock::{Clock, SharedClock, SystemClock};
+use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::drill::streams::{Database, streams};
+use davit::measure::ledger::{Survivor, classify};
 use davit::measure::{Answer, Outcome, Read, Sample};
 use davit::observation::Observation;
 use davit::postgres::{ConnInfo, PgEnvironment};
@@ -14,6 +23,7 @@ use davit::probe::ledger::{Ledger, Table};
 use davit::probe::load::{Load, LoadPlan};
 use davit::probe::sql::{Link, SharedDial, check_room, settings};
 use davit::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
+use observer_support::cost::processor;
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -72,7 +82,7 @@ fn check(path: &Path, rows: &[(u64, u64)]) -> (usize, usize) {
     let present: HashSet<u64> = rows.iter().map(|(id, _)| *id).collect();
     let attempts = account.attempts(&present);
     let read: Read = rows.iter().copied().collect();
-    let classes = davit::measure::ledger::classify(&attempts, &[read.clone(), read], Default::default());
+    let classes = classify(&attempts, &[read.clone(), read], Survivor::default());
     assert!(classes.clean(), "{classes:?}");
     let ok = attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok).count();
     (ok, attempts.len())
@@ -119,7 +129,12 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     let sink = MemorySink::new();
     let locker = link(&world.dial).await;
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
-    wait_until(20, "a good probe", || sink.observation().unwrap().streams["fresh"].samples.iter().any(Sample::good));
+    let good_since = |since: Duration| {
+        let seen = sink.observation().unwrap();
+        let samples = seen.streams.get("fresh").map(|series| series.samples.as_slice()).unwrap_or_default();
+        samples.iter().filter(|sample| sample.good() && sample.sent > since).count()
+    };
+    wait_until(20, "a good probe", || good_since(Duration::ZERO) > 0);
     locker.client().batch_execute("BEGIN; LOCK TABLE davit.ledger_test IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let watcher = link(&world.dial).await;
     let locked = world.clock.monotonic();
@@ -131,10 +146,7 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     }
     locker.client().batch_execute("ROLLBACK").await.unwrap();
     let freed = world.clock.monotonic();
-    wait_until(20, "good probes again", || {
-        let seen = sink.observation().unwrap();
-        seen.streams["fresh"].samples.iter().filter(|sample| sample.good() && sample.sent > freed).count() > 5
-    });
+    wait_until(20, "good probes again", || good_since(freed) > 5);
     let tally = observer.stop().await.unwrap();
     assert!(most > 5, "the lock was felt: {most}, {tally:?}");
     assert!(most <= stated, "{most} connections, stated are {stated}");
@@ -183,10 +195,10 @@ async fn the_table_is_made_named_and_removed_by_us_and_nothing_else_is() {
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_ok() {
     let world = World::new().await;
-    let plans: Vec<StreamPlan> = (0..4)
+    let plans: Vec<StreamPlan> = (0..2)
         .map(|number| {
             let name = format!("pooled-{number}");
-            sql(&name, Connection::Pooled, true).paced(Duration::from_millis(4), Duration::from_millis(40))
+            sql(&name, Connection::Pooled, true).paced(Duration::from_millis(20), Duration::from_millis(400))
         })
         .collect();
     let plan = serde_json::to_string(&plans).unwrap();
@@ -213,9 +225,9 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
             .current_dir(world.directory.path())
             .spawn()
             .unwrap();
-        let enough = 150 + usize::try_from(round).unwrap() * 37;
+        let enough = 60 + usize::try_from(round).unwrap() * 17;
         wait_until(60, "outcomes in the ledger", || {
-            std::fs::read(&path).is_ok_and(|bytes| bytes.iter().filter(|byte| **byte == b'\n').count() > enough)
+            std::fs::read_to_string(&path).is_ok_and(|text| text.matches("\"ok\"").count() > enough)
         });
         child.kill().unwrap();
         child.wait().unwrap();
@@ -227,18 +239,10 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
         });
         let rows = table.read(&*link(&world.dial).await).await.unwrap();
         let (ok, _) = check(&path, &rows);
-        assert!(ok >= 100, "round {round}: {ok}");
+        assert!(ok > enough, "round {round}: {ok}");
         let seen = Observation::read(&*std::fs::read(&log).unwrap()).unwrap();
         assert!(!seen.whole, "a log that was cut off says so");
     }
-}
-
-/// Processor time of this process so far.
-fn processor() -> Duration {
-    let stat = std::fs::read_to_string("/proc/self/stat").unwrap();
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
-    Duration::from_millis(ticks * 10)
 }
 
 fn load(world: &World, rate: u32, writers: u32) -> Load {
@@ -269,44 +273,39 @@ async fn a_load_writes_as_much_as_it_is_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "measures this machine: make soak"]
-async fn soak_two_thousand_writes_a_second_and_what_they_cost() {
+async fn soak_what_load_and_probes_reach_and_cost() {
+    const THREADS: [&str; 3] = ["davit-load", "davit-ledger", "davit-timer"];
     let world = World::new().await;
     for (rate, writers) in [(1_000, 8), (3_000, 16)] {
         let load = load(&world, rate, writers);
-        let (begin, before, processor_before) = (world.clock.monotonic(), load.written().ok, processor());
+        let (begin, before, spent) = (world.clock.monotonic(), load.written().ok, processor(&THREADS));
         world.clock.sleep(Duration::from_secs(10)).await;
-        let (took, spent) = (world.clock.monotonic() - begin, processor() - processor_before);
+        let (took, spent) = (world.clock.monotonic() - begin, processor(&THREADS) - spent);
         let per_second = (load.written().ok - before) as f64 / took.as_secs_f64();
         let share = spent.as_secs_f64() / took.as_secs_f64() * 100.0;
         load.stop().await.unwrap();
         eprintln!("asked for {rate}/s: {per_second:.0} writes/s, load and ledger took {share:.1} % of a core");
-        if rate > 1_000 {
-            assert!(per_second >= 2_000.0, "{per_second}");
-        }
+        assert!(rate == 1_000 || per_second >= 2_000.0, "{per_second}");
     }
     world.check(&world.path()).await;
+    lateness(&world).await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "measures this machine: make soak"]
-async fn soak_probes_are_sent_within_two_milliseconds_of_when_they_are_due() {
-    let world = World::new().await;
+/// How late probes are sent, at ten a second on each of two streams.
+async fn lateness(world: &World) {
     let plans = [sql("fresh", Connection::Fresh, true), sql("pooled", Connection::Pooled, true)];
     let streams = streams(&plans, Some(&world.database())).await.unwrap();
     let sink = MemorySink::new();
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
-    world.clock.sleep(Duration::from_secs(60)).await;
-    observer.stop().await.unwrap();
+    world.clock.sleep(Duration::from_mins(1)).await;
+    let tally = observer.stop().await.unwrap();
     let seen = sink.observation().unwrap();
-    let mut late: Vec<Duration> = seen
-        .streams
-        .values()
-        .flat_map(|series| &series.samples)
-        .filter(|sample| sample.answer != Answer::NotSent)
-        .map(|sample| sample.sent - sample.due)
-        .collect();
+    let sent = seen.streams.values().flat_map(|series| &series.samples);
+    let sent = sent.filter(|sample| sample.answer != Answer::NotSent);
+    let mut late: Vec<Duration> = sent.map(|sample| sample.sent - sample.due).collect();
     late.sort_unstable();
-    let at = |share: f64| late[((late.len() - 1) as f64 * share) as usize];
-    eprintln!("{} probes: late by {:?} (p50), {:?} (p99), {:?} (max)", late.len(), at(0.5), at(0.99), at(1.0));
-    assert!(at(0.99) < Duration::from_millis(2), "{:?}", at(0.99));
+    let at = |percent: usize| late[(late.len() - 1) * percent / 100];
+    let (p50, p99, max) = (at(50), at(99), at(100));
+    eprintln!("{} probes: late by {p50:?} (p50), {p99:?} (p99), {max:?} (max), {} stalls", late.len(), tally.stalls);
+    assert!(p99 < Duration::from_millis(2), "{p99:?}");
 }

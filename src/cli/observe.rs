@@ -11,18 +11,17 @@ use crate::probe::ledger::{Ledger, Table};
 use crate::probe::{FileSink, Observer, Running, SharedSink, StreamPlan};
 use crate::secret::Secret;
 use std::io::BufRead;
-use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Observes until it is told to stop.
 pub(super) async fn run(args: &ObserveArgs, shell: &Shell) -> Result<Ended> {
     let plans = plans(&args.plan)?;
-    let database = database(args, shell)?;
-    let streams = streams(&plans, database.as_ref()).await?;
     let sink: SharedSink = match &args.log {
         Some(path) => FileSink::append(path)?,
         None => FileSink::writer(Box::new(std::io::stdout()), "standard output"),
     };
+    let database = database(args, shell, &sink)?;
+    let streams = streams(&plans, database.as_ref()).await?;
     let observer = Observer::new(args.name.clone(), shell.clock.clone(), sink).start(streams)?;
     answer_looks(&observer, shell).await;
     let tally = observer.stop().await?;
@@ -56,7 +55,6 @@ async fn answer_looks(observer: &Running, shell: &Shell) {
         tokio::select! {
             () = shell.stop.gently.cancelled() => return,
             Some(question) = questions.recv() => observer.look(question.trim()),
-            else => return shell.stop.gently.cancelled().await,
         }
     }
 }
@@ -74,14 +72,18 @@ fn plans(text: &str) -> Result<Vec<StreamPlan>> {
     Ok(plans)
 }
 
-fn database(args: &ObserveArgs, shell: &Shell) -> Result<Option<Database>> {
+fn database(args: &ObserveArgs, shell: &Shell, sink: &SharedSink) -> Result<Option<Database>> {
     let from_environment = shell.settings.environment.get("DAVIT_OBSERVE_DATABASE")?.map(Secret::new);
     let Some(url) = args.database.clone().or(from_environment) else { return Ok(None) };
     let conn = shell.connection(&url)?;
-    let ledger = match args.ledger.as_ref().zip(args.run.as_ref()) {
-        Some((path, run)) => {
+    let ledger = match &args.run {
+        Some(run) => {
             let table = Table::known(run)?;
-            let ledger: Arc<Ledger> = Ledger::create(path, args.seed, shell.clock.clone())?;
+            let clock = shell.clock.clone();
+            let ledger = match &args.ledger {
+                Some(path) => Ledger::create(path, args.seed, clock)?,
+                None => Ledger::travelling(sink.clone(), args.seed, args.number, clock)?,
+            };
             Some((ledger, table.name().to_owned()))
         }
         None => None,

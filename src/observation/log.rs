@@ -107,6 +107,11 @@ pub enum Entry {
         #[serde(with = "nanos")]
         at: Duration,
     },
+    /// A line of a ledger that travels in this log.
+    Ledger {
+        /// The line, sum included.
+        line: String,
+    },
     /// The observer ended as it was told to. A log without this line was cut off.
     Ended {
         /// When.
@@ -168,6 +173,8 @@ pub struct Observation {
     pub notices: Vec<(String, Duration, String, String)>,
     /// What its clock read when it was asked: the asker's word, the reading.
     pub looks: Vec<(String, Duration)>,
+    /// The lines of the ledger that travelled in it.
+    pub ledger: Vec<String>,
     /// Whether it ended as it was told to; otherwise what came after the last line is not known.
     pub whole: bool,
 }
@@ -233,6 +240,7 @@ impl Observation {
             Entry::Stall { from, until } => self.stalls.push(Stall { from, until }),
             Entry::Notice { stream, at, code, text } => self.notices.push((stream, at, code, text)),
             Entry::Look { question, at } => self.looks.push((question, at)),
+            Entry::Ledger { line } => self.ledger.push(line),
             Entry::Ended { .. } => self.whole = true,
         }
         Ok(())

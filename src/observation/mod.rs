@@ -5,10 +5,12 @@
 //! wall time is a label.
 
 mod log;
+mod lsn;
 mod write;
 
 pub(crate) use log::nanos;
 pub use log::{Entry, FORMAT, Observation, Series, StreamFacts};
+pub use lsn::{parse_lsn, show_lsn};
 pub use write::{Attempt, Outcome};
 
 use serde::{Deserialize, Serialize};

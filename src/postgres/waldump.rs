@@ -2,6 +2,7 @@
 //! timeline forked.
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::observation::{parse_lsn, show_lsn};
 use std::path::Path;
 use std::process::Stdio;
 
@@ -61,17 +62,6 @@ pub fn forks(history: &str) -> Vec<(u32, u64)> {
     history.lines().filter(|line| !line.trim_start().starts_with('#')).filter_map(fork).collect()
 }
 
-/// Reads a position in the log: `16/B374D848`.
-pub fn parse_lsn(text: &str) -> Option<u64> {
-    let (high, low) = text.trim().split_once('/')?;
-    Some(u64::from_str_radix(high, 16).ok()? << 32 | u64::from(u32::from_str_radix(low, 16).ok()?))
-}
-
-/// A position in the log as PostgreSQL writes it.
-pub fn show_lsn(lsn: u64) -> String {
-    format!("{:X}/{:X}", lsn >> 32, lsn & 0xFFFF_FFFF)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,9 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn positions_and_forks_are_read_as_the_server_writes_them() {
-        assert_eq!(parse_lsn("16/B374D848"), Some(0x16_B374_D848));
-        assert_eq!(show_lsn(0x16_B374_D848), "16/B374D848");
+    fn forks_are_read_as_the_server_writes_them() {
         let history = "# a comment\n1\t0/3000158\tno recovery target specified\n\n2\t0/50000A0\tbefore 2026\n";
         assert_eq!(forks(history), [(1, 0x300_0158), (2, 0x500_00A0)]);
     }

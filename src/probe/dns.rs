@@ -29,12 +29,11 @@ impl DnsService {
     }
 
     async fn ask(&self) -> Result<(), String> {
-        let found = match self.server {
-            Some(server) => self.ask_server(server).await?,
-            None => {
-                let found = tokio::net::lookup_host((self.name.as_str(), 0)).await.map_err(|error| said(&error))?;
-                found.map(|address| address.ip()).collect()
-            }
+        let found = if let Some(server) = self.server {
+            self.ask_server(server).await?
+        } else {
+            let found = tokio::net::lookup_host((self.name.as_str(), 0)).await.map_err(|error| said(&error))?;
+            found.map(|address| address.ip()).collect()
         };
         self.judge(&found)
     }

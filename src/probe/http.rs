@@ -143,7 +143,7 @@ async fn exchange(kept: &mut Kept, request: Request<Empty<Bytes>>) -> Result<(u1
         let response: Response<Incoming> = asking.await.map_err(|error| broken(&error))?;
         let status = response.status().as_u16();
         let body = Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(|error| error.to_string())?;
-        Ok((status, body.to_bytes()))
+        Ok::<_, String>((status, body.to_bytes()))
     };
     match select(Box::pin(answer), &mut kept.moving).await {
         Either::Left((answer, _)) => answer,

@@ -8,8 +8,8 @@
 //!    [`Sink`]: a file, standard output, memory, or several at once. All its times are those of the clock that it was
 //!    given, so a drill that stamps its own instants with the same clock needs no conversion. An observer in a pod
 //!    (`davit observe`) has its own clock; its `look` lines say what that clock read.
-//! 3. For writes, make the table ([`ledger::Table::create`]), open a [`ledger::Ledger`] (a local file), and give it to
-//!    [`sql::SqlService::writing`]; a [`load::Load`] writes many at once. Afterwards [`ledger::Ledger::reread`] gives the
+//! 3. For writes, make the table ([`ledger::Table::create`]), open a [`ledger::Ledger`] (a local file; in a pod one that
+//!    travels in the log), and give it to [`sql::SqlService::writing`]; a [`load::Load`] writes many at once. Afterwards [`ledger::Ledger::reread`] gives the
 //!    attempts, and [`ledger::Table::read`] the rows, both as `measure::classify` wants them.
 //!
 //! It measures; it judges nothing. What a log means is in `measure`.

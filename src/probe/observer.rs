@@ -5,7 +5,7 @@ use super::service::{Reply, SharedService, Ticket};
 use super::sink::SharedSink;
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};
-use crate::observation::{Answer, Entry, FORMAT, Sample, Stall};
+use crate::observation::{Answer, Entry, FORMAT, Sample};
 use futures_util::stream::FuturesUnordered;
 use futures_util::{FutureExt, StreamExt};
 use std::collections::BTreeMap;
@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 /// The observer wakes this often even if nothing is due, so that it notices when it could not.
-pub const BEAT: Duration = Duration::from_millis(25);
+pub const BEAT: Duration = Duration::from_millis(50);
 
 /// Waking later than this is a stall, and is written down. Half of the usual period of probes.
 pub const STALL: Duration = Duration::from_millis(50);
@@ -131,8 +131,7 @@ impl Observer {
             let now = self.clock.monotonic();
             if now.saturating_sub(next) > STALL {
                 stalls += 1;
-                let Stall { from, until } = Stall { from: last, until: now };
-                self.sink.put(&Entry::Stall { from, until });
+                self.sink.put(&Entry::Stall { from: last, until: now });
             }
             last = now;
             if !stop.is_cancelled() {

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
+pub mod cost;
 pub mod measured;
 
 use async_trait::async_trait;

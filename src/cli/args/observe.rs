@@ -1,13 +1,9 @@
 //! The command line of an observer that is a process of its own. Drills start it; people hardly ever do.
 
+use super::run::secret;
 use crate::secret::Secret;
 use clap::Args;
-use std::convert::Infallible;
 use std::path::PathBuf;
-
-fn secret(text: &str) -> Result<Secret, Infallible> {
-    Ok(Secret::new(text))
-}
 
 /// `davit observe`
 #[derive(Debug, Args)]
@@ -28,12 +24,15 @@ pub struct ObserveArgs {
     /// The database that SQL streams ask [env: DAVIT_OBSERVE_DATABASE, for a URL with a password]
     #[arg(long, value_name = "URL", value_parser = secret)]
     pub database: Option<Secret>,
-    /// Where to keep the ledger of SQL streams that write
+    /// The run whose table SQL streams write into
+    #[arg(long, value_name = "RUN")]
+    pub run: Option<String>,
+    /// Which observer of the run this is: no two write the same ids
+    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..1_000_000), default_value_t = 1)]
+    pub number: u32,
+    /// Keep the ledger of what is written in this file, instead of in the log; then the ids begin at 0
     #[arg(long, value_name = "FILE", requires = "run")]
     pub ledger: Option<PathBuf>,
-    /// The run whose table SQL streams write into
-    #[arg(long, value_name = "RUN", requires = "ledger")]
-    pub run: Option<String>,
     /// What the rows of the ledger contain follows from this number
     #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,

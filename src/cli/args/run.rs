@@ -11,7 +11,7 @@ use super::{bytes, jobs, span};
 
 /// Takes any text without showing it in an error: URLs carry passwords.
 #[expect(clippy::unnecessary_wraps, reason = "this is the form of a value parser")]
-fn secret(text: &str) -> Result<Secret, Infallible> {
+pub(super) fn secret(text: &str) -> Result<Secret, Infallible> {
     Ok(Secret::new(text))
 }
 

@@ -18,6 +18,10 @@ pub(super) enum Line {
         format: u32,
         /// What rows contain follows from it.
         seed: u64,
+        /// The first id.
+        from: u64,
+        /// Whether it travels in an observer's log, whose end may be lost, and does not lie on a disk.
+        travels: bool,
     },
     /// These ids may be tried from now on.
     Block {

@@ -13,7 +13,8 @@ pub use table::Table;
 
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};
-use crate::observation::Attempt;
+use crate::observation::{Attempt, Entry};
+use crate::probe::sink::SharedSink;
 use line::Line;
 use std::fs::File;
 use std::io::Write as _;
@@ -25,6 +26,10 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// So many ids are announced at once.
 pub const BLOCK: u64 = 8192;
+
+/// A ledger that travels in an observer's log has so many ids of its own: what stands in the target with one of them was
+/// tried by that observer, even if the line that says so was lost with its node.
+pub const SPACE: u64 = 1 << 40;
 
 /// Outcomes are on the disk after at most this.
 pub const SYNC: Duration = Duration::from_millis(50);
@@ -56,9 +61,16 @@ pub struct Ledger {
     thread: Option<JoinHandle<()>>,
 }
 
+/// Where the lines go.
+enum Home {
+    /// A local file.
+    File(PathBuf, File),
+    /// The observer's log, which is followed from elsewhere: what arrives there is durable.
+    Log(SharedSink),
+}
+
 struct Shared {
-    path: PathBuf,
-    file: File,
+    home: Home,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -80,11 +92,31 @@ impl Shared {
     }
 
     fn append(&self, line: &Line) -> std::io::Result<()> {
-        (&self.file).write_all(line.text().as_bytes())
+        match &self.home {
+            Home::File(_, file) => {
+                let mut file = file;
+                file.write_all(line.text().as_bytes())
+            }
+            Home::Log(sink) => {
+                sink.put(&Entry::Ledger { line: line.text().trim_end().to_owned() });
+                Ok(())
+            }
+        }
+    }
+
+    fn sync(&self) -> std::io::Result<()> {
+        match &self.home {
+            Home::File(_, file) => file.sync_data(),
+            Home::Log(sink) => sink.flush().map_err(std::io::Error::other),
+        }
     }
 
     fn error(&self, doing: &str, why: String) -> Error {
-        Error::failed(format!("{doing} the ledger {}", self.path.display()))
+        let which = match &self.home {
+            Home::File(path, _) => format!("the ledger {}", path.display()),
+            Home::Log(_) => "the ledger in the observer's log".to_owned(),
+        };
+        Error::failed(format!("{doing} {which}"))
             .because(why)
             .hint("acknowledgements that are not on the disk count as unknown: give it a disk that has room")
     }
@@ -98,21 +130,34 @@ impl Ledger {
     pub fn create(path: &Path, seed: u64, clock: SharedClock) -> Result<Arc<Self>> {
         let doing = || format!("making the ledger {}", path.display());
         let file = File::options().append(true).create_new(true).open(path).context(Kind::Failed, doing)?;
-        let shared = Arc::new(Shared {
-            path: path.to_owned(),
-            file,
-            state: Mutex::new(State { announced: BLOCK, ..State::default() }),
-            changed: Condvar::new(),
-        });
-        shared.append(&Line::Began { format: line::FORMAT, seed }).context(Kind::Failed, doing)?;
-        shared.append(&Line::Block { from: 0, until: BLOCK }).context(Kind::Failed, doing)?;
-        shared.file.sync_all().context(Kind::Failed, doing)?;
+        let ledger = Self::begun(Home::File(path.to_owned(), file), seed, 0, clock).context(Kind::Failed, doing)?;
         // The name of the file must be durable, too.
         let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
         File::open(folder).and_then(|folder| folder.sync_all()).context(Kind::Failed, doing)?;
+        Ok(ledger)
+    }
+
+    /// A ledger that travels in the log of an observer without a durable disk, such as a pod. Each observer of a run has
+    /// a number of its own, from 1, so that no two use the same ids.
+    ///
+    /// # Errors
+    /// Where the log cannot be written.
+    pub fn travelling(sink: SharedSink, seed: u64, observer: u32, clock: SharedClock) -> Result<Arc<Self>> {
+        let from = SPACE * u64::from(observer);
+        Self::begun(Home::Log(sink), seed, from, clock)
+            .context(Kind::Failed, || "beginning the ledger in an observer's log".to_owned())
+    }
+
+    fn begun(home: Home, seed: u64, from: u64, clock: SharedClock) -> std::io::Result<Arc<Self>> {
+        let travels = matches!(home, Home::Log(_));
+        let state = State { next: from, announced: from + BLOCK, ..State::default() };
+        let shared = Arc::new(Shared { home, state: Mutex::new(state), changed: Condvar::new() });
+        shared.append(&Line::Began { format: line::FORMAT, seed, from, travels })?;
+        shared.append(&Line::Block { from, until: from + BLOCK })?;
+        shared.sync()?;
         let own = Arc::clone(&shared);
         let thread = std::thread::Builder::new().name("davit-ledger".to_owned());
-        let thread = thread.spawn(move || keep_durable(&own)).context(Kind::Failed, doing)?;
+        let thread = thread.spawn(move || keep_durable(&own))?;
         Ok(Arc::new(Self { shared, clock, seed, thread: Some(thread) }))
     }
 
@@ -165,7 +210,7 @@ impl Ledger {
     /// # Errors
     /// Where a sync failed: what was written since the last good one may not be there.
     pub fn sync(&self) -> Result<()> {
-        let outcome = self.shared.file.sync_data();
+        let outcome = self.shared.sync();
         let mut state = self.shared.lock();
         if let Err(error) = outcome {
             state.failed = Some(error.to_string());
@@ -176,17 +221,20 @@ impl Ledger {
         }
     }
 
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.shared.path
-    }
-
     /// Reads a ledger, whether its writer ended well or was killed. What it gives is on the disk.
     ///
     /// # Errors
     /// Where there is no ledger, or a newer one.
     pub fn reread(path: &Path) -> Result<Account> {
         reread::read(path)
+    }
+
+    /// Reads a ledger that travelled in an observer's log: [`crate::observation::Observation::ledger`].
+    ///
+    /// # Errors
+    /// Where its first line did not arrive, or it is a newer one.
+    pub fn arrived(lines: &[String]) -> Result<Account> {
+        reread::account("in an observer's log", lines.iter().map(|line| Ok(line.as_bytes().to_vec())))
     }
 }
 
@@ -229,7 +277,7 @@ fn keep_durable(shared: &Shared) {
         if announce {
             done = shared.append(&Line::Block { from, until: from + BLOCK });
         }
-        done = done.and_then(|()| shared.file.sync_data());
+        done = done.and_then(|()| shared.sync());
         state = shared.lock();
         match done {
             Ok(()) if announce => state.announced = from + BLOCK,

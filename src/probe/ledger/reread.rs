@@ -1,12 +1,13 @@
 //! Reading a ledger again, above all one whose writer was killed.
 
 use super::line::{FORMAT, Line, Place};
-use super::payload;
+use super::{SPACE, payload};
 use crate::error::{Context, Error, Kind, Result};
 use crate::observation::{Attempt, Outcome};
 use std::collections::{BTreeMap, HashSet};
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::{self, BufRead, BufReader};
+use std::ops::Range;
 use std::path::Path;
 use std::time::Duration;
 
@@ -17,8 +18,8 @@ pub struct Account {
     pub seed: u64,
     /// The writes whose end was written down, by id.
     pub settled: Vec<Attempt>,
-    /// Ids below this were announced; those without an end may have been tried.
-    pub announced: u64,
+    /// The ids that may have been tried.
+    pub space: Range<u64>,
     /// Lines that were not whole. More than the last one means that the disk lost what it had not synced.
     pub torn: u64,
 }
@@ -29,8 +30,9 @@ impl Account {
     /// been tried, and makes no difference.
     pub fn attempts(&self, present: &HashSet<u64>) -> Vec<Attempt> {
         let known: HashSet<u64> = self.settled.iter().map(|attempt| attempt.id).collect();
-        let highest = self.settled.last().map_or(0, |attempt| attempt.id + 1);
-        let open = (0..self.announced).filter(|id| !known.contains(id) && (*id < highest || present.contains(id)));
+        let begun = self.space.start..self.settled.last().map_or(self.space.start, |attempt| attempt.id + 1);
+        let there = present.iter().copied().filter(|id| self.space.contains(id) && !begun.contains(id));
+        let open = begun.clone().chain(there).filter(|id| !known.contains(id));
         let unknown = |id: u64| Attempt {
             id,
             payload: payload(self.seed, id),
@@ -47,24 +49,33 @@ impl Account {
     }
 }
 
-/// Reads a ledger.
+/// Reads a ledger on this disk.
 pub(super) fn read(path: &Path) -> Result<Account> {
     let doing = || format!("reading the ledger {}", path.display());
     let file = File::open(path).context(Kind::Input, doing)?;
     // What is believed must still be there tomorrow.
     file.sync_all().context(Kind::Failed, doing)?;
-    let mut account = Account { seed: 0, settled: Vec::new(), announced: 0, torn: 0 };
+    account(&path.display().to_string(), BufReader::new(file).split(b'\n'))
+}
+
+/// What the lines of a ledger say.
+pub(super) fn account(name: &str, lines: impl Iterator<Item = io::Result<Vec<u8>>>) -> Result<Account> {
+    let doing = || format!("reading the ledger {name}");
+    let mut account = Account { seed: 0, settled: Vec::new(), space: 0..0, torn: 0 };
     let mut ends = BTreeMap::new();
     let mut began = false;
-    for line in BufReader::new(file).split(b'\n') {
+    for line in lines {
         let line = line.context(Kind::Failed, doing)?;
         match Line::parse(&line) {
             Some(Line::Began { format, .. }) if format > FORMAT => {
                 return Err(Error::input(format!("{}: its format is {format}", doing()))
                     .hint("a newer Davit wrote it: read it with that one"));
             }
-            Some(Line::Began { seed, .. }) => (account.seed, began) = (seed, true),
-            Some(Line::Block { until, .. }) => account.announced = account.announced.max(until),
+            Some(Line::Began { seed, from, travels, .. }) => {
+                (account.seed, began) = (seed, true);
+                account.space = from..if travels { from + SPACE } else { from };
+            }
+            Some(Line::Block { until, .. }) => account.space.end = account.space.end.max(until),
             Some(Line::Write(id, outcome, invoked, ended, place)) => {
                 ends.insert(id, (outcome, invoked, ended, place));
             }
@@ -133,6 +144,7 @@ mod tests {
     use super::super::{BLOCK, Ledger};
     use super::*;
     use crate::clock::SystemClock;
+    use crate::probe::MemorySink;
     use std::io::Write;
 
     fn write(ledger: &Ledger, outcome: Outcome, lsn: u64) -> Attempt {
@@ -140,8 +152,8 @@ mod tests {
         let attempt = Attempt {
             id: row.id,
             payload: row.payload,
-            invoked: Duration::from_millis(row.id * 10),
-            ended: Duration::from_millis(row.id * 10 + 5),
+            invoked: Duration::from_millis((row.id % BLOCK) * 10),
+            ended: Duration::from_millis((row.id % BLOCK) * 10 + 5),
             outcome,
             timeline: Some(1),
             lsn: Some((lsn, lsn)),
@@ -161,7 +173,7 @@ mod tests {
             (0..4_u64).zip(outcomes).map(|(number, outcome)| write(&ledger, outcome, 100 + number)).collect();
         ledger.sync().unwrap();
         let account = Ledger::reread(&path).unwrap();
-        assert_eq!((account.seed, account.announced, account.torn), (7, BLOCK, 0));
+        assert_eq!((account.seed, account.space.clone(), account.torn), (7, 0..BLOCK, 0));
         let mut expected = written;
         for (number, attempt) in expected.iter_mut().enumerate() {
             let before = 100 + number as u64;
@@ -198,6 +210,24 @@ mod tests {
     }
 
     #[test]
+    fn a_ledger_that_travels_has_ids_of_its_own_and_what_did_not_arrive_is_unknown() {
+        let sink = MemorySink::new();
+        let ledger = Ledger::travelling(sink.clone(), 7, 3, SystemClock::shared()).unwrap();
+        for _ in 0..3 {
+            write(&ledger, Outcome::Ok, 5);
+        }
+        let first = 3 * SPACE;
+        let lines = sink.observation().unwrap().ledger;
+        let arrived = Ledger::arrived(&lines[..lines.len() - 1]).unwrap();
+        let present = HashSet::from([first, first + 1, first + 2, first + 3 * BLOCK, 5]);
+        let attempts = arrived.attempts(&present);
+        let seen: Vec<(u64, Outcome)> = attempts.iter().map(|attempt| (attempt.id - first, attempt.outcome)).collect();
+        let unknown = Outcome::Unknown;
+        assert_eq!(seen, [(0, Outcome::Ok), (1, Outcome::Ok), (2, unknown), (3 * BLOCK, unknown)]);
+        assert!(Ledger::arrived(&lines[1..]).is_err(), "without its first line nothing is known");
+    }
+
+    #[test]
     fn a_changed_byte_makes_a_line_nothing_and_not_something_else() {
         let line = Line::Block { from: 0, until: BLOCK }.text();
         let line = line.trim_end().as_bytes();
@@ -213,7 +243,7 @@ mod tests {
     fn an_id_without_an_end_is_unknown_where_it_may_matter() {
         let account = Account {
             seed: 1,
-            announced: BLOCK,
+            space: 0..BLOCK,
             torn: 0,
             settled: settled(1, BTreeMap::from([(3, (Outcome::Ok, 1, 2, Place::default()))])),
         };

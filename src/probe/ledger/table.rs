@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use tokio_postgres::types::Type;
 
 /// The schema of the table. A guard or a marker of the user's may stand in it, too.
-pub const SCHEMA: &str = "davit";
+pub(super) const SCHEMA: &str = "davit";
 
 /// How the comment on the table and on a schema of ours begins.
 const MARK: &str = "made by davit for the drill ";

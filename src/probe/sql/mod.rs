@@ -6,7 +6,7 @@ mod pending;
 mod transaction;
 
 pub(crate) use pending::Pending;
-pub use transaction::{End, parse_lsn, write};
+pub use transaction::{End, write};
 
 use super::ledger::Ledger;
 use super::plan::Connection;
