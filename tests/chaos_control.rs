@@ -177,8 +177,11 @@ fn remove(plane: &ControlPlane, nodes: &[String]) {
 /// What a fault of nodes could forget to undo.
 fn spec(plane: &ControlPlane, node: &str) -> String {
     let mut spec = plane.get(&["node", node]).unwrap()["spec"].clone();
-    let ours = |taint: &Value| !taint["key"].as_str().unwrap().contains("not-ready") && !taint["key"].as_str().unwrap().contains("unreachable");
-    let taints: Vec<Value> = spec["taints"].as_array().into_iter().flatten().filter(|taint| ours(taint)).cloned().collect();
+    let ours = |taint: &Value| {
+        !taint["key"].as_str().unwrap().contains("not-ready") && !taint["key"].as_str().unwrap().contains("unreachable")
+    };
+    let taints: Vec<Value> =
+        spec["taints"].as_array().into_iter().flatten().filter(|taint| ours(taint)).cloned().collect();
     spec["taints"] = Value::Array(taints);
     spec.to_string()
 }
@@ -285,8 +288,7 @@ async fn an_account_with_exactly_the_printed_roles_injects_and_one_without_is_re
     let file = site.directory.path().join("kubeconfig");
     std::fs::write(&file, kubeconfig.replace("davit-test-token", token.trim())).unwrap();
     let connect = Connect { place: Place::Files(vec![file]), context: None };
-    site.means.cluster =
-        Some(Cluster::connect(&connect, site.means.clock.clone(), CancellationToken::new()).unwrap());
+    site.means.cluster = Some(Cluster::connect(&connect, site.means.clock.clone(), CancellationToken::new()).unwrap());
     let evict = || request("pod-evict", "chaos-rbac/pods");
     assert_eq!(site.refusal(evict()).await.kind(), Kind::Refused);
 
@@ -299,7 +301,16 @@ async fn an_account_with_exactly_the_printed_roles_injects_and_one_without_is_re
     let diary = Diary::default();
     wait_until(30, "the roles in force", || {
         let may = plane.kubectl(
-            &["auth", "can-i", "create", "pods/eviction", "-n", "chaos-rbac", "--as", "system:serviceaccount:chaos-rbac-home:drills"],
+            &[
+                "auth",
+                "can-i",
+                "create",
+                "pods/eviction",
+                "-n",
+                "chaos-rbac",
+                "--as",
+                "system:serviceaccount:chaos-rbac-home:drills",
+            ],
             "",
         );
         may.is_ok_and(|said| said.trim() == "yes")
@@ -308,7 +319,10 @@ async fn an_account_with_exactly_the_printed_roles_injects_and_one_without_is_re
     healed(&injection.heal(&diary).await);
     // What they do not allow is refused by name.
     let refusal = site.refusal(request("pod-delete", "chaos-rbac/pods")).await;
-    assert!(refusal.to_string().contains("guard permission: the account may not delete pods in chaos-rbac"), "{refusal}");
+    assert!(
+        refusal.to_string().contains("guard permission: the account may not delete pods in chaos-rbac"),
+        "{refusal}"
+    );
     let hint = refusal.hint_text().unwrap();
     assert!(hint.contains("davit chaos rbac"), "{hint}");
 }

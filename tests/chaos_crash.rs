@@ -129,15 +129,8 @@ impl Case {
     }
 }
 
-const REVERSIBLE: [&str; 7] = [
-    "connection-exhaustion",
-    "lock-storm",
-    "slow-queries",
-    "replay-pause",
-    "read-only",
-    "primary-pause",
-    "disk-full",
-];
+const REVERSIBLE: [&str; 7] =
+    ["connection-exhaustion", "lock-storm", "slow-queries", "replay-pause", "read-only", "primary-pause", "disk-full"];
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root on Linux and PostgreSQL 15: make test"]

@@ -135,7 +135,8 @@ async fn slow_queries_are_at_work_and_gone_afterwards() {
     let before = snapshot(&server);
     let diary = Diary::default();
     let injection = site.inject(request(&server, "slow-queries").with("sessions", "3"), &diary).await;
-    let active = "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, 1000%'
+    let active =
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, 1000%'
                   AND pid <> pg_backend_pid()";
     assert_eq!(server.psql("shop", active), "3");
     healed(&injection.heal(&diary).await);
@@ -181,7 +182,10 @@ async fn replay_is_paused_and_resumed_also_by_the_standby_itself() {
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn a_database_takes_no_writes_until_its_own_setting_is_back() {
     let (server, site) = (shop(), Site::new().await);
-    server.psql("postgres", "ALTER DATABASE shop SET default_transaction_read_only = off; ALTER DATABASE shop SET work_mem = '8MB'");
+    server.psql(
+        "postgres",
+        "ALTER DATABASE shop SET default_transaction_read_only = off; ALTER DATABASE shop SET work_mem = '8MB'",
+    );
     let before = snapshot(&server);
     let _pooled = Client::of(&server, "web");
     wait_until(20, "a client", || sessions(&server, "web") == "1");
@@ -305,7 +309,8 @@ async fn data_are_destroyed_only_where_it_was_allowed_and_a_proven_backup_is_the
         assert!(text.contains("guard disposable") && text.contains("guard verified-backup"), "{text}");
     }
     server.psql("shop", "UPDATE davit.environment SET disposable = true");
-    let report = backup_support::backup(backup_support::request(&server, "shop"), &site.means.repository).await.unwrap();
+    let report =
+        backup_support::backup(backup_support::request(&server, "shop"), &site.means.repository).await.unwrap();
     for wanted in faults() {
         let text = site.refusal(wanted).await.to_string();
         assert!(text.contains("none of its 1 backups was restored") && !text.contains("disposable"), "{text}");
@@ -359,16 +364,27 @@ async fn a_target_that_says_nothing_another_environment_and_production_are_refus
     server.psql("shop", "CREATE TABLE orders (id int)");
     let storm = || request(&server, "lock-storm").with("tables", "orders");
     let refusal = site.refusal(storm()).await;
-    assert!(refusal.to_string().contains("guard opt-in") && refusal.to_string().contains("guard environment"), "{refusal}");
+    assert!(
+        refusal.to_string().contains("guard opt-in") && refusal.to_string().contains("guard environment"),
+        "{refusal}"
+    );
     assert!(refusal.hint_text().unwrap().contains("--lift opt-in for this run"));
-    server.psql("shop", "CREATE SCHEMA davit; CREATE TABLE davit.environment AS SELECT 'production' AS name, false AS disposable");
+    server.psql(
+        "shop",
+        "CREATE SCHEMA davit; CREATE TABLE davit.environment AS SELECT 'production' AS name, false AS disposable",
+    );
     let refusal = site.refusal(storm()).await;
     assert!(refusal.to_string().contains("--confirm shop"), "{refusal}");
     let mut confirmed = storm();
     confirmed.confirmed = Some("shop".to_owned());
     chaos::plan(&site.means, confirmed.clone()).await.unwrap();
     confirmed.environment = Some("staging".to_owned());
-    assert!(site.refusal(confirmed).await.to_string().contains("guard environment: shop is production, and staging was meant"));
+    assert!(
+        site.refusal(confirmed)
+            .await
+            .to_string()
+            .contains("guard environment: shop is production, and staging was meant")
+    );
 
     // What cannot be meant, and what cannot be reached.
     let wrong = site.refusal(request(&server, "lock-strom")).await;

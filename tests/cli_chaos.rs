@@ -62,7 +62,8 @@ fn golden(name: &str, document: &Value) {
 
 /// A lock storm that is proven and holds, and how it is called.
 fn storm(desk: &Desk, url: &str, lasts: &str) -> (Child, String) {
-    let mut command = desk.command(&["chaos", "inject", "lock-storm", "--target", url, "--set", "tables=orders", "--for", lasts]);
+    let mut command =
+        desk.command(&["chaos", "inject", "lock-storm", "--target", url, "--set", "tables=orders", "--for", lasts]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut story = BufReader::new(child.stderr.take().unwrap());
     let mut run = String::new();
@@ -85,7 +86,8 @@ fn storm(desk: &Desk, url: &str, lasts: &str) -> (Child, String) {
 fn a_fault_by_hand_is_planned_injected_proven_and_healed() {
     let (server, desk) = (shop(), Desk::with_repository());
     let url = server.url("shop");
-    let storm = ["chaos", "inject", "lock-storm", "--target", &url, "--set", "tables=orders", "--for", "1s", "--seed", "7"];
+    let storm =
+        ["chaos", "inject", "lock-storm", "--target", &url, "--set", "tables=orders", "--for", "1s", "--seed", "7"];
     let (code, planned) = desk.json(&[&storm[..], &["--dry-run"]].concat());
     assert_eq!((code, planned["dry_run"].as_bool(), planned["seed"].as_u64()), (0, Some(true), Some(7)));
     let (code, document) = desk.json(&storm);
@@ -94,7 +96,10 @@ fn a_fault_by_hand_is_planned_injected_proven_and_healed() {
     assert_eq!(document["healed"][0]["read_back"], "as-before");
     golden("chaos-inject", &document);
     let said = desk.davit(&storm);
-    assert!(said.code == 0 && said.stdout.contains("evidence: session") && said.stderr.contains("guard environment"), "{said:?}");
+    assert!(
+        said.code == 0 && said.stdout.contains("evidence: session") && said.stderr.contains("guard environment"),
+        "{said:?}"
+    );
     let (_, listed) = desk.json(&["chaos", "list", "lock-storm"]);
     golden("chaos-list", &listed);
     let (_, roles) = desk.json(&["chaos", "rbac", "pod-delete", "node-drain"]);
@@ -108,7 +113,10 @@ fn a_signal_heals_stop_heals_and_after_kill_9_the_janitor_does() {
     desk.set("DAVIT_LEASE_TERM", "3s");
     let url = server.url("shop");
     let free = || {
-        let output = server.psql_command("shop").args(["-c", "SET lock_timeout = '100ms'; SELECT count(*) FROM orders"]).output();
+        let output = server
+            .psql_command("shop")
+            .args(["-c", "SET lock_timeout = '100ms'; SELECT count(*) FROM orders"])
+            .output();
         output.unwrap().status.success()
     };
     // Ctrl-C: healed, and exit 4, because nobody asked the fault to end.

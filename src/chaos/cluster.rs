@@ -127,7 +127,8 @@ pub(super) fn selector(selector: &Value) -> String {
     let equal = labels.map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()));
     let expressions = selector["matchExpressions"].as_array().into_iter().flatten().map(|one| {
         let key = one["key"].as_str().unwrap_or_default();
-        let values = one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
+        let values =
+            one["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect::<Vec<_>>().join(",");
         match one["operator"].as_str() {
             Some("In") => format!("{key} in ({values})"),
             Some("NotIn") => format!("{key} notin ({values})"),
@@ -141,7 +142,8 @@ pub(super) fn selector(selector: &Value) -> String {
 /// Whether labels fit a selector.
 pub(super) fn fits(selector: &Value, labels: &Value) -> bool {
     let has = |key: &str| labels[key].as_str();
-    let equal = selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| has(key) == value.as_str());
+    let equal =
+        selector["matchLabels"].as_object().into_iter().flatten().all(|(key, value)| has(key) == value.as_str());
     let expressions = selector["matchExpressions"].as_array().into_iter().flatten().all(|one| {
         let is = has(one["key"].as_str().unwrap_or_default());
         let among = one["values"].as_array().into_iter().flatten().any(|value| is.is_some() && value.as_str() == is);

@@ -94,7 +94,9 @@ async fn heal_one(
     let complaint = fault.heal(scene, prepared).await.err();
     let read_back = fault.read_back(scene, prepared).await;
     let read_back = match (read_back, complaint) {
-        (Ok(ReadBack::Not { why }), Some(complaint)) => ReadBack::Not { why: format!("{why}; undoing it: {complaint}") },
+        (Ok(ReadBack::Not { why }), Some(complaint)) => {
+            ReadBack::Not { why: format!("{why}; undoing it: {complaint}") }
+        }
         (Ok(read_back), _) => read_back,
         (Err(why), None) => ReadBack::Not { why: format!("it could not be looked at: {why}") },
         (Err(why), Some(complaint)) => {

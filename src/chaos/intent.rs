@@ -76,7 +76,13 @@ pub struct OpenIntent {
 
 impl Intent {
     /// The intent of one victim.
-    pub(super) fn new(scene: &Scene<'_>, fault: &str, number: u32, prepared: &Prepared, cluster: Option<String>) -> Self {
+    pub(super) fn new(
+        scene: &Scene<'_>,
+        fault: &str,
+        number: u32,
+        prepared: &Prepared,
+        cluster: Option<String>,
+    ) -> Self {
         let means = scene.means;
         let sealed = means.repository.encrypted();
         let target = scene.target.text();
@@ -84,7 +90,8 @@ impl Intent {
             Target::Database(_) if !sealed => without_password(target.reveal()),
             _ => target.reveal().to_owned(),
         };
-        let keep = |value: &str| if sealed || !value.contains("://") { value.to_owned() } else { without_password(value) };
+        let keep =
+            |value: &str| if sealed || !value.contains("://") { value.to_owned() } else { without_password(value) };
         Self {
             format: FORMAT,
             run: scene.run.clone(),

@@ -70,12 +70,7 @@ async fn undo_intent(means: &Means, intent: &Intent, witness: &dyn Witness) -> R
         }
     }
     let fault = intent.fault()?;
-    let scene = Scene {
-        means,
-        run: &intent.run,
-        target: &target,
-        parameters: &intent.parameters,
-        duration: intent.duration(),
-    };
+    let scene =
+        Scene { means, run: &intent.run, target: &target, parameters: &intent.parameters, duration: intent.duration() };
     Ok(heal_all(&scene, fault, &[(intent.number, &intent.prepared())], witness).await)
 }

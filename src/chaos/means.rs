@@ -81,6 +81,9 @@ impl Means {
 
 impl std::fmt::Debug for Means {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Means").field("repository", &self.repository).field("cluster", &self.cluster).finish_non_exhaustive()
+        f.debug_struct("Means")
+            .field("repository", &self.repository)
+            .field("cluster", &self.cluster)
+            .finish_non_exhaustive()
     }
 }

@@ -39,7 +39,8 @@ impl Parameters {
     /// One that must have been given.
     pub fn needed(&self, fault: &str, name: &str) -> Result<&str> {
         self.get(name).filter(|text| !text.trim().is_empty()).ok_or_else(|| {
-            Error::input(format!("reading the parameters of {fault}: {name} is missing")).hint(format!("--set {name}=…"))
+            Error::input(format!("reading the parameters of {fault}: {name} is missing"))
+                .hint(format!("--set {name}=…"))
         })
     }
 

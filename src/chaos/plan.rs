@@ -65,8 +65,11 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
     let candidates = fault.candidates(&scene).await?;
     if candidates.is_empty() {
         // What else stands in the way is worth knowing, but this is why there is nothing to do.
-        return Err(Error::refused(format!("choosing victims in {}: there is nothing that {} could hit", request.target, facts.name))
-            .hint("a target that resolves to nothing is never a pass"));
+        return Err(Error::refused(format!(
+            "choosing victims in {}: there is nothing that {} could hit",
+            request.target, facts.name
+        ))
+        .hint("a target that resolves to nothing is never a pass"));
     }
     let seed = request.seed.unwrap_or_else(Seed::random);
     let count = candidates.len();
@@ -135,7 +138,12 @@ impl Plan {
         if facts.class == Class::Reversible {
             lines.push(format!("for {} s, then undone", request.duration.as_secs_f64()));
         }
-        lines.push(format!("seed {}: {} of {}", self.seed.0, self.prepared.len(), counted(self.candidates as u64, "candidate")));
+        lines.push(format!(
+            "seed {}: {} of {}",
+            self.seed.0,
+            self.prepared.len(),
+            counted(self.candidates as u64, "candidate")
+        ));
         for Prepared { victim, undo, .. } in &self.prepared {
             lines.push(format!("hits {}; undo: {undo}", victim.shown));
         }
@@ -143,7 +151,11 @@ impl Plan {
             lines.push(format!("after a pause of {:.1} s, drawn from the seed", self.phase.as_secs_f64()));
         }
         for Allowed { guard, seen, lifted } in &self.guards {
-            lines.push(if *lifted { format!("guard {guard} LIFTED: {seen}") } else { format!("guard {guard}: {seen}") });
+            lines.push(if *lifted {
+                format!("guard {guard} LIFTED: {seen}")
+            } else {
+                format!("guard {guard}: {seen}")
+            });
         }
         lines
     }

@@ -57,8 +57,7 @@ pub async fn inject_in_drill(means: &Means, plan: Plan, witness: &dyn Witness, l
 
 /// Takes the lease that drills, injections and the janitor share.
 pub(super) async fn take_lease(means: &Means) -> Result<Lease> {
-    let claim =
-        Claim { name: super::LEASE.to_owned(), holder: means.holder.clone(), term: means.lease_term };
+    let claim = Claim { name: super::LEASE.to_owned(), holder: means.holder.clone(), term: means.lease_term };
     let repository = &means.repository;
     let lease = Lease::acquire(repository.store(), &means.clock, &claim, &means.cancel).await;
     lease.map_err(|error| match error.kind() {
@@ -100,7 +99,8 @@ async fn begin(means: &Means, plan: Plan, witness: &dyn Witness, lease: Option<L
     match open_intents(means).await {
         Ok(open) if open.is_empty() => {}
         Ok(open) => {
-            let what = format!("guard {}: run {} left a fault that is not proven undone", GuardName::OpenIntent, open[0].run);
+            let what =
+                format!("guard {}: run {} left a fault that is not proven undone", GuardName::OpenIntent, open[0].run);
             return Err((Error::refused(what).hint("davit chaos janitor undoes it"), injection.give_back().await));
         }
         Err(error) => return Err((error.as_kind(Kind::Refused), injection.give_back().await)),

@@ -129,7 +129,11 @@ impl FromStr for Target {
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
                 "postgres" | "postgresql" => Ok(Self::Database(Secret::new(text))),
-                "tcp" if rest.rsplit_once(':').is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) => {
+                "tcp"
+                    if rest
+                        .rsplit_once(':')
+                        .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok()) =>
+                {
                     Ok(Self::Link(rest.to_owned()))
                 }
                 "dns" if !rest.is_empty() => Ok(Self::Resolver(rest.to_owned())),

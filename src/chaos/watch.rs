@@ -125,9 +125,8 @@ impl Injection {
 /// # Errors
 /// Exit 5 if it does not in time: its runner may be dead, and the janitor is next.
 pub async fn stop_run(means: &Means, run: &RunId) -> Result<usize> {
-    let open = async || -> Result<usize> {
-        Ok(open_intents(means).await?.iter().filter(|intent| intent.run == *run).count())
-    };
+    let open =
+        async || -> Result<usize> { Ok(open_intents(means).await?.iter().filter(|intent| intent.run == *run).count()) };
     let before = open().await?;
     if before == 0 {
         return Ok(0);

@@ -85,12 +85,8 @@ impl Shell {
     ) -> Result<Repository> {
         let keys = Keys::load(&self.settings.keys.value)?;
         let store = self.store_with(options).await?;
-        let context = OpenContext {
-            clock: self.clock.clone(),
-            cancel,
-            state_dir: self.settings.state.value.clone(),
-            expect_seq,
-        };
+        let context =
+            OpenContext { clock: self.clock.clone(), cancel, state_dir: self.settings.state.value.clone(), expect_seq };
         Repository::open(store, keys, context).await
     }
 

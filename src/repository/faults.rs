@@ -29,7 +29,12 @@ pub struct Listed {
 
 impl Repository {
     /// Puts an intent; gives its name in the store.
-    pub async fn put_fault_intent<T: Serialize + Sync>(&self, run: &RunId, number: u32, intent: &T) -> Result<ObjectKey> {
+    pub async fn put_fault_intent<T: Serialize + Sync>(
+        &self,
+        run: &RunId,
+        number: u32,
+        intent: &T,
+    ) -> Result<ObjectKey> {
         let key = layout::fault_intent(run, number);
         let put = self.put_record(&key, Privacy::Sealed, intent, None).await;
         put.map_err(|why| Error::from(why).during(format!("putting the intent {key}")))?;
@@ -41,7 +46,9 @@ impl Repository {
         let key = layout::fault_undone(run, number);
         match self.put_record(&key, Privacy::Sealed, undone, None).await {
             Ok(_) | Err(RecordError::Store(StoreError::AlreadyExists(_))) => Ok(()),
-            Err(why) => Err(Error::from(why).during(format!("closing the intent {}", layout::fault_intent(run, number)))),
+            Err(why) => {
+                Err(Error::from(why).during(format!("closing the intent {}", layout::fault_intent(run, number))))
+            }
         }
     }
 

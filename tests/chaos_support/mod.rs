@@ -26,7 +26,8 @@ pub async fn make_repository(directory: &Path) {
 /// Means that work with it, as a process of their own would.
 pub async fn means(directory: &Path) -> Means {
     let clock = SystemClock::shared();
-    let store = open(directory.join("repository").to_str().unwrap(), &OpenOptions::default(), clock.clone()).await.unwrap();
+    let store =
+        open(directory.join("repository").to_str().unwrap(), &OpenOptions::default(), clock.clone()).await.unwrap();
     let keys = Keys::load(&directory.join("keys")).unwrap();
     let repository = Repository::open(store, keys, OpenContext::new(clock.clone())).await.unwrap();
     let mut means = Means::new(repository, clock, format!("test {}", std::process::id()));
@@ -149,7 +150,8 @@ fn davit_fuses(data: &Path) -> usize {
     let postmaster = pid_file.lines().next().unwrap_or_default().to_owned();
     pids.filter(|pid| {
         let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        let parts: Vec<String> = line.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
+        let parts: Vec<String> =
+            line.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect();
         parts.iter().any(|part| part == "davit-fuse")
             && parts.iter().any(|part| *part == postmaster || part.starts_with(data.to_str().unwrap()))
     })

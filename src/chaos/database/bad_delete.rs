@@ -88,8 +88,11 @@ impl Fault for BadDelete {
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
         let name = prepared.prior["table"].as_str().unwrap_or_default();
         let session = scene.session().await?;
-        let rows = if table::is_there(&session, name).await? { count(&session, name, condition(scene)).await? } else { 0 };
-        Ok(ReadBack::NothingToUndo { seen: format!("{rows} such rows are in {name}; there were {}", prepared.prior["rows"]) })
+        let rows =
+            if table::is_there(&session, name).await? { count(&session, name, condition(scene)).await? } else { 0 };
+        Ok(ReadBack::NothingToUndo {
+            seen: format!("{rows} such rows are in {name}; there were {}", prepared.prior["rows"]),
+        })
     }
 }
 

@@ -72,7 +72,9 @@ impl Fault for ConnectionExhaustion {
                 return Ok(held);
             }
             if taken >= MOST {
-                return Err(Error::failed(format!("taking all connections: after {taken} the server still gives more")));
+                return Err(Error::failed(format!(
+                    "taking all connections: after {taken} the server still gives more"
+                )));
             }
         }
     }

@@ -49,7 +49,11 @@ impl Fault for DiskFull {
             parameters: &[
                 Parameter { name: "directory", default: Some(""), what: "where the file goes [the data directory]" },
                 Parameter { name: "leave", default: Some("1"), what: "MiB that are left free" },
-                Parameter { name: "most", default: Some("10240"), what: "MiB that are written at most; refused if it takes more" },
+                Parameter {
+                    name: "most",
+                    default: Some("10240"),
+                    what: "MiB that are written at most; refused if it takes more",
+                },
             ],
             rbac: &[],
             many: false,
@@ -72,8 +76,13 @@ impl Fault for DiskFull {
         let doing = || format!("filling the disk of {}", directory.display());
         if size > most {
             let hint = format!("--set most={} allows it", size / MEBI + 1);
-            return Err(Error::refused(format!("{}: it takes {}, and {} are allowed", doing(), bytes(size), bytes(most)))
-                .hint(hint));
+            return Err(Error::refused(format!(
+                "{}: it takes {}, and {} are allowed",
+                doing(),
+                bytes(size),
+                bytes(most)
+            ))
+            .hint(hint));
         }
         if size == 0 {
             return Err(Error::refused(format!("{}: it is full already", doing())));
@@ -131,11 +140,12 @@ impl Fault for DiskFull {
             return Ok(ReadBack::Not { why: format!("the file is deleted, and still only {} are free", bytes(left)) });
         }
         // A server that could not write its log has ended itself and replays it.
-        let answers = scene.until(FULL, || async {
-            Ok(postgres::try_connect(&scene.database()?, "chaos").await.is_ok())
-        });
+        let answers =
+            scene.until(FULL, || async { Ok(postgres::try_connect(&scene.database()?, "chaos").await.is_ok()) });
         Ok(if answers.await? {
-            ReadBack::AsBefore { seen: format!("{} is gone, {} are free, and the server answers", ballast.display(), bytes(left)) }
+            ReadBack::AsBefore {
+                seen: format!("{} is gone, {} are free, and the server answers", ballast.display(), bytes(left)),
+            }
         } else {
             ReadBack::Not { why: "the disk has room again, and the server does not answer".to_owned() }
         })
@@ -144,7 +154,8 @@ impl Fault for DiskFull {
 
 /// Bytes that an ordinary account may still write.
 fn free(directory: &Path) -> Result<u64> {
-    let told = statvfs(directory).context(Kind::Failed, || format!("looking at the disk of {}", directory.display()))?;
+    let told =
+        statvfs(directory).context(Kind::Failed, || format!("looking at the disk of {}", directory.display()))?;
     Ok(told.f_bavail.saturating_mul(told.f_frsize))
 }
 

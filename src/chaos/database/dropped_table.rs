@@ -80,7 +80,8 @@ impl Fault for DroppedTable {
         let name = prepared.prior["table"].as_str().unwrap_or_default();
         let session = scene.session().await?;
         let there = table::is_there(&session, name).await?;
-        let seen = if there { format!("there is a table {name}") } else { format!("{name} is gone until it is restored") };
+        let seen =
+            if there { format!("there is a table {name}") } else { format!("{name} is gone until it is restored") };
         Ok(ReadBack::NothingToUndo { seen })
     }
 }

@@ -70,7 +70,11 @@ impl Fault for Failover {
         let sql = "SELECT pg_catalog.pg_promote(false, 60)";
         let asked: bool = session.row("promoting the standby", sql, &[]).await?.get(0);
         session.close().await;
-        if asked { Ok(Held::nothing()) } else { Err(Error::failed("promoting the standby: it did not take the request")) }
+        if asked {
+            Ok(Held::nothing())
+        } else {
+            Err(Error::failed("promoting the standby: it did not take the request"))
+        }
     }
 
     async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {

@@ -75,7 +75,8 @@ impl Fault for LockStorm {
 
     async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
         let pid = held.notes["pid"].as_i64().and_then(|pid| i32::try_from(pid).ok()).unwrap_or_default();
-        let tables: Vec<&str> = held.notes["tables"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
+        let tables: Vec<&str> =
+            held.notes["tables"].as_array().into_iter().flatten().filter_map(|name| name.as_str()).collect();
         let (tables, session) = (&tables, &scene.session().await?);
         // The weakest lock that the mode keeps out is what an application would ask for.
         let wants = if mode(scene)? == "access exclusive" { "ACCESS SHARE" } else { "ROW EXCLUSIVE" };
@@ -96,7 +97,10 @@ impl Fault for LockStorm {
                     Ok(()) => return Ok(None),
                 }
             }
-            let seen = format!("session {pid} holds the locks, and another session got SQLSTATE 55P03 on {}", tables.join(", "));
+            let seen = format!(
+                "session {pid} holds the locks, and another session got SQLSTATE 55P03 on {}",
+                tables.join(", ")
+            );
             Ok(Some(seen))
         };
         scene.look(asked, Duration::from_secs(10), "the tables could still be had", look).await
@@ -114,6 +118,7 @@ impl Fault for LockStorm {
 fn mode(scene: &Scene<'_>) -> Result<&'static str> {
     let wanted = scene.parameters.get("mode").unwrap_or(MODES[0]).to_lowercase();
     MODES.into_iter().find(|mode| *mode == wanted).ok_or_else(|| {
-        Error::input(format!("reading the parameter mode={wanted:?}")).hint(format!("it is one of {}", MODES.join(", ")))
+        Error::input(format!("reading the parameter mode={wanted:?}"))
+            .hint(format!("it is one of {}", MODES.join(", ")))
     })
 }

@@ -62,7 +62,10 @@ async fn still_the_same(session: &Session, prepared: &Prepared) -> Result<()> {
     if is == prepared.victim.key {
         return Ok(());
     }
-    Err(crate::error::Error::refused(format!("undoing a fault in {}: another server answers there", prepared.victim.shown)))
+    Err(crate::error::Error::refused(format!(
+        "undoing a fault in {}: another server answers there",
+        prepared.victim.shown
+    )))
 }
 
 /// What a fault notes that leaves nothing behind but its own sessions.

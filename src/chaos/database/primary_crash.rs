@@ -110,7 +110,9 @@ impl Fault for PrimaryCrash {
         let Prior { start, .. } = prepared.prior()?;
         Ok(match (answers(scene, prepared).await?, start.is_empty()) {
             (true, true) => ReadBack::NothingToUndo { seen: "the same server answers".to_owned() },
-            (false, true) => ReadBack::NothingToUndo { seen: "the server is down; a standby or its supervisor takes over".to_owned() },
+            (false, true) => ReadBack::NothingToUndo {
+                seen: "the server is down; a standby or its supervisor takes over".to_owned(),
+            },
             (true, false) => ReadBack::AsBefore { seen: "the same server was started and answers".to_owned() },
             (false, false) => ReadBack::Not { why: "the server was started and does not answer".to_owned() },
         })
@@ -125,7 +127,9 @@ async fn answers(scene: &Scene<'_>, prepared: &Prepared) -> Result<bool> {
             session.close().await;
             Ok(same)
         }
-        Err((PgFault::Refused | PgFault::Starting | PgFault::Gone | PgFault::Timeout | PgFault::TooMany, _)) => Ok(false),
+        Err((PgFault::Refused | PgFault::Starting | PgFault::Gone | PgFault::Timeout | PgFault::TooMany, _)) => {
+            Ok(false)
+        }
         Err((_, error)) => Err(error),
     }
 }

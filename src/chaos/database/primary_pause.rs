@@ -86,7 +86,8 @@ impl Fault for PrimaryPause {
         let look = || async move {
             let all = states(server.postmaster);
             let stopped = !all.is_empty() && all.iter().all(Status::is_stopped);
-            Ok(stopped.then(|| format!("process {} and its {} children are stopped", server.postmaster.pid, all.len() - 1)))
+            Ok(stopped
+                .then(|| format!("process {} and its {} children are stopped", server.postmaster.pid, all.len() - 1)))
         };
         scene.look(asked, SOON, "not all of its processes were stopped", look).await
     }
@@ -102,7 +103,8 @@ impl Fault for PrimaryPause {
 
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
         let server: Local = prepared.prior()?;
-        let goes_on = scene.until(SOON, || async { Ok(!states(server.postmaster).iter().any(Status::is_stopped)) }).await?;
+        let goes_on =
+            scene.until(SOON, || async { Ok(!states(server.postmaster).iter().any(Status::is_stopped)) }).await?;
         if !goes_on {
             return Ok(ReadBack::Not { why: "some of its processes are still stopped".to_owned() });
         }
@@ -110,7 +112,9 @@ impl Fault for PrimaryPause {
         Ok(match answer {
             Ok(Ok(session)) => {
                 session.close().await;
-                ReadBack::AsBefore { seen: format!("process {} and its children run, and it answers", server.postmaster.pid) }
+                ReadBack::AsBefore {
+                    seen: format!("process {} and its children run, and it answers", server.postmaster.pid),
+                }
             }
             Ok(Err(_)) if server.postmaster.status().is_none() => {
                 ReadBack::NothingToUndo { seen: "the server is gone; somebody ended it meanwhile".to_owned() }

@@ -30,7 +30,8 @@ pub(super) async fn end(scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
     let session = way_in(scene).await?;
     still_the_same(&session, prepared).await?;
     let name = scene.application();
-    let all = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE application_name = $1";
+    let all =
+        "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity WHERE application_name = $1";
     session.rows("ending the sessions that carry the fault", all, &[&name]).await?;
     let session = &session;
     scene.until(ENDED, || async { Ok(count(session, scene).await? == 0) }).await?;

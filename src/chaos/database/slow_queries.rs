@@ -12,7 +12,8 @@ const MOST: usize = 256;
 /// How long all of them may take to be seen at work.
 const AT_WORK: Duration = Duration::from_secs(10);
 /// It computes for as long as it is let: no table is read, nothing is written.
-const QUERY: &str = "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 10000000000000) AS n WHERE pg_catalog.sqrt(n) < 0";
+const QUERY: &str =
+    "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 10000000000000) AS n WHERE pg_catalog.sqrt(n) < 0";
 
 #[derive(Debug)]
 pub(in crate::chaos) struct SlowQueries;
@@ -75,7 +76,8 @@ impl Fault for SlowQueries {
         let session = &scene.session().await?;
         let name = &scene.application();
         let look = || async move {
-            let sql = "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = $1 AND state = 'active'";
+            let sql =
+                "SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE application_name = $1 AND state = 'active'";
             let active: i64 = session.row("counting the slow queries", sql, &[name]).await?.get(0);
             let all = usize::try_from(active).is_ok_and(|active| active >= wanted);
             Ok(all.then(|| format!("{active} queries of this run are active at once")))

@@ -25,7 +25,8 @@ pub(super) async fn ask(scene: &Scene<'_>, limit: Duration) -> Result<Finding> {
     };
     let now = scene.means.clock.now();
     let Some(proven) = points.iter().find(|point| point.is_proven()) else {
-        let why = format!("none of its {} backups was restored and compared; the newest is {}", points.len(), newest.point());
+        let why =
+            format!("none of its {} backups was restored and compared; the newest is {}", points.len(), newest.point());
         return Ok(Finding::no(guard, why));
     };
     let old = now.duration_since(proven.snapshot_time);

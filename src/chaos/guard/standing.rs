@@ -77,7 +77,9 @@ impl Standing {
     fn environment(&self, request: &Request) -> Finding {
         let guard = GuardName::Environment;
         match (&self.environment, &request.environment) {
-            (None, _) => Finding::no(guard, format!("{} does not say which environment it is ({})", self.name, self.how)),
+            (None, _) => {
+                Finding::no(guard, format!("{} does not say which environment it is ({})", self.name, self.how))
+            }
             (Some(is), Some(wanted)) if is != wanted => {
                 Finding::no(guard, format!("{} is {is}, and {wanted} was meant", self.name))
             }
@@ -137,7 +139,9 @@ async fn database(scene: &Scene<'_>) -> Result<Standing> {
         }
         [] => Ok(Standing { name, how, ..Standing::default() }),
         // Two answers are none.
-        _ => Ok(Standing { name, how: "davit.environment must have exactly one row".to_owned(), ..Standing::default() }),
+        _ => {
+            Ok(Standing { name, how: "davit.environment must have exactly one row".to_owned(), ..Standing::default() })
+        }
     }
 }
 

@@ -33,7 +33,11 @@ fn burning(mark: &str) -> Vec<Process> {
         let line = process::command_line(pid);
         line.iter().any(|part| part == NAME) && line.iter().any(|part| part == mark)
     };
-    process::all().values().filter(|status| !status.is_gone() && of_it(status.process.pid)).map(|status| status.process).collect()
+    process::all()
+        .values()
+        .filter(|status| !status.is_gone() && of_it(status.process.pid))
+        .map(|status| status.process)
+        .collect()
 }
 
 /// Takes those of a run away.
@@ -78,7 +82,8 @@ mod tests {
         eventually("the second fuse burning", || !burning(&mark("b")).is_empty()).await;
         extinguish(&mark("b")).unwrap();
         eventually("the second fuse being gone", || burning(&mark("b")).is_empty()).await;
-        eventually("the first fuse's work", || std::fs::read_to_string(&first).is_ok_and(|text| text == "burnt\n")).await;
+        eventually("the first fuse's work", || std::fs::read_to_string(&first).is_ok_and(|text| text == "burnt\n"))
+            .await;
         eventually("the first fuse being gone", || burning(&mark("a")).is_empty()).await;
         assert!(!second.exists());
     }

@@ -104,7 +104,8 @@ pub(in crate::chaos) fn tree(root: Process) -> Vec<Process> {
     let mut at = 0;
     while let Some(parent) = tree.get(at).copied() {
         let children = all.values().filter(|status| status.parent == parent.pid && !status.is_gone());
-        let children: Vec<Process> = children.map(|status| status.process).filter(|child| !tree.contains(child)).collect();
+        let children: Vec<Process> =
+            children.map(|status| status.process).filter(|child| !tree.contains(child)).collect();
         tree.extend(children);
         at += 1;
     }

@@ -160,15 +160,18 @@ impl Fault for Link {
         let (wanted, clock) = (self.conditions(scene)?, &scene.means.clock);
         let look = || async move {
             Ok(match self.what {
-                What::Latency => round_trip(clock, address).await.filter(|took| *took >= before + wanted.latency * 2).map(|took| {
-                    format!("a round trip takes {} ms, and took {} ms", took.as_millis(), before.as_millis())
-                }),
-                What::SlowClose => goodbye(clock, address).await.filter(|took| *took >= wanted.close_delay).map(|took| {
-                    format!("the end of a connection took {} ms", took.as_millis())
-                }),
-                What::Bandwidth => round_trip(clock, address).await.map(|took| {
-                    format!("bytes pass under the limit; a round trip takes {} ms", took.as_millis())
-                }),
+                What::Latency => {
+                    round_trip(clock, address).await.filter(|took| *took >= before + wanted.latency * 2).map(|took| {
+                        format!("a round trip takes {} ms, and took {} ms", took.as_millis(), before.as_millis())
+                    })
+                }
+                What::SlowClose => goodbye(clock, address)
+                    .await
+                    .filter(|took| *took >= wanted.close_delay)
+                    .map(|took| format!("the end of a connection took {} ms", took.as_millis())),
+                What::Bandwidth => round_trip(clock, address)
+                    .await
+                    .map(|took| format!("bytes pass under the limit; a round trip takes {} ms", took.as_millis())),
                 What::Mode(mode) => met(address, mode).await,
             })
         };
@@ -187,7 +190,9 @@ impl Fault for Link {
             Some(proxy) if proxy.conditions() == Conditions::default() => {
                 ReadBack::AsBefore { seen: "the proxy passes everything on".to_owned() }
             }
-            Some(proxy) => ReadBack::Not { why: format!("the proxy is still told to be bad: {:?}", proxy.conditions()) },
+            Some(proxy) => {
+                ReadBack::Not { why: format!("the proxy is still told to be bad: {:?}", proxy.conditions()) }
+            }
             None => ReadBack::NothingToUndo { seen: "the proxy was the runner's and is gone with it".to_owned() },
         })
     }
@@ -197,11 +202,9 @@ impl Link {
     fn conditions(&self, scene: &Scene<'_>) -> Result<Conditions> {
         let millis = |name: &str, default: u64| scene.parameters.read(name, default).map(Duration::from_millis);
         Ok(match self.what {
-            What::Latency => Conditions {
-                latency: millis("latency", 200)?,
-                jitter: millis("jitter", 0)?,
-                ..Conditions::default()
-            },
+            What::Latency => {
+                Conditions { latency: millis("latency", 200)?, jitter: millis("jitter", 0)?, ..Conditions::default() }
+            }
             What::Bandwidth => {
                 let rate: u64 = scene.parameters.read("rate", 65_536)?;
                 Conditions { bandwidth: Some(rate.max(1)), ..Conditions::default() }
@@ -224,13 +227,16 @@ impl Drop for Restore {
 fn place<'a>(scene: &Scene<'a>) -> Result<&'a str> {
     match scene.target {
         Target::Link(place) => Ok(place),
-        other => Err(Error::input(format!("reading {other} as the way to a server")).hint("a target is tcp://HOST:PORT")),
+        other => {
+            Err(Error::input(format!("reading {other} as the way to a server")).hint("a target is tcp://HOST:PORT"))
+        }
     }
 }
 
 fn listen(scene: &Scene<'_>) -> Result<SocketAddr> {
     let text = scene.parameters.needed("a fault of the network", "listen")?;
-    text.parse().map_err(|_| Error::input(format!("reading listen={text:?} as an address")).hint("such as 127.0.0.1:6543"))
+    text.parse()
+        .map_err(|_| Error::input(format!("reading listen={text:?} as an address")).hint("such as 127.0.0.1:6543"))
 }
 
 /// The drill's own proxy in front of this place, or one that lasts as long as the fault.

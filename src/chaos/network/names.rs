@@ -88,7 +88,8 @@ impl Fault for Names {
             let before = resolver.counters().touched;
             ask(resolver.address(), name).await?;
             let touched = resolver.counters().touched;
-            Ok((touched > before).then(|| format!("{touched} questions were touched, one of ours for {name} among them")))
+            Ok((touched > before)
+                .then(|| format!("{touched} questions were touched, one of ours for {name} among them")))
         };
         scene.look(asked, SEEN, "no question was touched", look).await
     }
@@ -102,7 +103,9 @@ impl Fault for Names {
 
     async fn read_back(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<ReadBack> {
         let Some(resolver) = &scene.means.resolver else {
-            return Ok(ReadBack::NothingToUndo { seen: "the name server was the runner's and is gone with it".to_owned() });
+            return Ok(ReadBack::NothingToUndo {
+                seen: "the name server was the runner's and is gone with it".to_owned(),
+            });
         };
         let before = resolver.counters();
         ask(resolver.address(), name(scene)?).await?;

@@ -110,7 +110,9 @@ pub(super) async fn uncordon(scene: &Scene<'_>, victim: &Victim) -> Result<()> {
 /// Looks whether the node takes pods again.
 pub(super) async fn takes_pods(scene: &Scene<'_>, victim: &Victim) -> Result<ReadBack> {
     let open = || async move {
-        Ok(now(scene, victim).await?.is_none_or(|node| node["spec"]["unschedulable"] != true && !has_taint(&node, TAINT)))
+        Ok(now(scene, victim)
+            .await?
+            .is_none_or(|node| node["spec"]["unschedulable"] != true && !has_taint(&node, TAINT)))
     };
     if !scene.until(SOON, open).await? {
         return Ok(ReadBack::Not { why: format!("{} still takes no pods", victim.shown) });

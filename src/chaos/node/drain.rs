@@ -45,7 +45,11 @@ impl Fault for Drain {
             proof: "every pod that had to go is gone from the node, and the node is tainted as unschedulable",
             heals: "the node takes pods again; pods do not move back by themselves",
             expires: "never by itself: the intent is what undoes it",
-            parameters: &[Parameter { name: "within", default: Some("300"), what: "seconds that all evictions may take" }],
+            parameters: &[Parameter {
+                name: "within",
+                default: Some("300"),
+                what: "seconds that all evictions may take",
+            }],
             rbac: &[READS, PATCHES, EVICTS, PODS],
             many: true,
         }

@@ -44,9 +44,13 @@ impl Driver {
     pub(super) const STOP: Self = Self { what: What::Stop };
 }
 
-const DO: Parameter =
-    Parameter { name: "do", default: None, what: "command that does it; $NODE is the node's name, $DURATION the seconds" };
-const UNDO: Parameter = Parameter { name: "undo", default: None, what: "command that undoes it; it may be run more than once" };
+const DO: Parameter = Parameter {
+    name: "do",
+    default: None,
+    what: "command that does it; $NODE is the node's name, $DURATION the seconds",
+};
+const UNDO: Parameter =
+    Parameter { name: "undo", default: None, what: "command that undoes it; it may be run more than once" };
 const PROOF: Parameter = Parameter {
     name: "proof",
     default: Some(""),
@@ -103,7 +107,8 @@ impl Fault for Driver {
         }
         let boot = node["status"]["nodeInfo"]["bootID"].as_str().unwrap_or_default().to_owned();
         let undo = scene.parameters.get("undo").unwrap_or_default().to_owned();
-        let shown = if undo.is_empty() { "nothing; the node comes back by itself".to_owned() } else { format!("run: {undo}") };
+        let shown =
+            if undo.is_empty() { "nothing; the node comes back by itself".to_owned() } else { format!("run: {undo}") };
         Ok(Prepared { victim, prior: json!(Prior { boot, undo }), undo: shown })
     }
 

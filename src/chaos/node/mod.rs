@@ -63,7 +63,8 @@ fn quorum(all: &[Value], victims: &[Victim]) -> Finding {
     }
     let serves = |node: &&Value| is_ready(node) && node["spec"]["unschedulable"] != true && !hit(node);
     let (left, least) = (all.iter().filter(serves).count(), all.len() / 2 + 1);
-    let seen = format!("{left} of {} nodes would be left that are ready and take pods, and {least} are needed", all.len());
+    let seen =
+        format!("{left} of {} nodes would be left that are ready and take pods, and {least} are needed", all.len());
     Finding::of(guard, left >= least, seen)
 }
 

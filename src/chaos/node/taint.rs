@@ -76,7 +76,8 @@ impl Fault for Taint {
                 return Ok(Some(format!("node {node} carries the taint {KEY}:{effect}")));
             }
             let all = list(scene.means.cluster()?, &pods(), None, None).await?;
-            let left = all.iter().filter(|pod| pod["spec"]["nodeName"] == node && !tolerates(pod) && !is_static(pod)).count();
+            let left =
+                all.iter().filter(|pod| pod["spec"]["nodeName"] == node && !tolerates(pod) && !is_static(pod)).count();
             Ok((left == 0).then(|| format!("no pod is left on node {node} that does not tolerate {KEY}:{effect}")))
         };
         scene.look(asked, DRIVEN_OFF, "pods were left that do not tolerate the taint", look).await
@@ -136,7 +137,9 @@ fn tolerates(pod: &Value) -> bool {
         let effect = one["effect"].as_str();
         let any_key = key.is_none_or(str::is_empty) && one["operator"] == "Exists";
         // A toleration that ends is none: the pod goes a little later.
-        (any_key || key == Some(KEY)) && effect.is_none_or(|effect| effect == "NoExecute") && one["tolerationSeconds"].is_null()
+        (any_key || key == Some(KEY))
+            && effect.is_none_or(|effect| effect == "NoExecute")
+            && one["tolerationSeconds"].is_null()
     })
 }
 

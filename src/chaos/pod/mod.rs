@@ -31,7 +31,7 @@ const READS: [Rule; 2] = [
 ];
 
 /// The pods of the target that are not going already.
-async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
+pub(super) async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
     let found = target_pods(scene).await?;
     let here = found.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     Ok(here.map(victim).collect())
@@ -59,7 +59,7 @@ fn owner(pod: &Value) -> Option<Value> {
 }
 
 /// Whether enough is left: of every controller's pods, and for every disruption budget.
-async fn objections(scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
+pub(super) async fn objections(scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
     let cluster = scene.means.cluster()?;
     let Target::Pods { namespace, .. } = scene.target else { return Ok(Vec::new()) };
     let all = list(cluster, &pods(), Some(namespace), None).await?;
@@ -81,7 +81,8 @@ fn quorum(all: &[Value], victims: &[Victim]) -> Finding {
         let left = together.iter().filter(|pod| is_ready(pod) && !hit(pod)).count();
         // What keeps state decides by majority; anything else needs one that serves.
         let least = if owner["kind"] == "StatefulSet" { together.len() / 2 + 1 } else { 1 };
-        let name = format!("{} {}", owner["kind"].as_str().unwrap_or_default(), owner["name"].as_str().unwrap_or_default());
+        let name =
+            format!("{} {}", owner["kind"].as_str().unwrap_or_default(), owner["name"].as_str().unwrap_or_default());
         let text = format!("{left} ready pods of {name} would be left, and {least} are needed");
         if left < least {
             return Finding::no(guard, text);
@@ -99,14 +100,17 @@ fn disruption(budgets: &[Value], victims: &[Victim]) -> Finding {
         let allowed = budget["status"]["disruptionsAllowed"].as_u64().unwrap_or(0);
         if hit as u64 > allowed {
             let name = meta(budget, "name");
-            return Finding::no(guard, format!("the budget {name} allows {allowed} disruptions now, and {hit} would be hit"));
+            return Finding::no(
+                guard,
+                format!("the budget {name} allows {allowed} disruptions now, and {hit} would be hit"),
+            );
         }
     }
     Finding::yes(guard, format!("{} budgets allow it", budgets.len()))
 }
 
 /// A text of what is known of a victim.
-fn fact<'a>(victim: &'a Victim, name: &str) -> Result<&'a str> {
+pub(super) fn fact<'a>(victim: &'a Victim, name: &str) -> Result<&'a str> {
     victim.facts[name].as_str().ok_or_else(|| Error::failed(format!("reading the {name} of {}", victim.shown)))
 }
 
@@ -129,13 +133,11 @@ async fn gone(scene: &Scene<'_>, victim: &Victim, asked: Duration, limit: Durati
 }
 
 /// How the pods of the same controller stand.
-async fn standing(scene: &Scene<'_>, victim: &Victim) -> Result<String> {
+pub(super) async fn standing(scene: &Scene<'_>, victim: &Victim) -> Result<String> {
     let namespace = fact(victim, "namespace")?;
     let all = list(scene.means.cluster()?, &pods(), Some(namespace), None).await?;
-    let together: Vec<&Value> = all
-        .iter()
-        .filter(|pod| owner(pod).is_some_and(|other| other["uid"] == victim.facts["owner"]["uid"]))
-        .collect();
+    let together: Vec<&Value> =
+        all.iter().filter(|pod| owner(pod).is_some_and(|other| other["uid"] == victim.facts["owner"]["uid"])).collect();
     let ready = together.iter().filter(|pod| is_ready(pod)).count();
     Ok(format!("{ready} of {} pods of its controller are ready", together.len()))
 }

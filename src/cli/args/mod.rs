@@ -11,9 +11,7 @@ mod recover;
 mod run;
 mod snapshot;
 
-pub use chaos::{
-    ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs,
-};
+pub use chaos::{ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs};
 pub use manage::{ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg};
 pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};

@@ -36,9 +36,7 @@ fn role(args: &ChaosRbacArgs, place: Place, rules: &BTreeMap<(&str, &str), BTree
     if let Some(namespace) = namespace {
         meta["namespace"] = json!(namespace);
     }
-    let rule = |((group, resource), verbs): (&(&str, &str), &BTreeSet<&str>)| {
-        json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs })
-    };
+    let rule = |((group, resource), verbs): (&(&str, &str), &BTreeSet<&str>)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
     let rules: Vec<Value> = rules.iter().map(rule).collect();
     let api = "rbac.authorization.k8s.io/v1";
     [

@@ -65,7 +65,13 @@ impl Document for Undone {
         }
         for healed in &self.healed {
             let word = if healed.read_back.is_good() { "undone" } else { "NOT UNDONE" };
-            page.line(format!("{word}: run {} ({}), {}: {}", healed.run, healed.number, healed.victim.shown, healed.read_back.text()));
+            page.line(format!(
+                "{word}: run {} ({}), {}: {}",
+                healed.run,
+                healed.number,
+                healed.victim.shown,
+                healed.read_back.text()
+            ));
         }
         page.text()
     }

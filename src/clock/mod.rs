@@ -1,5 +1,10 @@
 //! Where time enters. Durations come from the monotonic clock; wall time is a label.
 
+mod precise;
+mod simulated;
+
+pub use simulated::EventClock;
+
 use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
@@ -15,6 +20,10 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
+    /// Waits until the monotonic clock reads `at`, as exactly as this clock can.
+    async fn sleep_until(&self, at: Duration) {
+        self.sleep(at.saturating_sub(self.monotonic())).await;
+    }
 }
 
 /// A clock that is passed around.
@@ -24,13 +33,14 @@ pub type SharedClock = Arc<dyn Clock>;
 #[derive(Debug)]
 pub struct SystemClock {
     start: Instant,
+    timer: precise::Timer,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
     #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
     pub fn new() -> Self {
-        Self { start: Instant::now() }
+        Self { start: Instant::now(), timer: precise::Timer::default() }
     }
 
     /// The same, ready to be passed around.
@@ -57,6 +67,14 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    /// The runtime's own timer is up to two milliseconds late, which is as much as a probe may be.
+    async fn sleep_until(&self, at: Duration) {
+        match self.start.checked_add(at) {
+            Some(at) => self.timer.sleep_until(at).await,
+            None => std::future::pending().await,
+        }
     }
 }
 
