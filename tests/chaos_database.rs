@@ -232,7 +232,13 @@ async fn a_paused_server_answers_nothing_and_goes_on_also_without_a_runner() {
     let diary = Diary::default();
     let answers = |limit: &str| {
         let mut psql = std::process::Command::new("timeout");
-        psql.arg(limit).arg("psql").args(["-XAtq", "-d", &server.url("shop"), "-c", "SELECT 1"]);
+        psql.arg(limit).arg(support::postgres::bin_dir(15).join("psql")).args([
+            "-XAtq",
+            "-d",
+            &server.url("shop"),
+            "-c",
+            "SELECT 1",
+        ]);
         psql.output().unwrap().status.success()
     };
     assert!(answers("10"));
