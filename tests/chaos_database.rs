@@ -202,6 +202,11 @@ async fn a_database_takes_no_writes_until_its_own_setting_is_back() {
 
     let injection = site.inject(request(&server, "read-only").lasting(Duration::from_millis(100)), &diary).await;
     drop(injection);
+    // From another database: sessions of this one are ended when it is put back.
+    wait_until(20, "the server putting it back by itself", || {
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/chaos-%'";
+        server.psql("postgres", left) == "0"
+    });
     wait_until(20, "the server putting it back by itself", || snapshot(&server) == before);
 }
 
