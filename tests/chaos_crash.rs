@@ -146,7 +146,7 @@ async fn killed_after_two_lines_of_every_fault_the_janitor_leaves_the_target_as_
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "soak: some minutes; needs root on Linux and PostgreSQL 15"]
-async fn killed_after_every_line_of_every_fault_the_janitor_leaves_the_target_as_it_was() {
+async fn soak_killed_after_every_line_of_every_fault_the_janitor_leaves_the_target_as_it_was() {
     let mut kills = 0;
     for fault in REVERSIBLE {
         let case = Case::of(fault);

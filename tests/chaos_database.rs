@@ -89,7 +89,8 @@ async fn connections_run_out_for_everybody_and_come_back() {
     let diary = Diary::default();
     let injection = site.inject(request(&server, "connection-exhaustion").with("as", &app), &diary).await;
     let refused = || {
-        let output = server.psql_command("shop").args(["-U", "app", "-c", "SELECT 1"]).output().unwrap();
+        let mut psql = std::process::Command::new(support::postgres::bin_dir(15).join("psql"));
+        let output = psql.args(["-X", "-d", &app, "-c", "SELECT 1"]).output().unwrap();
         String::from_utf8_lossy(&output.stderr).into_owned()
     };
     let refused = refused();
@@ -136,7 +137,7 @@ async fn slow_queries_are_at_work_and_gone_afterwards() {
     let diary = Diary::default();
     let injection = site.inject(request(&server, "slow-queries").with("sessions", "3"), &diary).await;
     let active =
-        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, 1000%'
+        "SELECT count(*) FROM pg_stat_activity WHERE state = 'active' AND query LIKE '%generate_series(1, 10000000000000)%'
                   AND pid <> pg_backend_pid()";
     assert_eq!(server.psql("shop", active), "3");
     healed(&injection.heal(&diary).await);
@@ -201,6 +202,11 @@ async fn a_database_takes_no_writes_until_its_own_setting_is_back() {
 
     let injection = site.inject(request(&server, "read-only").lasting(Duration::from_millis(100)), &diary).await;
     drop(injection);
+    // From another database: sessions of this one are ended when it is put back.
+    wait_until(20, "the server putting it back by itself", || {
+        let left = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/chaos-%'";
+        server.psql("postgres", left) == "0"
+    });
     wait_until(20, "the server putting it back by itself", || snapshot(&server) == before);
 }
 
@@ -232,7 +238,13 @@ async fn a_paused_server_answers_nothing_and_goes_on_also_without_a_runner() {
     let diary = Diary::default();
     let answers = |limit: &str| {
         let mut psql = std::process::Command::new("timeout");
-        psql.arg(limit).arg("psql").args(["-XAtq", "-d", &server.url("shop"), "-c", "SELECT 1"]);
+        psql.arg(limit).arg(support::postgres::bin_dir(15).join("psql")).args([
+            "-XAtq",
+            "-d",
+            &server.url("shop"),
+            "-c",
+            "SELECT 1",
+        ]);
         psql.output().unwrap().status.success()
     };
     assert!(answers("10"));

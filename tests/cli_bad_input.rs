@@ -55,6 +55,42 @@ fn a_mistyped_command_line_is_told_what_was_meant() {
 }
 
 #[test]
+fn a_fault_that_cannot_be_meant_is_refused_before_anything_is_opened() {
+    const NOWHERE: &str = "postgres://postgres@127.0.0.1:1/shop";
+    let inject = |more: &[&'static str]| [&["chaos", "inject"], more].concat();
+    refused(
+        "chaos",
+        &Desk::with_repository(),
+        &[
+            (&["chaos"], 2),
+            (&["chaos", "list", "lock-strom"], 2),
+            (&["chaos", "rbac"], 2),
+            (&["chaos", "rbac", "pod-delet"], 2),
+            (&inject(&["lock-storm"]), 2),
+            (&inject(&["lock-strom", "--target", NOWHERE]), 2),
+            (&inject(&["lock-storm", "--target", "shop/widget/x"]), 2),
+            (&inject(&["lock-storm", "--target", "shop"]), 2),
+            (&inject(&["lock-storm", "--target", "tcp://db:5432"]), 2),
+            (&inject(&["lock-storm", "--target", NOWHERE]), 2),
+            (&inject(&["lock-storm", "--target", NOWHERE, "--set", "tables"]), 2),
+            (&inject(&["lock-storm", "--target", NOWHERE, "--set", "tabels=orders"]), 2),
+            (&inject(&["lock-storm", "--target", NOWHERE, "--set", "tables=orders", "--for", "0s"]), 2),
+            (&inject(&["lock-storm", "--target", NOWHERE, "--set", "tables=orders"]), 3),
+            (&inject(&["backend-kill", "--target", NOWHERE, "--amount", "0"]), 2),
+            (&inject(&["backend-kill", "--target", NOWHERE, "--max-percent", "200"]), 2),
+            (&inject(&["backend-kill", "--target", NOWHERE, "--lift", "everything"]), 2),
+            (&inject(&["dropped-table", "--target", NOWHERE, "--lift", "disposable"]), 2),
+            (&inject(&["backend-kill", "--target", NOWHERE, "--window", "sometimes"]), 2),
+            (&inject(&["pod-delete", "--target", "shop/pods"]), 2),
+            (&["chaos", "stop", "yesterday"], 2),
+            (&["chaos", "janitor", "--run", "yesterday"], 2),
+            (&["chaos", "status"], 0),
+            (&["chaos", "janitor"], 0),
+        ],
+    );
+}
+
+#[test]
 fn flags_that_contradict_each_other_or_cannot_be_read_are_refused_before_anything_is_touched() {
     const URL: &str = "postgres://nowhere.invalid/shop";
     const RESTORE: [&str; 4] = ["restore", "shop@latest", "--into", URL];

@@ -34,6 +34,7 @@ mod evidence;
 mod fault;
 mod guard;
 mod heal;
+mod helper;
 mod host;
 mod intent;
 mod janitor;

@@ -61,10 +61,10 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
         Target::Pods { .. } | Target::Nodes { .. } => Some(means.cluster()?.uid().await?),
         _ => None,
     };
-    let mut findings = guard::before(&scene, &facts, &request).await?;
+    // Who is not let in is not looked at any further.
+    let mut guards = guard::judge(&request, guard::before(&scene, &facts, &request).await?)?;
     let candidates = fault.candidates(&scene).await?;
     if candidates.is_empty() {
-        // What else stands in the way is worth knowing, but this is why there is nothing to do.
         return Err(Error::refused(format!(
             "choosing victims in {}: there is nothing that {} could hit",
             request.target, facts.name
@@ -74,9 +74,9 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
     let seed = request.seed.unwrap_or_else(Seed::random);
     let count = candidates.len();
     let victims = choose(fault, &request, seed, candidates)?;
-    findings.extend(guard::after(&scene, fault, &request, count, &victims).await?);
+    let mut findings = guard::after(&scene, fault, &request, count, &victims).await?;
     findings.push(permission(&scene, &facts).await?);
-    let guards = guard::judge(&request, findings)?;
+    guards.extend(guard::judge(&request, findings)?);
     let mut prepared = Vec::with_capacity(victims.len());
     for victim in victims {
         prepared.push(fault.prepare(&scene, victim).await?);

@@ -131,7 +131,7 @@ impl PgServer {
         let (bin, directory) = (self.bin.display(), self.directory.path().display());
         let account = if is_root() { "setpriv --reuid postgres --regid postgres --init-groups " } else { "" };
         format!(
-            "cd /tmp && rm -f {directory}/data/postmaster.pid {directory}/.s.PGSQL.* && {account}{bin}/pg_ctl -D {directory}/data -l {directory}/log -w \
+            "cd /tmp && rm -f {directory}/data/postmaster.pid {directory}/.s.PGSQL.* && {account}{bin}/pg_ctl -D {directory}/data -l {directory}/log.again -w \
              -o '-c port={} -c unix_socket_directories={directory} -c listen_addresses=127.0.0.1 -c fsync=off -c max_connections=100' start",
             self.port
         )

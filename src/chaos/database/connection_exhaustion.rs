@@ -13,6 +13,8 @@ use std::time::Duration;
 const MOST: usize = 5000;
 /// Opened side by side: each costs the server a fork.
 const AT_ONCE: usize = 8;
+/// So many refusals in a row mean that there is no place left.
+const REFUSALS: u32 = 3;
 /// How long the refusal may take.
 const REFUSED: Duration = Duration::from_secs(10);
 
@@ -69,7 +71,7 @@ impl Fault for ConnectionExhaustion {
                 }
             }
             if full {
-                return Ok(held);
+                break;
             }
             if taken >= MOST {
                 return Err(Error::failed(format!(
@@ -77,6 +79,20 @@ impl Fault for ConnectionExhaustion {
                 )));
             }
         }
+        // Those of a wave that were refused stood in each other's way: the last places are taken one by one.
+        let mut refusals = 0;
+        while refusals < REFUSALS && taken < MOST {
+            match take(scene, &conn).await {
+                Ok(session) => {
+                    held = held.keep(session);
+                    taken += 1;
+                    refusals = 0;
+                }
+                Err((PgFault::TooMany, _)) => refusals += 1,
+                Err((_, error)) => return Err(error),
+            }
+        }
+        Ok(held)
     }
 
     async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {

@@ -98,7 +98,9 @@ impl Fault for ReadOnly {
         still_the_same(&session, prepared).await?;
         if own(&session).await? != prior.own {
             let back = back(&prior);
-            session.execute("putting the setting back", &format!("SET {SETTING} = off; {back}")).await?;
+            // Two messages: a transaction that has begun read-only stays so.
+            session.execute("allowing this session to write", &format!("SET {SETTING} = off")).await?;
+            session.execute("putting the setting back", &back).await?;
             session.execute("ending sessions that began read-only", END_OTHERS).await?;
         }
         session.close().await;

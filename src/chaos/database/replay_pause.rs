@@ -151,6 +151,8 @@ impl Fuse {
         let pid = carrier.backend_pid();
         let sql = format!("SELECT pg_catalog.pg_sleep({}); {undo}", scene.expiry().as_secs_f64());
         let task = tokio::spawn(async move {
+            // The whole session, not only its client.
+            let carrier = carrier;
             if let Err(error) = carrier.client.batch_execute(&sql).await {
                 tracing::debug!("the session that ends the fault by itself was ended: {error}");
             }

@@ -11,9 +11,9 @@ use std::time::Duration;
 const MOST: usize = 256;
 /// How long all of them may take to be seen at work.
 const AT_WORK: Duration = Duration::from_secs(10);
-/// It computes for as long as it is let: no table is read, nothing is written.
-const QUERY: &str =
-    "SELECT pg_catalog.count(*) FROM pg_catalog.generate_series(1, 10000000000000) AS n WHERE pg_catalog.sqrt(n) < 0";
+/// It computes for as long as it is let: no table is read, nothing is written, also not to disk for sorting.
+const QUERY: &str = "SELECT pg_catalog.count(*) FROM (SELECT pg_catalog.generate_series(1, 10000000000000) AS n OFFSET 0) AS s \
+                     WHERE pg_catalog.sqrt(n) < 0";
 
 #[derive(Debug)]
 pub(in crate::chaos) struct SlowQueries;
@@ -61,6 +61,8 @@ impl Fault for SlowQueries {
             let limit = format!("SET statement_timeout = {}", scene.expiry().as_millis());
             session.execute("limiting a slow query", &limit).await?;
             let task = tokio::spawn(async move {
+                // The whole session, not only its client: without its task nothing would be sent.
+                let session = session;
                 // It never ends well: the server cancels it, or its session is ended.
                 if let Err(error) = session.client.batch_execute(QUERY).await {
                     tracing::debug!("a slow query ended: {error}");

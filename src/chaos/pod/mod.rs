@@ -31,7 +31,7 @@ const READS: [Rule; 2] = [
 ];
 
 /// The pods of the target that are not going already.
-async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
+pub(super) async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
     let found = target_pods(scene).await?;
     let here = found.iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null());
     Ok(here.map(victim).collect())
@@ -59,7 +59,7 @@ fn owner(pod: &Value) -> Option<Value> {
 }
 
 /// Whether enough is left: of every controller's pods, and for every disruption budget.
-async fn objections(scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
+pub(super) async fn objections(scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
     let cluster = scene.means.cluster()?;
     let Target::Pods { namespace, .. } = scene.target else { return Ok(Vec::new()) };
     let all = list(cluster, &pods(), Some(namespace), None).await?;
@@ -110,7 +110,7 @@ fn disruption(budgets: &[Value], victims: &[Victim]) -> Finding {
 }
 
 /// A text of what is known of a victim.
-fn fact<'a>(victim: &'a Victim, name: &str) -> Result<&'a str> {
+pub(super) fn fact<'a>(victim: &'a Victim, name: &str) -> Result<&'a str> {
     victim.facts[name].as_str().ok_or_else(|| Error::failed(format!("reading the {name} of {}", victim.shown)))
 }
 
@@ -133,7 +133,7 @@ async fn gone(scene: &Scene<'_>, victim: &Victim, asked: Duration, limit: Durati
 }
 
 /// How the pods of the same controller stand.
-async fn standing(scene: &Scene<'_>, victim: &Victim) -> Result<String> {
+pub(super) async fn standing(scene: &Scene<'_>, victim: &Victim) -> Result<String> {
     let namespace = fact(victim, "namespace")?;
     let all = list(scene.means.cluster()?, &pods(), Some(namespace), None).await?;
     let together: Vec<&Value> =

@@ -77,10 +77,9 @@ impl Fault for ScaleToZero {
         Ok(Prepared { victim, prior: json!(prior), undo })
     }
 
-    async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
+    async fn inject(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<Held> {
         let (kind, namespace, name) = place(scene)?;
         scale(scene.means.cluster()?, &kind, (namespace, name), 0).await?;
-        drop(prepared);
         Ok(Held::nothing())
     }
 
