@@ -225,7 +225,7 @@ fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
     let desk = desk(&server.url("shop"), &server);
     let path = scenario("backend-kill");
     let drill = |more: &[&str]| {
-        let mut arguments = vec!["drill", path.as_str()];
+        let mut arguments = vec!["drill", path.as_str(), "--set", "fault.victims=1"];
         arguments.extend(more);
         desk.davit(&arguments)
     };
@@ -256,8 +256,8 @@ fn a_service_that_is_not_steady_is_left_alone() {
     let _application = Application::of(&server);
     let desk = desk(&server.url("shop"), &server);
     let before = server.psql("shop", "SELECT pg_backend_pid() > 0");
-    let (code, report) =
-        drill(&desk, "backend-kill", &["--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"]);
+    let impossible = ["--set", "fault.victims=1", "--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"];
+    let (code, report) = drill(&desk, "backend-kill", &impossible);
     assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{before} {:#}", report["verdict"]);
     assert!(report["verdict"]["sentence"].as_str().unwrap().contains("steady state"));
     assert_eq!(report["cleanup"]["sentence"], "everything was put back and looked at");
