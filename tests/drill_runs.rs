@@ -90,6 +90,26 @@ fn made_again(desk: &Desk, report: &Value) {
     assert_eq!(said.code, 1, "{}", said.stdout);
 }
 
+/// A session of an application: what a fault of sessions needs somebody to hit. It ends with the test.
+struct Application(std::process::Child);
+
+impl Application {
+    fn of(server: &PgServer) -> Self {
+        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+        wait_until(20, "the application's session", || {
+            server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") == "1"
+        });
+        Self(child)
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
 /// Leaves nothing of the drill in a database.
 fn nothing_left(server: &PgServer) {
     let left = server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'");
@@ -139,6 +159,7 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
 fn sessions_are_terminated_and_come_back() {
     let server = PgServer::start();
     shop(&server, false);
+    let _application = Application::of(&server);
     let desk = desk(&server.url("shop"), &server);
     let (code, report) = drill(&desk, "backend-kill", &["--set", "fault.victims=1"]);
     assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{:#}", report["verdict"]);
@@ -200,10 +221,11 @@ fn a_lost_database_is_restored_into_another_server() {
 fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
     let server = PgServer::start();
     shop(&server, false);
+    let _application = Application::of(&server);
     let desk = desk(&server.url("shop"), &server);
     let path = scenario("backend-kill");
     let drill = |more: &[&str]| {
-        let mut arguments = vec!["drill", path.as_str()];
+        let mut arguments = vec!["drill", path.as_str(), "--set", "fault.victims=1"];
         arguments.extend(more);
         desk.davit(&arguments)
     };
@@ -231,10 +253,11 @@ fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
 fn a_service_that_is_not_steady_is_left_alone() {
     let server = PgServer::start();
     shop(&server, false);
+    let _application = Application::of(&server);
     let desk = desk(&server.url("shop"), &server);
     let before = server.psql("shop", "SELECT pg_backend_pid() > 0");
-    let (code, report) =
-        drill(&desk, "backend-kill", &["--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"]);
+    let impossible = ["--set", "fault.victims=1", "--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"];
+    let (code, report) = drill(&desk, "backend-kill", &impossible);
     assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{before} {:#}", report["verdict"]);
     assert!(report["verdict"]["sentence"].as_str().unwrap().contains("steady state"));
     assert_eq!(report["cleanup"]["sentence"], "everything was put back and looked at");
