@@ -69,7 +69,7 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         }
     }
     let tally = |outcome: Outcome| attempts.iter().filter(|attempt| attempt.outcome == outcome).count() as u64;
-    let lost = !classes.lost.is_empty();
+    let missing = !classes.lost.is_empty();
     let row = Integrity {
         attempted: attempts.len() as u64,
         acknowledged: classes.acknowledged,
@@ -79,14 +79,14 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         classes: rows(&classes),
         shape: shape(loss.shape).0.to_owned(),
         shape_means: shape(loss.shape).1.to_owned(),
-        loss_seconds: lost.then(|| bounds(loss.age)),
+        loss_seconds: missing.then(|| bounds(loss.age)),
         newest_lost_seconds: loss.newest.map(secs),
         loss_bytes: loss.bytes,
         resolution_seconds: resolution(attempts, fault),
         history,
         log_agrees,
         log,
-        confidence: (!lost).then(|| confidence::sentence(1)),
+        confidence: (!missing).then(|| confidence::sentence(1)),
     };
     Some(Compared { classes, loss, row, findings })
 }

@@ -255,10 +255,10 @@ fn sure(known: &[&DrillReport]) -> Vec<String> {
     let line = |(title, runs): (&str, &Vec<&DrillReport>)| {
         let counted_runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         let with_ledger: Vec<_> = runs.iter().filter_map(|drill| drill.integrity.as_ref()).collect();
-        let lost = |of: &&&crate::report::drill::Integrity| {
+        let some_lost = |of: &&&crate::report::drill::Integrity| {
             of.classes.iter().any(|class| class.class == "lost" && class.count > 0)
         };
-        let losses = with_ledger.iter().filter(lost).count();
+        let losses = with_ledger.iter().filter(some_lost).count();
         let ledgers = u32::try_from(with_ledger.len()).unwrap_or(u32::MAX);
         let loss = match (ledgers, losses) {
             (0, _) => None,
