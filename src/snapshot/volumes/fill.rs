@@ -108,12 +108,12 @@ pub(in crate::snapshot) async fn fill(into: &Into<'_>, stored: &Stored) -> Resul
         outcome
     };
     let (fed, outcome) = futures_util::join!(feed(&stored.repository, chunks, entry), run);
-    let removed = mover.remove().await;
+    let taken_away = mover.remove().await;
     let outcome = outcome.map_err(|why| format!("its mover: {why}"))?;
     // A chunk that could not be had cut the stream off; that is the cause.
     fed?;
     let moved = report(&outcome)?;
-    removed?;
+    taken_away?;
     if moved.failed > 0 {
         return Err(format!("{} of its files could not be made: {}", moved.failed, moved.examples.join("; ")));
     }

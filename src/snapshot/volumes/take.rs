@@ -119,11 +119,11 @@ async fn one(means: &Means<'_>, spec: &Spec<'_>) -> Result<Result<(Vec<Chunk>, M
         outcome
     };
     let (outcome, chunks) = futures_util::join!(run, cut::store(exit, means.writer));
-    let removed = mover.remove().await;
+    let taken_away = mover.remove().await;
     // A store that failed broke the pipe; that is the cause, and not what the mover said of it.
     let chunks = chunks?;
     let moved = outcome.map_err(|why| format!("its mover: {why}")).and_then(|outcome| report(&outcome));
-    Ok(moved.and_then(|moved| removed.map(|()| (chunks, moved))))
+    Ok(moved.and_then(|moved| taken_away.map(|()| (chunks, moved))))
 }
 
 /// What a mover did, if it came to its end.
