@@ -6,7 +6,7 @@ use super::kind::Kind;
 use serde_json::Value;
 
 impl Cluster {
-    /// The OpenAPI document of the group and version of a kind.
+    /// The `OpenAPI` document of the group and version of a kind.
     pub async fn openapi(&self, kind: &Kind) -> Result<Value, ApiError> {
         let place = if kind.group.is_empty() { "api" } else { "apis" };
         self.get_json(&format!("/openapi/v3/{place}/{}", kind.api_version())).await

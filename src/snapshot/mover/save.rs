@@ -76,7 +76,10 @@ impl<W: Write> Walk<'_, W> {
         }
         let names = match names_in(&at) {
             Ok(names) if depth < DEEPEST => names,
-            Ok(_) => return Ok(self.moved.fails(path, "folders are nested too deeply")),
+            Ok(_) => {
+                self.moved.fails(path, "folders are nested too deeply");
+                return Ok(());
+            }
             Err(why) if path.is_empty() => {
                 return Err(Stop::Refused(Error::failed(format!("reading {}", at.display())).because(why)));
             }
@@ -86,9 +89,9 @@ impl<W: Write> Walk<'_, W> {
                 Vec::new()
             }
         };
-        let named = if path.is_empty() { &b"."[..] } else { path };
-        let attributes = File::open(&at).map(|folder| self.attributes(named, &folder)).unwrap_or_default();
-        self.write(named, What::Directory, facts, attributes)?;
+        let shown = if path.is_empty() { &b"."[..] } else { path };
+        let attributes = File::open(&at).map(|folder| self.attributes(shown, &folder)).unwrap_or_default();
+        self.write(shown, What::Directory, facts, attributes)?;
         for name in names {
             // What the file system keeps for itself, and what a restore left that was cut off.
             if path.is_empty() && (name == b"lost+found" || name == FILLING.as_bytes()) {
@@ -125,7 +128,10 @@ impl<W: Write> Walk<'_, W> {
         } else if kind.is_symlink() {
             match std::fs::read_link(self.at(path)) {
                 Ok(target) => What::Symlink(target.into_os_string().into_vec()),
-                Err(why) => return Ok(self.moved.fails(path, &why.to_string())),
+                Err(why) => {
+                    self.moved.fails(path, &why.to_string());
+                    return Ok(());
+                }
             }
         } else if kind.is_fifo() {
             What::Fifo
@@ -144,9 +150,15 @@ impl<W: Write> Walk<'_, W> {
         let opened = open(&self.at(path)).and_then(|file| Ok((file.metadata()?, file)));
         let (facts, file) = match opened {
             Ok((facts, file)) if facts.is_file() => (facts, file),
-            Ok(_) => return Ok(self.moved.changes(path)),
+            Ok(_) => {
+                self.moved.changes(path);
+                return Ok(());
+            }
             Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(why) => return Ok(self.moved.fails(path, &why.to_string())),
+            Err(why) => {
+                self.moved.fails(path, &why.to_string());
+                return Ok(());
+            }
         };
         if facts.nlink() > 1 {
             self.links.insert((facts.dev(), facts.ino()), path.to_vec());

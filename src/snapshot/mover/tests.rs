@@ -324,7 +324,7 @@ proptest! {
         attributes in prop::collection::vec((bytes(40).prop_filter("a name", |name| !name.contains(&0)), prop::collection::vec(any::<u8>(), 0..200)), 0..4)
     ) {
         let entry = Entry { path: parts.join(&b'/'), what, mode, owner, modified: (seconds, nanoseconds), attributes };
-        let data: Vec<u8> = (0..entry.data_bytes()).map(|n| (n % 256) as u8).collect();
+        let data: Vec<u8> = (0..entry.data_bytes()).map(|n| u8::try_from(n % 256).unwrap()).collect();
         let stream = stream(&[(entry.clone(), &data)]);
         let mut from = stream.as_slice();
         let back = tape::read_entry(&mut from).unwrap().unwrap();

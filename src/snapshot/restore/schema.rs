@@ -1,5 +1,5 @@
 //! What the schema of a kind has against an object, for when the server cannot be asked yet: that of its definition, or
-//! that of the server's OpenAPI document for built-in kinds.
+//! that of the server's `OpenAPI` document for built-in kinds.
 //!
 //! Types, required fields, enumerations and bounds are looked at. Patterns and rules in CEL are the server's.
 
@@ -22,7 +22,7 @@ pub(super) fn problems_in(document: &Value, schema: &Value, body: &Value) -> Vec
     problems
 }
 
-/// The schema of a kind in an OpenAPI document.
+/// The schema of a kind in an `OpenAPI` document.
 pub(super) fn of_kind<'a>(document: &'a Value, kind: &Kind) -> Option<&'a Value> {
     let wanted =
         |one: &Value| one["group"] == *kind.group && one["version"] == *kind.version && one["kind"] == *kind.kind;

@@ -82,7 +82,7 @@ pub(in crate::snapshot) async fn take(of: &Of<'_>, claims: &[Claim]) -> Made {
     for (claim, name, what) in asked {
         match settle(of, &name, &claim.name, began).await {
             Ok(content) => {
-                made.notes.push(format!("{what}: its snapshot is {content}, which stays until it is deleted"))
+                made.notes.push(format!("{what}: its snapshot is {content}, which stays until it is deleted"));
             }
             Err(why) => made.missing.push(Missing { what, why }),
         }

@@ -97,23 +97,23 @@ pub(in crate::snapshot) async fn fill(into: &Into<'_>, stored: &Stored) -> Resul
         run: into.run,
     };
     let open = Open::default();
-    let mover = Mover::start(into.cluster, into.clock, &spec, &open).await?;
+    let pod = Mover::start(into.cluster, into.clock, &spec, &open).await?;
     let (entry, mut exit) = tokio::io::duplex(PIPE);
     let command = ["davit", "mover", "load", MOUNT, "--run", into.run].map(str::to_owned);
     let mut said = tokio::io::sink();
     let run = async {
-        let outcome = mover.run(&command, Some(&mut exit), &mut said).await;
+        let outcome = pod.run(&command, Some(&mut exit), &mut said).await;
         // Whoever feeds it must not wait for a reader that is gone.
         drop(exit);
         outcome
     };
     let (fed, outcome) = futures_util::join!(feed(&stored.repository, chunks, entry), run);
-    let removed = mover.remove().await;
+    let taken_away = pod.remove().await;
     let outcome = outcome.map_err(|why| format!("its mover: {why}"))?;
     // A chunk that could not be had cut the stream off; that is the cause.
     fed?;
     let moved = report(&outcome)?;
-    removed?;
+    taken_away?;
     if moved.failed > 0 {
         return Err(format!("{} of its files could not be made: {}", moved.failed, moved.examples.join("; ")));
     }

@@ -216,8 +216,8 @@ fn why_waiting(pod: &Value) -> String {
         }
     }
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let bad = conditions.filter(|one| one["status"] == "False").filter_map(|one| one["message"].as_str());
-    bad.last().or(pod["status"]["message"].as_str()).unwrap_or("nobody says why").to_owned()
+    let mut bad = conditions.filter(|one| one["status"] == "False").filter_map(|one| one["message"].as_str());
+    bad.next().or(pod["status"]["message"].as_str()).unwrap_or("nobody says why").to_owned()
 }
 
 #[cfg(test)]

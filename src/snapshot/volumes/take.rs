@@ -106,24 +106,24 @@ fn words(what: &str, writers: &[String], moved: &Moved) -> Option<String> {
 
 /// The files of one volume; the inner error is why they could not be had, the outer one ends the run.
 async fn one(means: &Means<'_>, spec: &Spec<'_>) -> Result<Result<(Vec<Chunk>, Moved), String>> {
-    let mover = match Mover::start(means.cluster, means.clock, spec, means.open).await {
-        Ok(mover) => mover,
+    let pod = match Mover::start(means.cluster, means.clock, spec, means.open).await {
+        Ok(pod) => pod,
         Err(why) => return Ok(Err(why)),
     };
     let (mut entry, exit) = tokio::io::duplex(PIPE);
     let command = ["davit", "mover", "save", MOUNT].map(str::to_owned);
     let run = async {
-        let outcome = mover.run(&command, None, &mut entry).await;
+        let outcome = pod.run(&command, None, &mut entry).await;
         // The end of the pipe is the end of the stream.
         drop(entry);
         outcome
     };
     let (outcome, chunks) = futures_util::join!(run, cut::store(exit, means.writer));
-    let removed = mover.remove().await;
+    let taken_away = pod.remove().await;
     // A store that failed broke the pipe; that is the cause, and not what the mover said of it.
     let chunks = chunks?;
     let moved = outcome.map_err(|why| format!("its mover: {why}")).and_then(|outcome| report(&outcome));
-    Ok(moved.and_then(|moved| removed.map(|()| (chunks, moved))))
+    Ok(moved.and_then(|moved| taken_away.map(|()| (chunks, moved))))
 }
 
 /// What a mover did, if it came to its end.
