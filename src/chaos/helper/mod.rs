@@ -183,7 +183,7 @@ pub(super) async fn evidence(scene: &Scene<'_>, prepared: &Prepared, asked: Dura
             _ => Ok(None),
         }
     };
-    scene.look(asked, Duration::from_secs(60), "the helper on the node saw no effect", look).await
+    scene.look(asked, Duration::from_mins(1), "the helper on the node saw no effect", look).await
 }
 
 /// Takes the holder away and has another helper undo what is left.
