@@ -193,8 +193,7 @@ async fn nodes_are_cordoned_tainted_and_drained_and_are_as_before_afterwards() {
     let names = nodes(plane, "chaos-node");
     let site = site(plane).await;
     let target = format!("node/{}", names[0]);
-    let mut all_three = Caps::default();
-    all_three.percent = 100;
+    let all_three = Caps { percent: 100, ..Caps::default() };
     let aimed = |fault: &str| {
         let mut request = request(fault, &target);
         request.caps = Some(all_three);

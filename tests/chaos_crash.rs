@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "the runner gets its orders through its environment")]
+#![allow(clippy::print_stdout, reason = "the soak test says how many kills there were")]
 
 mod chaos_support;
 mod support;

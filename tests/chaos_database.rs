@@ -415,7 +415,7 @@ async fn two_never_break_things_at_once_and_stop_reaches_a_run_elsewhere() {
     let (server, site) = (shop(), Site::new().await);
     let other = chaos_support::means(site.directory.path()).await;
     let diary = Diary::default();
-    let storm = || request(&server, "lock-storm").with("tables", "orders").lasting(Duration::from_secs(60));
+    let storm = || request(&server, "lock-storm").with("tables", "orders").lasting(Duration::from_mins(1));
     // Planned before the first one began.
     let second = chaos::plan(&other, request(&server, "slow-queries")).await.unwrap();
     let injection = site.inject(storm(), &diary).await;

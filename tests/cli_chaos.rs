@@ -5,6 +5,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::disallowed_methods,
+    clippy::zombie_processes,
     reason = "a test stops at the first surprise"
 )]
 
@@ -71,7 +72,7 @@ fn storm(desk: &Desk, url: &str, lasts: &str) -> (Child, String) {
         let mut line = String::new();
         assert!(story.read_line(&mut line).unwrap() > 0, "the storm ended before it began");
         if let Some((_, rest)) = line.split_once("the undo is durable: intents/") {
-            run = rest.split('/').next().unwrap().to_owned();
+            rest.split('/').next().unwrap().clone_into(&mut run);
         }
         if line.contains("PROVEN") {
             // Nobody reads the rest; a full pipe would stop it.

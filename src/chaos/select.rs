@@ -58,7 +58,7 @@ impl Seed {
         let drawn = self.draw("phase", "");
         let number =
             u64::from_le_bytes([drawn[0], drawn[1], drawn[2], drawn[3], drawn[4], drawn[5], drawn[6], drawn[7]]);
-        let nanos = loop_length.as_nanos() * u128::from(number) >> 64;
+        let nanos = (loop_length.as_nanos() * u128::from(number)) >> 64;
         Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
     }
 }

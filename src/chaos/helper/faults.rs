@@ -25,7 +25,7 @@ pub(in crate::chaos) const FAULTS: [&dyn Fault; 6] = [
 ];
 
 /// How long a container or a probe may take to be seen.
-const SEEN: Duration = Duration::from_secs(60);
+const SEEN: Duration = Duration::from_mins(1);
 const SIGNALS: [&str; 8] = ["KILL", "TERM", "INT", "HUP", "QUIT", "ABRT", "USR1", "USR2"];
 
 #[derive(Debug)]

@@ -109,9 +109,9 @@ fn manifest(scene: &Scene<'_>, prepared: &Prepared, orders: &Orders, mode: Mode)
 async fn start(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<()> {
     let orders: Orders = prepared.prior()?;
     let body = manifest(scene, prepared, &orders, mode);
-    let made =
+    let answer =
         scene.means.cluster()?.create(&pods(), Some(&scene.means.helper.namespace), &body, Write::default()).await;
-    match made {
+    match answer {
         Err(why) if why.fault != ApiFault::Exists => {
             let doing = format!("starting a helper pod in {}", scene.means.helper.namespace);
             let hint = "the namespace must exist and admit privileged pods (docs/chaos.md)";
@@ -183,7 +183,7 @@ pub(super) async fn evidence(scene: &Scene<'_>, prepared: &Prepared, asked: Dura
             _ => Ok(None),
         }
     };
-    scene.look(asked, Duration::from_secs(60), "the helper on the node saw no effect", look).await
+    scene.look(asked, Duration::from_mins(1), "the helper on the node saw no effect", look).await
 }
 
 /// Takes the holder away and has another helper undo what is left.

@@ -78,7 +78,7 @@ mod tests {
         let script = "echo \"$1\" > \"$2\"";
         let arguments = |file: &std::path::Path| vec!["burnt".to_owned(), file.display().to_string()];
         light(&mark("a"), Duration::from_secs(1), script, &arguments(&first)).await.unwrap();
-        light(&mark("b"), Duration::from_secs(600), script, &arguments(&second)).await.unwrap();
+        light(&mark("b"), Duration::from_mins(10), script, &arguments(&second)).await.unwrap();
         eventually("the second fuse burning", || !burning(&mark("b")).is_empty()).await;
         extinguish(&mark("b")).unwrap();
         eventually("the second fuse being gone", || burning(&mark("b")).is_empty()).await;

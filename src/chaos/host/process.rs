@@ -44,10 +44,10 @@ pub(in crate::chaos) fn status(pid: i32) -> Option<Status> {
     parse(&std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
 }
 
-fn parse(stat: &str) -> Option<Status> {
-    let pid = stat.split(' ').next()?.parse().ok()?;
+fn parse(line: &str) -> Option<Status> {
+    let pid = line.split(' ').next()?.parse().ok()?;
     // The name is in parentheses and may hold anything, also parentheses.
-    let rest = stat.get(stat.rfind(')')? + 2..)?;
+    let rest = line.get(line.rfind(')')? + 2..)?;
     let fields: Vec<&str> = rest.split(' ').collect();
     let state = fields.first()?.chars().next()?;
     let parent = fields.get(1)?.parse().ok()?;

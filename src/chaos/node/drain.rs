@@ -132,7 +132,7 @@ impl Fault for Drain {
     }
 }
 
-/// The pods of a node that a drain moves: not those of DaemonSets, not the node's own, not the ended ones.
+/// The pods of a node that a drain moves: not those of a `DaemonSet`, not the node's own, not the ended ones.
 async fn on_node(scene: &Scene<'_>, node: &str) -> Result<Vec<Value>> {
     let all = list(scene.means.cluster()?, &pods(), None, None).await?;
     Ok(all.into_iter().filter(|pod| pod["spec"]["nodeName"] == node && has_to_go(pod)).collect())

@@ -22,7 +22,7 @@ pub(super) const FAULTS: [&dyn Fault; 4] =
 const TARGETS: &[TargetKind] = &[TargetKind::Pods];
 
 /// How long a pod may take to end, beyond its own grace period.
-const GONE: Duration = Duration::from_secs(60);
+const GONE: Duration = Duration::from_mins(1);
 
 /// What every fault of pods reads.
 const READS: [Rule; 2] = [
@@ -48,7 +48,7 @@ fn victim(pod: &Value) -> Victim {
         "labels": pod["metadata"]["labels"],
         "grace": pod["spec"]["terminationGracePeriodSeconds"].as_u64().unwrap_or(30),
     });
-    Victim::new(meta(pod, "uid"), format!("pod {} {place}", name)).with(facts)
+    Victim::new(meta(pod, "uid"), format!("pod {name} {place}")).with(facts)
 }
 
 /// What makes a pod again when it is gone: kind and uid of its controller.

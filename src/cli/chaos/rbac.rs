@@ -18,9 +18,7 @@ pub(super) fn run(args: &ChaosRbacArgs) -> Result<Ended> {
     }
     if !rules.is_empty() {
         // Which cluster this is, and what the namespace says of itself.
-        for resource in ["namespaces"] {
-            rules.entry(Place::Cluster).or_default().entry(("", resource)).or_default().extend(["get", "list"]);
-        }
+        rules.entry(Place::Cluster).or_default().entry(("", "namespaces")).or_default().extend(["get", "list"]);
     }
     let objects: Vec<Value> = rules.into_iter().flat_map(|(place, rules)| role(args, place, &rules)).collect();
     Ended::with(&Roles { faults: args.faults.clone(), objects })
@@ -62,6 +60,6 @@ impl Document for Roles {
         }
         // JSON is YAML, and a stream of documents is what kubectl applies.
         let documents = self.objects.iter().filter_map(|object| serde_saphyr::to_string(object).ok());
-        documents.map(|text| format!("---\n{text}")).collect()
+        documents.fold(String::new(), |all, text| all + "---\n" + &text)
     }
 }
