@@ -117,9 +117,8 @@ pub fn check(scenario: &Scenario) -> Result<()> {
 fn can_aim(place: &Place, kind: TargetKind) -> bool {
     match (kind, place) {
         (TargetKind::Database, place) => place.primary().is_some(),
-        (TargetKind::Pods | TargetKind::Nodes, Place::Cluster(_)) => true,
         (TargetKind::Link, Place::Processes(target)) => target.proxy.is_some(),
-        (TargetKind::Resolver, Place::Processes(_)) => true,
+        (TargetKind::Pods | TargetKind::Nodes, Place::Cluster(_)) | (TargetKind::Resolver, Place::Processes(_)) => true,
         _ => false,
     }
 }

@@ -49,7 +49,7 @@ pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
         Ok(begun) => begun,
         Err(error) => return Err(with_journal(as_refusal(error), &desk.notebook)),
     };
-    let outcome = act(&desk, fault, &mut kept).await;
+    let outcome = Box::pin(act(&desk, fault, &mut kept)).await;
     let seen = observing.end(&desk).await;
     if let Err(error) = outcome.and(seen) {
         desk.notebook.note(Event::Aborted { why: error.to_string() })?;
@@ -79,7 +79,7 @@ async fn act(desk: &Desk<'_>, fault: chaos::Plan, kept: &mut Kept) -> Result<()>
     desk.notebook.mark(Instant::Effective, effective, evidence(&injection))?;
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
     let mut injection = Some(injection);
-    let outcome = come_back(desk, effective, &steady, &mut injection, kept).await;
+    let outcome = Box::pin(come_back(desk, effective, &steady, &mut injection, kept)).await;
     if let Some(injection) = injection.take() {
         heal(desk, injection).await?;
     }
@@ -137,7 +137,7 @@ async fn come_back(
             return Ok(());
         }
     } else {
-        recover(desk, effective, kept).await?;
+        Box::pin(recover(desk, effective, kept)).await?;
     }
     desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
     restored(desk, effective, steady).await

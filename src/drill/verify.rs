@@ -164,7 +164,7 @@ async fn sql_check(desk: &Desk<'_>, sql: &str) -> Result<(bool, String)> {
 async fn http_check(desk: &Desk<'_>, url: &str, status: u16) -> Result<(bool, String)> {
     let sink = MemorySink::new();
     let ask = Ask::Http { url: url.to_owned(), connection: Connection::Fresh, status: Some(status), contains: None };
-    let plan = StreamPlan::new("check", ask).paced(Duration::from_secs(60), Duration::from_secs(10));
+    let plan = StreamPlan::new("check", ask).paced(Duration::from_mins(1), Duration::from_secs(10));
     let service = HttpService::new(url, Connection::Fresh, Good { status: Some(status), contains: None })?;
     let observer = Observer::new("check", desk.means.clock().clone(), sink.clone());
     let running = observer.start(vec![Stream { plan, service: Arc::new(service) }])?;

@@ -22,7 +22,7 @@ pub(super) fn bounds(interval: Interval) -> Bounds {
 
 /// The bounds of an instant, counted from `zero`; what lies before it is negative.
 pub(super) fn since(interval: Interval, zero: Duration) -> Bounds {
-    let from = |at: Duration| if at >= zero { secs(at - zero) } else { -secs(zero - at) };
+    let from = |at: Duration| secs(at.saturating_sub(zero)) - secs(zero.saturating_sub(at));
     Bounds { low: from(interval.low), high: from(interval.high) }
 }
 

@@ -249,7 +249,7 @@ fn near_file(file: &Path) -> Option<PathBuf> {
     let names: Vec<String> = std::fs::read_dir(folder)
         .ok()?
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.ends_with(".yaml"))
+        .filter(|name| Path::new(name).extension().is_some_and(|extension| extension == "yaml"))
         .collect();
     crate::yaml::nearest(wanted, names.iter().map(String::as_str)).map(|near| folder.join(near))
 }

@@ -142,10 +142,8 @@ fn target(raw: Spanned<RawTarget>, problems: &mut Vec<Problem>) -> Option<Target
         None
     };
     let place = match (place, processes, cluster) {
-        (Some(RawPlace::Processes) | None, Some(processes), None) => Place::Processes(processes),
-        (Some(RawPlace::Cluster) | None, None, Some(cluster)) => Place::Cluster(cluster),
-        (Some(RawPlace::Processes), Some(processes), Some(_)) => Place::Processes(processes),
-        (Some(RawPlace::Cluster), Some(_), Some(cluster)) => Place::Cluster(cluster),
+        (Some(RawPlace::Processes), Some(processes), _) | (None, Some(processes), None) => Place::Processes(processes),
+        (Some(RawPlace::Cluster), _, Some(cluster)) | (None, None, Some(cluster)) => Place::Cluster(cluster),
         (None, Some(_), Some(_)) => {
             return wrong(
                 "the target is described both as processes and in a cluster",

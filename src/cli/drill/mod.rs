@@ -35,7 +35,7 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
             lifted: args.lift.iter().map(|name| name.parse()).collect::<Result<_>>()?,
             confirmed: args.confirm.clone(),
         };
-        let plan = drill::plan(&means, scenario.clone(), &file, access.clone(), choices).await?;
+        let plan = Box::pin(drill::plan(&means, scenario.clone(), &file, access.clone(), choices)).await?;
         if args.dry_run {
             return Ended::with(&Planned { dry_run: true, plan: plan.lines() });
         }

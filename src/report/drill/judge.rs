@@ -84,14 +84,12 @@ fn usable(facts: &Facts<'_>, judged: &mut Judged) {
     let by = "from the proven fault until the restored data were compared";
     let row = row("rto", "recovery time (RTO), until usable", by, wanted);
     let ends = facts.fault().zip(facts.marks.get(&Instant::Validated));
-    match ends {
-        Some((fault, (validated, _))) => measured(row, wanted, validated.since(fault), judged),
-        None => {
-            let sentence = "the data were not usable when the drill ended".to_owned();
-            let at_least = facts.fault().map(|fault| facts.last.saturating_sub(fault.high));
-            open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
-        }
+    if let Some((fault, (validated, _))) = ends {
+        return measured(row, wanted, validated.since(fault), judged);
     }
+    let sentence = "the data were not usable when the drill ended".to_owned();
+    let at_least = facts.fault().map(|fault| facts.last.saturating_sub(fault.high));
+    open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
 }
 
 /// A service counts until it behaves as before.
@@ -116,7 +114,7 @@ fn service(facts: &Facts<'_>, path: &Path, judged: &mut Judged) {
             let sentence = format!("no outage longer than {}", seconds(secs(*longest)));
             let actual = Interval::new(Duration::ZERO, *longest);
             let verdict = wanted.map(|wanted| Objective(wanted).judge(actual));
-            judged.add(ObjectiveRow { sentence, actual: Some(bounds(actual)), ..row }, verdict);
+            judged.add(ObjectiveRow { actual: Some(bounds(actual)), sentence, ..row }, verdict);
         }
         End::Restored { time, .. } => measured(row, wanted, *time, judged),
         End::Down { at_least } => {
@@ -139,7 +137,7 @@ fn measured(row: ObjectiveRow, wanted: Option<Duration>, actual: Interval, judge
         (_, Some(wanted)) => format!("{}, wanted at most {}", bounds(actual), aim(secs(wanted))),
         (_, None) => bounds(actual).to_string(),
     };
-    judged.add(ObjectiveRow { sentence, actual: Some(bounds(actual)), ..row }, verdict);
+    judged.add(ObjectiveRow { actual: Some(bounds(actual)), sentence, ..row }, verdict);
 }
 
 /// A duration that had not ended: it is a miss once it is longer than what was wanted, and open before.
@@ -170,7 +168,7 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
             0 => invalid("no write was acknowledged, so none could be lost"),
             _ => loss.judge(Objective(wanted)),
         });
-        return judged.add(ObjectiveRow { sentence, actual, ..row }, verdict);
+        return judged.add(ObjectiveRow { actual, sentence, ..row }, verdict);
     }
     if facts.ledger {
         let why = "what was written was not read back";
@@ -197,7 +195,7 @@ fn point_age(
     let verdict = facts.began.aims.rpo.map(|wanted| Objective(wanted).judge(actual));
     let sentence = format!("at most what was written in the {} after the recovery point", seconds(secs(age)));
     let by = "age of the recovery point at the fault, by the wall clock".to_owned();
-    judged.add(ObjectiveRow { by, sentence, actual: Some(bounds(actual)), ..row }, verdict);
+    judged.add(ObjectiveRow { by, actual: Some(bounds(actual)), sentence, ..row }, verdict);
 }
 
 /// What no honest server does is a miss, whatever the seconds.
@@ -224,13 +222,11 @@ fn between(facts: &Facts<'_>, key: &str, name: &str, ends: (Instant, Instant), j
     let Some(wanted) = facts.began.aims.detection else { return };
     let at = |instant| facts.marks.get(&instant).map(|(at, _)| *at);
     let row = row(key, name, "from the proven fault until the system noticed", Some(wanted));
-    match at(ends.0).zip(at(ends.1)) {
-        Some((from, to)) => measured(row, Some(wanted), to.since(from), judged),
-        None => {
-            let sentence = "nothing showed when the system noticed".to_owned();
-            judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
-        }
+    if let Some((from, to)) = at(ends.0).zip(at(ends.1)) {
+        return measured(row, Some(wanted), to.since(from), judged);
     }
+    let sentence = "nothing showed when the system noticed".to_owned();
+    judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
 }
 
 fn redundancy(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
@@ -240,13 +236,11 @@ fn redundancy(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
         End::Restored { restored, .. } => Some(*restored),
         _ => None,
     });
-    match restored.zip(facts.marks.get(&Instant::Redundant)) {
-        Some((restored, (redundant, _))) => measured(row, Some(wanted), redundant.since(restored), judged),
-        None => {
-            let sentence = "it was not seen to be as redundant as before".to_owned();
-            judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
-        }
+    if let Some((restored, (redundant, _))) = restored.zip(facts.marks.get(&Instant::Redundant)) {
+        return measured(row, Some(wanted), redundant.since(restored), judged);
     }
+    let sentence = "it was not seen to be as redundant as before".to_owned();
+    judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Undecided));
 }
 
 fn checks(facts: &Facts<'_>, judged: &mut Judged) {

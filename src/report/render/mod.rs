@@ -1,4 +1,4 @@
-//! A report in the form that its reader wants: text and Markdown and HTML for people, JUnit and OpenMetrics for machines.
+//! A report in the form that its reader wants: text and Markdown and HTML for people, `JUnit` and OpenMetrics for machines.
 //! Each comes from the canonical report and from nothing else.
 
 mod html;

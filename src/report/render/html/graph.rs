@@ -110,13 +110,14 @@ fn success(svg: &mut String, series: &Series, x: &Scale, top: f64) {
             let (good, bad) = (f64::from(stream.good[at]), f64::from(stream.bad[at]));
             let share = (good + bad > 0.0).then(|| good / (good + bad));
             let left = place(series, x, at);
-            path += &match (before, share) {
+            let moved = match (before, share) {
                 (Some(old), Some(new)) if f64::abs(old - new) < f64::EPSILON => String::new(),
                 (Some(_), Some(new)) => format!("H{left:.1}V{:.1}", y(new)),
                 (None, Some(new)) => format!("M{left:.1} {:.1}", y(new)),
                 (Some(_), None) => format!("H{left:.1}"),
                 (None, None) => String::new(),
             };
+            path.push_str(&moved);
             before = share;
         }
         if before.is_some() {

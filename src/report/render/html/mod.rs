@@ -68,9 +68,9 @@ impl Page {
 
     /// A list of sentences.
     fn list<T: AsRef<str>>(&mut self, lines: impl IntoIterator<Item = T>) {
-        let items: String = lines.into_iter().map(|line| format!("<li>{}</li>", escape(line.as_ref()))).collect();
+        let items: Vec<String> = lines.into_iter().map(|line| escape(line.as_ref())).collect();
         if !items.is_empty() {
-            self.raw(format!("<ul>{items}</ul>"));
+            self.raw(format!("<ul><li>{}</li></ul>", items.join("</li><li>")));
         }
     }
 }
