@@ -114,8 +114,9 @@ async fn post(plane: &ControlPlane, namespace: &str, bodies: &[(Kind, Value)]) -
 /// Every page of every kind, read to its end and thrown away: as many kinds at once as there are connections.
 async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
     let config = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default());
-    let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+    let client = kube::Client::try_from(config).unwrap();
     let began = Instant::now();
     let lists = kinds.iter().map(|kind| {
         let client = client.clone();
