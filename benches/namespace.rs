@@ -10,6 +10,7 @@
 #[path = "../tests/control_support/mod.rs"]
 mod control_support;
 #[path = "../tests/cluster_snapshot_cases/generator.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest of it")]
 mod generator;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -127,8 +128,10 @@ async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
                 let request = http::Request::get(path).body(Vec::new()).unwrap();
                 let text = client.request_text(request).await.unwrap();
                 bytes += text.len();
-                const MARK: &str = "\"continue\":\"";
-                match text[..text.len().min(2000)].split_once(MARK).and_then(|(_, rest)| rest.split_once('"')) {
+                match text[..text.len().min(2000)]
+                    .split_once("\"continue\":\"")
+                    .and_then(|(_, rest)| rest.split_once('"'))
+                {
                     Some((token, _)) if !token.is_empty() => next = format!("&continue={token}"),
                     _ => return bytes,
                 }
