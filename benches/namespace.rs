@@ -10,6 +10,7 @@
 #[path = "../tests/control_support/mod.rs"]
 mod control_support;
 #[path = "../tests/cluster_snapshot_cases/generator.rs"]
+#[allow(dead_code, unreachable_pub, reason = "tests use the rest of it")]
 mod generator;
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -114,8 +115,9 @@ async fn post(plane: &ControlPlane, namespace: &str, bodies: &[(Kind, Value)]) -
 /// Every page of every kind, read to its end and thrown away: as many kinds at once as there are connections.
 async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
     let config = kube::config::Kubeconfig::read_from(plane.kubeconfig()).unwrap();
-    let config = kube::Config::from_custom_kubeconfig(config, &kube::config::KubeConfigOptions::default());
-    let client = kube::Client::try_from(config.await.unwrap()).unwrap();
+    let options = kube::config::KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(config, &options).await.unwrap();
+    let client = kube::Client::try_from(config).unwrap();
     let began = Instant::now();
     let lists = kinds.iter().map(|kind| {
         let client = client.clone();
@@ -126,8 +128,10 @@ async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
                 let request = http::Request::get(path).body(Vec::new()).unwrap();
                 let text = client.request_text(request).await.unwrap();
                 bytes += text.len();
-                const MARK: &str = "\"continue\":\"";
-                match text[..text.len().min(2000)].split_once(MARK).and_then(|(_, rest)| rest.split_once('"')) {
+                match text[..text.len().min(2000)]
+                    .split_once("\"continue\":\"")
+                    .and_then(|(_, rest)| rest.split_once('"'))
+                {
                     Some((token, _)) if !token.is_empty() => next = format!("&continue={token}"),
                     _ => return bytes,
                 }

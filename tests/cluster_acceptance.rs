@@ -1,5 +1,5 @@
 //! What `deploy/` makes of a cluster, on the real one of three nodes: the manifests, the accounts and each of their
-//! rights, and the whole way from two CronJobs over the loss of a namespace to the same rows.
+//! rights, and the whole way from two scheduled jobs over the loss of a namespace to the same rows.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 #![allow(unreachable_pub, dead_code, reason = "the modules of tests use parts of each other")]

@@ -198,7 +198,7 @@ fn saving_needs_each_of_its_rights_and_no_other() {
         match right.as_str() {
             "namespaces" => ended(&said, 3, "namespaces"),
             "apiservices.apiregistration.k8s.io" => {
-                ended(&said, 0, "whether the API services are available is not known")
+                ended(&said, 0, "whether the API services are available is not known");
             }
             _ => ended(&said, 1, "INCOMPLETE"),
         }
@@ -262,6 +262,7 @@ fn the_account_of_backups_runs_nothing_in_a_pod_unless_a_namespace_lets_it() {
 
 #[test]
 #[ignore = "needs root on Linux and the test cluster: make test"]
+#[expect(clippy::too_many_lines, reason = "one right after another")]
 fn restoring_needs_each_of_its_rights_and_no_other() {
     const OBJECTS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {colour: green}\n---\n\
         apiVersion: rbac.authorization.k8s.io/v1\nkind: Role\nmetadata: {name: more}\nrules: [{apiGroups: [''], resources: [pods], verbs: [watch]}]\n---\n\

@@ -1,4 +1,4 @@
-//! The whole way: two CronJobs of `deploy/` save a database and its namespace; the namespace is deleted; from the bucket
+//! The whole way: two scheduled jobs of `deploy/` save a database and its namespace; the namespace is deleted; from the bucket
 //! and the keys alone both come back, with the same rows.
 
 use super::deploy::{Davit, folder, way};
@@ -99,7 +99,7 @@ fn secrets(cluster: &Cluster, desk: &Desk, namespace: &str) {
     }
 }
 
-/// Waits until a CronJob has ended well once, and keeps it from beginning again.
+/// Waits until a scheduled job has ended well once, and keeps it from beginning again.
 fn await_success(cluster: &Cluster, name: &str) {
     let of = |path: &str| {
         let line = format!("--namespace davit get jobs -l app.kubernetes.io/component={name} -o jsonpath={path}");

@@ -88,6 +88,7 @@ impl Draw {
         json!({"metadata": {"labels": {"app": app}, "annotations": {"note": self.text()}}, "spec": spec})
     }
 
+    #[expect(clippy::too_many_lines, reason = "one table of all kinds")]
     fn object(&mut self, sort: usize, at: usize) -> Value {
         let app = self.word();
         let selector = json!({"matchLabels": {"app": app}});
