@@ -1,7 +1,7 @@
 //! Real drills without a cluster, as a person runs them: servers are killed, tables dropped, standbys promoted, and the
 //! reports are made again from what the repository keeps.
 
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
 mod cli_support;
 mod support;
