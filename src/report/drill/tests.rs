@@ -1,5 +1,7 @@
 //! Journals as a drill writes them, made by hand, and what their reports say.
 
+#![allow(clippy::unchecked_time_subtraction, reason = "the instants of a drill that never was are constants")]
+
 use super::*;
 use crate::id::Sha256;
 use crate::measure::{Answer, Attempt, Instant, Interval, Outcome, Sample, Stall, SteadyRule};
@@ -61,6 +63,45 @@ impl Made {
     pub(in crate::report) fn journal(&self) -> Vec<Line> {
         let mut lines = vec![Line { at: ZERO, event: Event::Began(Box::new(self.began())) }];
         let mut say = |at: Duration, event: Event| lines.push(Line { at, event });
+        self.opening(&mut say);
+        let before = (ZERO + ms(1000), FAULT - ms(5000));
+        say(before.1, Event::Steady { after: false, from: before.0, until: before.1 });
+        if self.steady {
+            self.fault(&mut say);
+        }
+        let up = FAULT + self.outage;
+        let end = FAULT + self.watched;
+        for (number, name) in ["sql-fresh", "sql-pooled", "sql-reads"].into_iter().enumerate() {
+            let later = if number == 1 { ms(380) } else { Duration::ZERO };
+            let samples = self.samples(up + later, number == 2, end);
+            say(end, Event::Samples { stream: name.to_owned(), samples: PackedSamples::of(&samples) });
+        }
+        say(end, Event::Stalls(self.stalls.clone()));
+        if self.steady && self.proven {
+            let writes = self.writes(up, end);
+            let kept = writes.iter().filter(|write| write.outcome == Outcome::Ok && !self.gone(write));
+            let rows: Vec<(u64, u64)> = kept.map(|write| (write.id, write.payload)).collect();
+            say(end, Event::Writes(PackedWrites::of(&writes)));
+            say(
+                end,
+                Event::Survival(Survival {
+                    before: Some(3),
+                    after: Some(4),
+                    fork: Some(0x1_4A00_0000 + 20_000 * 90),
+                    old_commits: Some(self.lost_xids(&writes)),
+                }),
+            );
+            for _ in 0..2 {
+                say(end, Event::Read(PackedRead::of(rows.iter().copied(), &writes)));
+            }
+            self.closing(end, &mut say);
+        }
+        say(end, Event::Ended);
+        lines
+    }
+
+    /// What is looked at, which guards were asked, who was chosen.
+    fn opening(&self, say: &mut impl FnMut(Duration, Event)) {
         for (name, role, what) in [
             ("sql-fresh", StreamRole::Judged, "SQL, writing, a fresh connection each time"),
             ("sql-pooled", StreamRole::Judged, "SQL, writing, over pooled connections"),
@@ -100,61 +141,32 @@ impl Made {
                 undo: "nothing; a standby takes over".to_owned(),
             },
         );
-        let before = (ZERO + ms(1000), FAULT - ms(5000));
-        say(before.1, Event::Steady { after: false, from: before.0, until: before.1 });
-        if self.steady {
-            self.fault(&mut say);
-        }
-        let up = FAULT + self.outage;
-        let end = FAULT + self.watched;
-        for (number, name) in ["sql-fresh", "sql-pooled", "sql-reads"].into_iter().enumerate() {
-            let later = if number == 1 { ms(380) } else { Duration::ZERO };
-            let samples = self.samples(up + later, number == 2, end);
-            say(end, Event::Samples { stream: name.to_owned(), samples: PackedSamples::of(&samples) });
-        }
-        say(end, Event::Stalls(self.stalls.clone()));
-        if self.steady && self.proven {
-            let writes = self.writes(up, end);
-            let kept = writes.iter().filter(|write| write.outcome == Outcome::Ok && !self.gone(write));
-            let rows: Vec<(u64, u64)> = kept.map(|write| (write.id, write.payload)).collect();
-            say(end, Event::Writes(PackedWrites::of(&writes)));
-            say(
-                end,
-                Event::Survival(Survival {
-                    before: Some(3),
-                    after: Some(4),
-                    fork: Some(0x1_4A00_0000 + 20_000 * 90),
-                    old_commits: Some(self.lost_xids(&writes)),
-                }),
-            );
-            for _ in 0..2 {
-                say(end, Event::Read(PackedRead::of(rows.iter().copied(), &writes)));
-            }
-            say(end, Event::Steady { after: true, from: end - ms(20_000), until: end });
-            say(
-                end,
-                Event::Mark(Mark {
-                    instant: Instant::Validated,
-                    at: Interval::exact(end),
-                    evidence: "the ledger was compared twice".to_owned(),
-                }),
-            );
-            say(
-                end,
-                Event::Healing(Healing {
-                    what: "primary-crash of server at 127.0.0.1:5432".to_owned(),
-                    proven: self.healed,
-                    detail: if self.healed {
-                        "the server is down; the standby took over"
-                    } else {
-                        "the server cannot be reached"
-                    }
-                    .to_owned(),
-                }),
-            );
-        }
-        say(end, Event::Ended);
-        lines
+    }
+
+    /// The steady state afterwards, and that everything was put back.
+    fn closing(&self, end: Duration, say: &mut impl FnMut(Duration, Event)) {
+        say(end, Event::Steady { after: true, from: end - ms(20_000), until: end });
+        say(
+            end,
+            Event::Mark(Mark {
+                instant: Instant::Validated,
+                at: Interval::exact(end),
+                evidence: "the ledger was compared twice".to_owned(),
+            }),
+        );
+        say(
+            end,
+            Event::Healing(Healing {
+                what: "primary-crash of server at 127.0.0.1:5432".to_owned(),
+                proven: self.healed,
+                detail: if self.healed {
+                    "the server is down; the standby took over"
+                } else {
+                    "the server cannot be reached"
+                }
+                .to_owned(),
+            }),
+        );
     }
 
     fn fault(&self, say: &mut impl FnMut(Duration, Event)) {
@@ -243,13 +255,13 @@ impl Made {
         let sample = |number: u32| {
             let due = ZERO + self.every * number;
             let wobble = u64::from(number.wrapping_mul(2_654_435_761) >> 24);
-            let latency = Duration::from_micros(1400 + wobble * 14 + if number % 97 == 0 { 9000 } else { 0 });
+            let latency = Duration::from_micros(1400 + wobble * 14 + if number.is_multiple_of(97) { 9000 } else { 0 });
             let down = self.steady && due + latency > FAULT - ms(6) && due < up && !survives;
-            let broken = !self.steady && number % 11 == 0;
+            let broken = !self.steady && number.is_multiple_of(11);
             let (answer, took) = match (down || broken, due + ms(40) < FAULT + ms(3000)) {
                 (false, _) => (Answer::Good, latency),
                 (true, true) => (Answer::Refused("connection refused".to_owned()), ms(1)),
-                (true, false) if number % 3 == 0 => (Answer::Silent, ms(1000)),
+                (true, false) if number.is_multiple_of(3) => (Answer::Silent, ms(1000)),
                 (true, false) => (Answer::Refused("the database system is starting up".to_owned()), ms(2)),
             };
             Sample { due, sent: due + Duration::from_micros(60), ended: due + took, answer }
