@@ -43,6 +43,13 @@ impl World {
         points.iter().map(|point| point["point"].as_str().unwrap().to_owned()).collect()
     }
 
+    /// Whether a run is in the middle of the rows.
+    fn reads_rows(&self) -> bool {
+        let copies = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit/%' AND query LIKE 'COPY%' \
+                      AND state = 'active'";
+        self.server.psql("shop", copies) != "0"
+    }
+
     /// A backup; its exit code and what it told.
     fn back_up(&self) -> (i32, String) {
         let said = self.desk.davit(&["backup", &self.server.url("shop")]);
@@ -98,6 +105,7 @@ fn a_store_that_gives_out_in_the_middle_leaves_the_old_points_and_the_next_run_w
     ] {
         shop::trade(&world.server, day);
         let run = world.begun("1MB");
+        wait_until(60, "rows being read", || world.reads_rows());
         world.proxy.behave(misbehaviour);
         let output = run.wait_with_output().unwrap();
         world.proxy.behave(Misbehaviour::None);

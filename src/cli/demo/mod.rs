@@ -14,7 +14,7 @@ use crate::cli::output::Ended;
 use crate::cli::shell::Shell;
 use crate::error::{Context, Error, Kind, Result};
 use crate::humane::count;
-use crate::postgres::throwaway::{Server, ThrowawayOptions};
+use crate::postgres::throwaway::{Server, ThrowawayOptions, fresh_password};
 use crate::postgres::tools::Tools;
 use shop::Shop;
 use stage::Stage;
@@ -42,6 +42,10 @@ pub(super) async fn run(args: &DemoArgs, shell: &Shell) -> Result<Ended> {
     let mut options =
         ThrowawayOptions::new(tools, &shell.settings.scratch.value, shell.clock.clone(), shell.stop.gently.clone());
     "demo".clone_into(&mut options.superuser);
+    // The customers of the last step find their way to the spare server with what lets them into the first one.
+    options.password = Some(fresh_password());
+    // Probes in an open loop may hold more connections than a small server has.
+    options.settings.push(("max_connections".to_owned(), "150".to_owned()));
     let server = Server::start(options.clone()).await?;
     let shown = Box::pin(show(&directory, &server, options, shell)).await;
     server.stop().await?;

@@ -93,6 +93,8 @@ pub struct ThrowawayOptions {
     pub locale: Locale,
     /// The name of its only superuser; not one that a restored database may bring along.
     pub superuser: String,
+    /// Its password; a fresh one unless somebody needs the same for several servers.
+    pub password: Option<Secret>,
     /// `shared_buffers`, in MiB.
     pub shared_buffers_mib: u32,
     /// So much room must be free before anything is made.
@@ -115,6 +117,7 @@ impl ThrowawayOptions {
             parent: parent.to_owned(),
             locale: Locale::default(),
             superuser: "davit".into(),
+            password: None,
             shared_buffers_mib: 128,
             room_bytes: 256 << 20,
             settings: Vec::new(),
@@ -159,8 +162,7 @@ impl Server {
         options: &ThrowawayOptions,
     ) -> Result<(ServerProcess, ConnInfo, Egress)> {
         place.need_room(options.room_bytes)?;
-        let password =
-            Secret::new(format!("{:032x}{:032x}", rand::rng().random::<u128>(), rand::rng().random::<u128>()));
+        let password = options.password.clone().unwrap_or_else(fresh_password);
         make_cluster(place, account, options, &password).await?;
         let sandbox = Sandbox::probe(account);
         let mut process = sandbox.start(
@@ -267,6 +269,11 @@ fn choose_account(wanted: Option<&str>) -> Result<Account> {
         Error::refused(format!("{doing}: there is no unprivileged account {name}, and PostgreSQL does not run as root"))
             .hint("name an existing account, or run davit as one")
     })
+}
+
+/// A password that nobody guesses.
+pub fn fresh_password() -> Secret {
+    Secret::new(format!("{:032x}{:032x}", rand::rng().random::<u128>(), rand::rng().random::<u128>()))
 }
 
 async fn make_cluster(place: &Place, account: &Account, options: &ThrowawayOptions, password: &Secret) -> Result<()> {

@@ -290,7 +290,7 @@ fn series(facts: &Facts<'_>, streams: &[Seen<'_>], timeline: &Timeline, compared
     let whole = Frame { name: "the whole drill", from: first.max(facts.zero), until: last };
     let mut frames = Vec::new();
     if let Some(fault) = facts.fault() {
-        let end = timeline.get(Instant::Validated).or(timeline.get(Instant::Restored)).unwrap_or(fault).high;
+        let end = timeline.get(Instant::Restored).or(timeline.get(Instant::Validated)).unwrap_or(fault).high;
         let margin = (end.saturating_sub(fault.low) / 3).max(AROUND);
         let from = fault.low.saturating_sub(margin).max(whole.from);
         let around = Frame { name: "around the fault", from, until: (end + margin * 2).min(last) };
