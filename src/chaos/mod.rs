@@ -11,7 +11,7 @@
 //! ```
 //!
 //! The undo is data: it lies in the repository before the effect, never only in the system under test or in this
-//! process. [`janitor`] reads the same data and does the same as [`Injection::heal`] when the runner was killed, and no
+//! process. [`janitor()`] reads the same data and does the same as [`Injection::heal`] when the runner was killed, and no
 //! run begins while an intent is open. What carries a fault (a session, a helper process or pod) ends by itself soon
 //! after the fault should have ended, also with nobody there to heal it.
 //!
