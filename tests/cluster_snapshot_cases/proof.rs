@@ -1,6 +1,6 @@
 //! Proving a snapshot in a scratch namespace: what is found, and that nothing outside it notices.
 
-use crate::control_support::control_plane;
+use crate::control_support::{ControlPlane, control_plane};
 use davit::snapshot::plan::Selector;
 use davit::snapshot::verify::{Checked, Request, run};
 use serde_json::json;
@@ -25,7 +25,8 @@ fn wrong(checked: &Checked) -> Vec<String> {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes control plane: make test"]
 async fn what_reaches_out_of_a_namespace_is_only_asked_about_and_nothing_is_left_behind() {
-    let plane = control_plane();
+    // One of its own: every change that is seen is of this test.
+    let plane = ControlPlane::start();
     plane.namespace("reach");
     plane.apply(OPERATORS);
     for name in ["virtualservices.networking.istio.io", "clusters.postgresql.cnpg.io"] {
