@@ -11,7 +11,7 @@
 mod cli_support;
 mod support;
 
-use cli_support::Desk;
+use cli_support::{Desk, shape};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -31,31 +31,6 @@ fn shop() -> PgServer {
     server.psql("postgres", "CREATE DATABASE shop");
     server.psql("shop", SHOP);
     server
-}
-
-/// The names and types in a document, one per line; lists by their first element.
-fn shape(document: &Value) -> String {
-    fn walk(path: &str, value: &Value, lines: &mut Vec<String>) {
-        match value {
-            Value::Object(fields) => {
-                for (name, value) in fields {
-                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
-                    walk(&path, value, lines);
-                }
-            }
-            Value::Array(elements) => match elements.first() {
-                Some(first) => walk(&format!("{path}[]"), first, lines),
-                None => lines.push(format!("{path}[]")),
-            },
-            Value::Null => lines.push(format!("{path}: null")),
-            Value::Bool(_) => lines.push(format!("{path}: bool")),
-            Value::Number(_) => lines.push(format!("{path}: number")),
-            Value::String(_) => lines.push(format!("{path}: string")),
-        }
-    }
-    let mut lines = Vec::new();
-    walk("", document, &mut lines);
-    lines.join("\n")
 }
 
 /// Holds a document to its golden shape, and the documentation to naming every field of it.

@@ -3,6 +3,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -110,4 +111,29 @@ impl Desk {
         let shown = format!("$ davit {}\n{}{}(exit {})\n", arguments.join(" "), said.stdout, said.stderr, said.code);
         shown.replace(&path, "DESK")
     }
+}
+
+/// The names and types in a document, one per line; lists by their first element.
+pub fn shape(document: &Value) -> String {
+    fn walk(path: &str, value: &Value, lines: &mut Vec<String>) {
+        match value {
+            Value::Object(fields) => {
+                for (name, value) in fields {
+                    let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                    walk(&path, value, lines);
+                }
+            }
+            Value::Array(elements) => match elements.first() {
+                Some(first) => walk(&format!("{path}[]"), first, lines),
+                None => lines.push(format!("{path}[]")),
+            },
+            Value::Null => lines.push(format!("{path}: null")),
+            Value::Bool(_) => lines.push(format!("{path}: bool")),
+            Value::Number(_) => lines.push(format!("{path}: number")),
+            Value::String(_) => lines.push(format!("{path}: string")),
+        }
+    }
+    let mut lines = Vec::new();
+    walk("", document, &mut lines);
+    lines.join("\n")
 }

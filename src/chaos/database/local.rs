@@ -1,5 +1,6 @@
 //! The server's processes and files, where they are on this machine.
 
+use crate::chaos::fault::Scene;
 use crate::chaos::host::process::{self, Process};
 use crate::error::{Error, Result};
 use crate::postgres::Session;
@@ -13,6 +14,14 @@ pub(super) struct Local {
     pub(super) data: PathBuf,
     /// Its first process, the parent of all others.
     pub(super) postmaster: Process,
+}
+
+/// Finds the server of the scene's database on this machine.
+pub(super) async fn of(scene: &Scene<'_>) -> Result<Local> {
+    let session = scene.session().await?;
+    let server = find(&session).await?;
+    session.close().await;
+    Ok(server)
 }
 
 /// Finds the server that a session is connected to on this machine. It is only believed to be here if the process that

@@ -58,9 +58,7 @@ impl Fault for PrimaryCrash {
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
-        let session = scene.session().await?;
-        let server = local::find(&session).await?;
-        session.close().await;
+        let server = local::of(scene).await?;
         let start = scene.parameters.get("start").unwrap_or_default().to_owned();
         let undo = if start.is_empty() {
             "nothing; its supervisor starts it, or a standby takes over".to_owned()

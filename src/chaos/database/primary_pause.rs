@@ -53,9 +53,7 @@ impl Fault for PrimaryPause {
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
-        let session = scene.session().await?;
-        let server = local::find(&session).await?;
-        session.close().await;
+        let server = local::of(scene).await?;
         let undo = format!("process {} and its children go on (SIGCONT)", server.postmaster.pid);
         Ok(Prepared { victim, prior: json!(server), undo })
     }

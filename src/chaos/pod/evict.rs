@@ -1,6 +1,6 @@
 //! `pod-evict`: asks the server to evict pods, which it refuses where a disruption budget would be broken.
 
-use super::{GONE, READS, TARGETS, candidates, fact, gone, objections, standing};
+use super::{READS, TARGETS, candidates, fact, gone_in_time, objections, standing, without_undo};
 use crate::chaos::cluster::pods;
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Place, Prepared, Rule, Scene};
@@ -9,7 +9,7 @@ use crate::chaos::select::Victim;
 use crate::cluster::{ApiError, Cluster, Fault as ApiFault, Write};
 use crate::error::Result;
 use async_trait::async_trait;
-use serde_json::{Value, json};
+use serde_json::json;
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -77,7 +77,7 @@ impl Fault for Eviction {
     }
 
     async fn prepare(&self, _scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
-        Ok(Prepared { victim, prior: Value::Null, undo: "nothing; its controller makes another one".to_owned() })
+        Ok(without_undo(victim))
     }
 
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
@@ -89,8 +89,7 @@ impl Fault for Eviction {
     }
 
     async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
-        let grace = Duration::from_secs(prepared.victim.facts["grace"].as_u64().unwrap_or(30));
-        gone(scene, &prepared.victim, asked, GONE + grace).await
+        gone_in_time(scene, &prepared.victim, asked).await
     }
 
     async fn heal(&self, _scene: &Scene<'_>, _prepared: &Prepared) -> Result<()> {

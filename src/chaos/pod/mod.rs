@@ -6,7 +6,7 @@ mod scale;
 
 use super::cluster::{budgets, fits, is_ready, list, meta, pods, target_pods};
 use super::evidence::Proof;
-use super::fault::{Fault, Place, Rule, Scene};
+use super::fault::{Fault, Place, Prepared, Rule, Scene};
 use super::guard::{Finding, GuardName};
 use super::select::Victim;
 use super::target::{Target, TargetKind};
@@ -29,6 +29,17 @@ const READS: [Rule; 2] = [
     Rule { group: "", resource: "pods", verbs: &["get", "list"], place: Place::Target },
     Rule { group: "policy", resource: "poddisruptionbudgets", verbs: &["list"], place: Place::Target },
 ];
+
+/// A pod that its controller makes again: there is nothing to remember and nothing to undo.
+fn without_undo(victim: Victim) -> Prepared {
+    Prepared { victim, prior: Value::Null, undo: "nothing; its controller makes another one".to_owned() }
+}
+
+/// That a pod is gone within its own grace period and what its node takes.
+async fn gone_in_time(scene: &Scene<'_>, victim: &Victim, asked: Duration) -> Result<Proof> {
+    let grace = Duration::from_secs(victim.facts["grace"].as_u64().unwrap_or(30));
+    gone(scene, victim, asked, GONE + grace).await
+}
 
 /// The pods of the target that are not going already.
 pub(super) async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {

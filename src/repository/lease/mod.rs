@@ -14,7 +14,7 @@ mod tests;
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::id::Nonce;
+use crate::id::{Nonce, SourceName};
 use crate::store::{ETag, SharedStore};
 use holding::{Holding, Wrote};
 use jiff::{SignedDuration, Timestamp};
@@ -78,6 +78,13 @@ impl Record {
 
     fn term(&self) -> Duration {
         Duration::from_millis(self.term_milliseconds)
+    }
+}
+
+impl Claim {
+    /// What a run that makes points of `source` claims.
+    pub fn of_source(source: &SourceName, holder: &str, term: Duration) -> Self {
+        Self { name: format!("backup-{source}"), holder: holder.to_owned(), term }
     }
 }
 
@@ -176,6 +183,13 @@ impl Lease {
     pub async fn release(mut self) -> Result<()> {
         self.stop();
         self.holding.release().await
+    }
+
+    /// Gives the lease back after a run; that this failed is no failure of the run, and is told.
+    pub async fn release_or_warn(self, warnings: &mut Vec<String>) {
+        if let Err(error) = self.release().await {
+            warnings.push(format!("{error}; it runs out by itself"));
+        }
     }
 
     fn stop(&mut self) {

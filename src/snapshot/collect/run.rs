@@ -44,8 +44,7 @@ pub async fn run(
     let clock = repository.clock();
     let recorder = Recorder::new(Arc::clone(clock), progress);
     let began = clock.monotonic();
-    let (holder, term) = (plan.request.holder.clone(), plan.request.lease_term);
-    let claim = Claim { name: format!("backup-{}", plan.source), holder, term };
+    let claim = Claim::of_source(&plan.source, &plan.request.holder, plan.request.lease_term);
     let lease = Lease::acquire(repository.store(), clock, &claim, cancel).await?;
     let run = Run { plan, repository, recorder: &recorder, began };
     let stop = cancel.child_token();
@@ -59,11 +58,10 @@ pub async fn run(
             take.await.map_err(|_| lease.loss().during(doing))
         }
     };
-    let released = lease.release().await;
+    let mut warnings = Vec::new();
+    lease.release_or_warn(&mut warnings).await;
     let mut report = outcome?;
-    if let Err(error) = released {
-        report.warnings.push(format!("{error}; it runs out by itself"));
-    }
+    report.warnings.extend(warnings);
     Ok(report)
 }
 
