@@ -128,7 +128,14 @@ impl Target {
         swap::lock(&admin, &beside).await?;
         let doing = format!("creating database {beside} beside {name}");
         let made = admin.execute(&doing, &shape.create(&beside, admin.major())).await;
-        made.map_err(|error| error.as_kind(Kind::Refused))?;
+        made.map_err(|error| match (shape.locales()[..].join(" and "), error.hint_text()) {
+            (locales, None) if !locales.is_empty() => error.hint(format!(
+                "if the server's system lacks the locale {locales}: install it there and restart PostgreSQL; or load the \
+                 point into a database of another locale, which may sort in another order: davit export POINT | psql"
+            )),
+            _ => error,
+        })
+        .map_err(|error| error.as_kind(Kind::Refused))?;
         let beside =
             Beside { conn: conn.with_database(&beside), name, mode, existed: standing.is_some(), admin, removed };
         let mark = mark(beside.name(), None);
