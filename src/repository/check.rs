@@ -2,8 +2,10 @@
 //!
 //! `verify` names what is wrong in the words of what was backed up: object, table, rows.
 
-use super::chain::{Commit, HeadState, Link, Survey};
-use super::evidence::{Damage, Depth};
+use super::chain::{Commit, HeadState, Link};
+use super::survey::Survey;
+use super::catalogue::Depth;
+use super::evidence::Damage;
 use super::fetch::ChunkDamage;
 use super::index::ChunkListing;
 use super::manifest::{Chunk, Line, ObjectLine, Range};

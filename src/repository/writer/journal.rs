@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, SourceName};
-use crate::repository::chain::Survey;
+use crate::repository::survey::Survey;
 use crate::repository::intent::Intent;
 use crate::repository::layout;
 use crate::repository::manifest::Chunk;
