@@ -173,7 +173,8 @@ async fn asynchronous(round: u64) {
     // Slow enough that the standby falls behind whatever this machine can write.
     pair.wire.set(Conditions { bandwidth: Some(10_000), ..Conditions::default() });
     let begin = (pair.clock.monotonic(), load.written().ok);
-    let behind = "SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), write_lsn)), 0) > 200000 FROM pg_stat_replication";
+    let behind =
+        "SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), write_lsn)), 0) > 200000 FROM pg_stat_replication";
     wait_until(60, "the standby falling behind", || pair.primary.psql("postgres", behind) == "t");
     // The phase is another one in each round.
     pair.clock.sleep(Duration::from_millis(1_500 + round * 137)).await;

@@ -414,7 +414,8 @@ async fn a_thousand_tables_are_listed_quickly() {
          END LOOP; END $$",
     );
     let session = session(&server, "postgres").await;
-    let statements = || server.log().matches("LOG:  statement: ").count() + server.log().matches("LOG:  execute ").count();
+    let statements =
+        || server.log().matches("LOG:  statement: ").count() + server.log().matches("LOG:  execute ").count();
     let (before, start) = (statements(), std::time::Instant::now());
     let tables = catalog::tables(&session).await.unwrap();
     let indexes = catalog::indexes(&session).await.unwrap();

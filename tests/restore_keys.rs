@@ -45,7 +45,7 @@ const CHAIN: &str = "
         note text NOT NULL, PRIMARY KEY (day, id), FOREIGN KEY (earlier_day, earlier) REFERENCES sales
     ) PARTITION BY RANGE (day);
     CREATE TABLE sales_2025 PARTITION OF sales FOR VALUES FROM ('2025-01-01') TO ('2026-01-01');
-    CREATE TABLE sales_2026 PARTITION OF sales FOR VALUES FROM ('2026-01-01') TO ('2027-01-01') PARTITION BY LIST (kind);
+    CREATE TABLE sales_2026 PARTITION OF sales FOR VALUES FROM ('2026-01-01') TO ('2027-01-01') PARTITION BY RANGE (day);
     CREATE TABLE sales_2026_rest PARTITION OF sales_2026 DEFAULT;
     CREATE TABLE refunds (day date, sale bigint, FOREIGN KEY (day, sale) REFERENCES sales);
     CREATE TABLE log (id bigint PRIMARY KEY, shop bigint, note text NOT NULL);
@@ -67,7 +67,7 @@ fn server_with(sql: &str) -> PgServer {
 }
 
 const KEYS: &str = "SELECT conrelid::regclass, conname, convalidated, pg_get_constraintdef(oid) FROM pg_constraint \
-                    WHERE contype = 'f' ORDER BY 1, 2";
+                    WHERE contype = 'f' ORDER BY conrelid::regclass::text, conname";
 
 async fn restore(means: &Means, server: &PgServer, name: &str) -> Result<RestoreReport, Error> {
     let wanted = Wanted { existing: Existing::Create, proof: Proof::ReadBack, ..Wanted::default() };
@@ -160,10 +160,15 @@ fn keys_over_periods_are_looked_at_as_such_and_those_that_are_not_enforced_are_n
     }
     done(&[&rows[..], &[&server.url("rows")]].concat());
     // One that stays longer than there is a room: it meets one, and is not covered.
-    let longer = "SET session_replication_role = replica; INSERT INTO stays VALUES ('[1,2)', '[2025-02-15,2025-04-01)')";
+    let longer =
+        "SET session_replication_role = replica; INSERT INTO stays VALUES ('[1,2)', '[2025-02-15,2025-04-01)')";
     server.psql("shop", longer);
     done(&["backup", &server.url("shop")]);
     let said = desk.davit(&[&rows[..], &[&server.url("broken")]].concat());
     assert_eq!(said.code, 4, "{}", said.stderr);
-    assert!(said.stderr.contains("foreign key stays_room_during_fkey of public.stays does not hold"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("foreign key stays_room_during_fkey of public.stays does not hold"),
+        "{}",
+        said.stderr
+    );
 }

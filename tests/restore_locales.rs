@@ -36,7 +36,10 @@ fn databases(server: &PgServer) -> String {
 fn a_locale_or_a_collation_that_the_target_lacks_is_named_with_what_to_do() {
     let ((home, _locales), there, desk) = (at_home(), PgServer::start(), Desk::with_repository());
     home.psql("postgres", &format!("CREATE DATABASE shop TEMPLATE template0 LC_COLLATE '{OWN}' LC_CTYPE '{OWN}'"));
-    home.psql("shop", "CREATE TABLE words AS SELECT unnest(ARRAY['b', 'a', 'ä']) AS word; CREATE INDEX ON words (word)");
+    home.psql(
+        "shop",
+        "CREATE TABLE words AS SELECT unnest(ARRAY['b', 'a', 'ä']) AS word; CREATE INDEX ON words (word)",
+    );
     home.psql("postgres", "CREATE DATABASE wiki");
     home.psql(
         "wiki",
@@ -58,7 +61,8 @@ fn a_locale_or_a_collation_that_the_target_lacks_is_named_with_what_to_do() {
     // A proof on this machine cannot be had; that says nothing against the backup.
     let said = desk.davit(&["verify", "shop@latest", "--depth", "restored"]);
     assert_eq!(said.code, 6, "{}{}", said.stdout, said.stderr);
-    assert!(said.stderr.contains(&format!("lacks the locale {OWN}")), "{}", said.stderr);
+    let told = format!("{}{}", said.stdout, said.stderr);
+    assert!(told.contains(&format!("lacks the locale {OWN}")), "{told}");
 
     let said = restore("wiki", &there, &[]);
     assert_eq!(said.code, 4, "{}", said.stderr);

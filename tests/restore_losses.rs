@@ -11,12 +11,16 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use support::postgres::PgServer;
 
-/// Large objects that take some chunks, and rows that others refer to: from a table, and from partitions of one.
-const SHOP: &str = "
+/// Large objects that take some chunks.
+const PHOTOS: &str = "
     CREATE FUNCTION noise(seed int, bytes int) RETURNS bytea LANGUAGE sql AS
         $$SELECT string_agg(decode(md5(seed || '.' || i), 'hex'), '' ORDER BY i) FROM generate_series(1, bytes / 16) i$$;
     CREATE TABLE photos (id oid);
-    INSERT INTO photos SELECT lo_from_bytea(20000 + i, noise(i, 1200000)) FROM generate_series(1, 30) i;
+    INSERT INTO photos SELECT lo_from_bytea(20000 + i, noise(i, 600000)) FROM generate_series(1, 30) i;
+    CREATE TABLE orders AS SELECT g::bigint AS id FROM generate_series(1, 500) g";
+
+/// Rows that others refer to: from a table, and from partitions of one.
+const ORDERS: &str = "
     CREATE TABLE orders AS SELECT g::bigint AS id, 'order ' || g AS note FROM generate_series(1, 500) g;
     ALTER TABLE orders ADD PRIMARY KEY (id);
     CREATE TABLE notes (id bigint REFERENCES orders);
@@ -31,10 +35,10 @@ struct World {
 }
 
 impl World {
-    fn new() -> Self {
+    fn new(sql: &str) -> Self {
         let (server, desk) = (PgServer::start(), Desk::with_repository());
         server.psql("postgres", "CREATE DATABASE shop");
-        server.psql("shop", SHOP);
+        server.psql("shop", sql);
         Self { server, desk }
     }
 
@@ -50,7 +54,10 @@ impl World {
     }
 
     fn databases(&self) -> String {
-        self.server.psql("postgres", "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate")
+        self.server.psql(
+            "postgres",
+            "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE NOT datistemplate",
+        )
     }
 
     /// The chunks that hold an object, found by taking each away in turn and looking who misses it; the largest first.
@@ -89,7 +96,7 @@ fn objects(server: &PgServer, database: &str) -> BTreeSet<String> {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test"]
 fn of_large_objects_the_whole_ones_come_back_and_the_others_are_named() {
-    let world = World::new();
+    let world = World::new(PHOTOS);
     let server = &world.server;
     world.back_up(&[]);
     let chunks = world.chunks_of("large objects");
@@ -121,13 +128,17 @@ fn of_large_objects_the_whole_ones_come_back_and_the_others_are_named() {
     assert!(named.len() <= differ.len() + 1 && named.len() < 20, "{named:?} for {differ:?}");
     let url = server.url("again");
     let said = world.desk.davit(&["restore", "shop@latest", "--into", &url, "--create", "--allow-damage"]);
-    assert!(said.stdout.contains("LOST  large objects: ") && said.stdout.contains("note: bytes are lost of"), "{}", said.stdout);
+    assert!(
+        said.stdout.contains("LOST  large objects: ") && said.stdout.contains("note: bytes are lost of"),
+        "{}",
+        said.stdout
+    );
 }
 
 #[test]
 #[ignore = "needs a PostgreSQL server: make test"]
 fn keys_over_lost_rows_hold_for_new_ones_or_are_named_as_missing() {
-    let world = World::new();
+    let world = World::new(ORDERS);
     world.back_up(&[]);
     let chunks = world.chunks_of("public.orders");
     assert_eq!(chunks.len(), 1);
@@ -137,7 +148,10 @@ fn keys_over_lost_rows_hold_for_new_ones_or_are_named_as_missing() {
     assert_eq!(document["lost"][0]["rows"], serde_json::json!([0, 500]), "{document:#}");
     assert_eq!(document["weakened"], serde_json::json!(["fk constraint public.notes notes_id_fkey"]));
     let notes = document["notes"].as_array().unwrap();
-    assert!(notes.iter().any(|note| note.as_str().unwrap().contains("lines lines_id_fkey is not there")), "{document:#}");
+    assert!(
+        notes.iter().any(|note| note.as_str().unwrap().contains("lines lines_id_fkey is not there")),
+        "{document:#}"
+    );
     let keys = "SELECT string_agg(conname || ' ' || convalidated, ', ') FROM pg_constraint WHERE contype = 'f'";
     assert_eq!(world.server.psql("hurt", keys), "notes_id_fkey false");
     assert_eq!(world.server.psql("hurt", "SELECT count(*) FROM lines"), "50");
@@ -146,7 +160,7 @@ fn keys_over_lost_rows_hold_for_new_ones_or_are_named_as_missing() {
 #[test]
 #[ignore = "needs a PostgreSQL server: make test"]
 fn a_dump_with_a_hole_is_not_played_whatever_is_allowed() {
-    let world = World::new();
+    let world = World::new(ORDERS);
     world.back_up(&["--engine", "stream"]);
     let chunks = world.chunks_of("dump of shop");
     flip_a_bit(&chunks[0]);

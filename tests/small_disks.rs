@@ -47,7 +47,7 @@ fn a_target_without_room_is_told_so_before_or_meanwhile_and_is_what_it_was() {
         desk.davit(&["restore", "shop@latest", "--into", &url, "--create"])
     };
     // Where the server's disk is this machine's, its room is looked at first.
-    let heavy = ballast(disk.0.path(), 290);
+    let heavy = ballast(disk.0.path(), 330);
     let said = restore(&small);
     assert_eq!(said.code, 3, "{}", said.stderr);
     assert!(said.stderr.contains("it lacks room"), "{}", said.stderr);
@@ -86,7 +86,7 @@ fn a_store_without_room_ends_the_backup_and_keeps_the_points_it_has() {
         assert_eq!(said.code, 0, "{}", said.stderr);
     }
     // All rows are other ones, and there is room for some of them only.
-    let ballast = ballast(disk.0.path(), 8);
+    let ballast = ballast(disk.0.path(), 14);
     server.psql("shop", "UPDATE orders SET note = reverse(note)");
     let said = desk.davit(&["backup", &url]);
     assert_eq!(said.code, 4, "{}", said.stderr);

@@ -181,7 +181,8 @@ pub fn when_waited_for(server: &PgServer, relation: &str, harm: &str, waiter: &s
     );
     let oid = server.psql("shop", &format!("SELECT '{relation}'::regclass::oid"));
     let holder = server.psql_command("shop").args(["-c", &sql]).stdout(std::process::Stdio::null()).spawn().unwrap();
-    let held = format!("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = {oid}");
+    let held =
+        format!("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = {oid}");
     crate::support::wait_until(60, "the lock being held", || server.psql("shop", &held) == "1");
     holder
 }

@@ -16,7 +16,7 @@ use crate::backup::facts::{DatabaseFacts, StreamFacts};
 use crate::backup::target::{Beside, Shape, Swapped, Target};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Recorder, SharedProgress};
-use crate::postgres::{ConnInfo, connect};
+use crate::postgres::ConnInfo;
 use crate::repository::PointSummary;
 use std::sync::Arc;
 
@@ -137,7 +137,7 @@ impl Job<'_> {
     }
 
     async fn take_back(&self, server: &ConnInfo, made: Made, error: Error) -> Error {
-        match Box::pin(connect(server, "restore")).await {
+        match super::unfinished::writing(server).await {
             Ok(session) => made.undo_after(&session, error).await,
             Err(lost) => error
                 .during(format!("roles stay that were made, because the server is gone: {lost}"))
