@@ -25,7 +25,8 @@ const ODD: [&str; 9] = [
 
 const SHOP: &str = r#"
     CREATE SEQUENCE numbers;
-    CREATE FUNCTION numbered(int) RETURNS bigint LANGUAGE sql IMMUTABLE AS $$SELECT $1 * 0 + last_value FROM public.numbers$$;
+    CREATE FUNCTION numbered(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
+        $$BEGIN RETURN (SELECT $1 * 0 + last_value FROM public.numbers); END$$;
     CREATE FUNCTION half() RETURNS int LANGUAGE sql AS $$SELECT 1$$;
     CREATE TABLE "back\slash" (id int, path text DEFAULT E'C:\\new\'s', at timestamptz, took interval, raw bytea, share float8,
         number bigint GENERATED ALWAYS AS (numbered(id)) STORED, CHECK (path <> E'\\'));
