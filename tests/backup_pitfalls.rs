@@ -14,7 +14,7 @@ mod support;
 
 use backup_support::{
     Content, SLOW_TABLE, backup, client_programs, commits, copied, in_background, repository, request, server_with,
-    slow_request, until_reading,
+    slow_request, until_reading, when_waited_for,
 };
 use davit::backup::facts::kind;
 use davit::backup::take::EngineChoice;
@@ -28,11 +28,14 @@ use support::wait_until;
 async fn a_dead_keeper_ends_the_run_at_once_and_nothing_is_committed() {
     let server = server_with(SLOW_TABLE);
     let (repository, store) = repository().await;
-    let running = in_background(slow_request(&server, "shop"), &repository);
+    // Reading to the end would take two minutes.
+    let mut request = slow_request(&server, "shop");
+    request.limit_rate = Some(70_000);
+    let running = in_background(request, &repository);
     until_reading(&server);
     server
         .psql("shop", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'davit/keeper'");
-    let error = tokio::time::timeout(Duration::from_secs(3), running).await.unwrap().unwrap().unwrap_err();
+    let error = tokio::time::timeout(Duration::from_mins(1), running).await.unwrap().unwrap().unwrap_err();
     assert_eq!(error.kind(), Kind::Failed);
     assert!(error.to_string().contains("keeping the snapshot"), "{error}");
     assert_eq!(commits(&store), 0);
@@ -64,11 +67,8 @@ async fn tables_that_change_between_listing_and_locking_are_listed_again() {
     let server = server_with(SLOW_TABLE);
     server.psql("shop", "CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
     let (repository, _) = repository().await;
-    let sql = "BEGIN; LOCK TABLE t; SELECT pg_sleep(2); TRUNCATE t; INSERT INTO t VALUES (7); CREATE TABLE late AS SELECT 1 AS x; COMMIT";
-    let mut holder = server.psql_command("shop").args(["-c", sql]).spawn().unwrap();
-    let holding =
-        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 't'::regclass";
-    wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
+    let then = "TRUNCATE t; INSERT INTO t VALUES (7); CREATE TABLE late AS SELECT 1 AS x";
+    let mut holder = when_waited_for(&server, "t", "LOCK TABLE t", "keeper", then);
     let running = in_background(slow_request(&server, "shop"), &repository);
     until_reading(&server);
     assert!(holder.wait().unwrap().success());
@@ -152,14 +152,14 @@ async fn a_lock_that_others_hold_ends_the_run_with_the_holder_s_name() {
     let server = server_with("CREATE TABLE held (id int)");
     let (repository, store) = repository().await;
     let mut holder =
-        server.psql_command("shop").args(["-c", "BEGIN; LOCK TABLE held; SELECT pg_sleep(60)"]).spawn().unwrap();
+        server.psql_command("shop").args(["-c", "BEGIN; LOCK TABLE held; SELECT pg_sleep(600)"]).spawn().unwrap();
     let holding =
         "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'held'::regclass";
     wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
     let mut request = request(&server, "shop");
     request.lock_budget = Duration::from_secs(3);
     let error = backup(request, &repository).await.unwrap_err();
-    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
+    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
     let _ended = holder.wait().unwrap();
     assert!(error.to_string().contains("locking tables"), "{error}");
     assert!(error.hint_text().unwrap().contains("public.held"), "{error:?}");
@@ -172,22 +172,20 @@ async fn a_sequence_that_is_gone_or_locked_when_the_snapshot_is_taken_is_not_gue
     let server = server_with("CREATE TABLE t (id int); CREATE SEQUENCE held; CREATE SEQUENCE other");
     let (repository, store) = repository().await;
     // The keeper sees the sequence, and when it comes to reading it, it is gone: another snapshot is taken.
-    let drop = ["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(2); COMMIT"];
-    let mut holder = server.psql_command("shop").args(drop).spawn().unwrap();
-    let holding =
-        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'held'::regclass";
-    wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
+    let mut holder = when_waited_for(&server, "held", "DROP SEQUENCE held", "sequences", "SELECT 1");
     let report = backup(request(&server, "shop"), &repository).await.unwrap();
     assert!(holder.wait().unwrap().success());
     assert_eq!(Content::of(&repository, &report).await.sequences(), [("other".to_owned(), 1, false)]);
     // Somebody who does not let go of one ends the run, and is named.
-    let hold = ["-c", "BEGIN; DROP SEQUENCE other; SELECT pg_sleep(60)"];
+    let hold = ["-c", "BEGIN; DROP SEQUENCE other; SELECT pg_sleep(600)"];
     let mut holder = server.psql_command("shop").args(hold).spawn().unwrap();
-    wait_until(5, "the lock being held", || server.psql("shop", &holding.replace("held", "other")) == "1");
+    let holding =
+        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'other'::regclass";
+    wait_until(60, "the lock being held", || server.psql("shop", holding) == "1");
     let mut request = request(&server, "shop");
     request.lock_budget = Duration::from_secs(3);
     let error = backup(request, &repository).await.unwrap_err();
-    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
+    server.psql("postgres", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
     assert!(!holder.wait().unwrap().success());
     assert!(error.to_string().contains("reading sequences"), "{error}");
     assert!(error.hint_text().unwrap().contains("public.other"), "{error:?}");
@@ -221,11 +219,8 @@ async fn a_truncate_between_the_snapshot_and_the_locks_of_one_pg_dump_is_noticed
     let server = server_with("CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 100) g");
     let (repository, store) = repository().await;
     // pg_dump takes its snapshot, waits for the lock, and then sees a new and empty file.
-    let sql = "BEGIN; LOCK TABLE t; SELECT pg_sleep(3); TRUNCATE t; INSERT INTO t VALUES (7); COMMIT";
-    let mut holder = server.psql_command("shop").args(["-c", sql]).spawn().unwrap();
-    let holding =
-        "SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 't'::regclass";
-    wait_until(5, "the lock being held", || server.psql("shop", holding) == "1");
+    let then = "TRUNCATE t; INSERT INTO t VALUES (7)";
+    let mut holder = when_waited_for(&server, "t", "LOCK TABLE t", "dump", then);
     let mut stream = request(&server, "shop");
     stream.engine = EngineChoice::Stream;
     let error = backup(stream.clone(), &repository).await.unwrap_err();
@@ -261,10 +256,12 @@ async fn no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read()
     let changed = server.psql_command("shop").args(["-c", meanwhile]).output().unwrap();
     assert!(changed.status.success(), "{}", String::from_utf8_lossy(&changed.stderr));
     let mut holder =
-        server.psql_command("shop").args(["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(60)"]).spawn().unwrap();
+        server.psql_command("shop").args(["-c", "BEGIN; DROP SEQUENCE held; SELECT pg_sleep(600)"]).spawn().unwrap();
+    let dropping = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'";
+    wait_until(60, "the sequence being dropped", || server.psql("shop", dropping) == "1");
     std::fs::write(programs.path().join("go"), "").unwrap();
     let report = running.await.unwrap().unwrap();
-    server.psql("shop", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(60)%' AND pid <> pg_backend_pid()");
+    server.psql("shop", "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()");
     assert!(!holder.wait().unwrap().success());
     let content = Content::of(&repository, &report).await;
     let expected = [

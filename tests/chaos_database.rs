@@ -169,7 +169,7 @@ async fn replay_is_paused_and_resumed_also_by_the_standby_itself() {
     standby.psql("postgres", "SELECT pg_wal_replay_resume()");
 
     // Nobody heals, and nobody holds the session any more: the standby resumes by itself.
-    let injection = site.inject(pause().lasting(Duration::from_millis(100)), &diary).await;
+    let injection = site.inject(pause().lasting(Duration::from_secs(5)), &diary).await;
     drop(injection);
     assert!(snapshot(&standby).contains("paused|1"), "it lasts while its time lasts");
     wait_until(20, "the standby resuming", || snapshot(&standby) == before);
@@ -222,7 +222,8 @@ async fn a_crash_leaves_no_process_and_a_start_command_undoes_it() {
     assert!(seen.starts_with(&format!("process {pid} and its")), "{seen}");
     assert!(std::net::TcpStream::connect(("127.0.0.1", server.port)).is_err());
     let effective = injection.effective().unwrap();
-    assert!(effective.low >= injection.requested && effective.width() < Duration::from_secs(2), "{effective:?}");
+    let known = site.means.clock.monotonic();
+    assert!(effective.low >= injection.requested && effective.high <= known, "{effective:?}, known at {known:?}");
     healed(&injection.heal(&diary).await);
     assert_eq!(server.psql("shop", "SELECT count(*) FROM orders"), "5000");
     server.psql_command("postgres").args(["-c", "SELECT pg_terminate_backend(pg_backend_pid())"]).output().unwrap();

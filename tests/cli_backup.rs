@@ -74,10 +74,10 @@ fn ours(server: &PgServer) -> String {
     server.psql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit%'")
 }
 
-/// A backup that reads slowly, and has stored rows already.
+/// A backup that reads for ten seconds, and has stored rows already.
 fn begun(desk: &Desk, server: &PgServer, more: &[&str]) -> Child {
     let url = server.url("shop");
-    let arguments = [&["backup", &url, "--limit-rate", "20MB"][..], more].concat();
+    let arguments = [&["backup", &url, "--limit-rate", "10MB"][..], more].concat();
     let child = desk.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let reading =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/worker' AND query LIKE 'COPY%'";
@@ -253,7 +253,7 @@ fn every_budget_and_rate_of_a_backup_holds() {
         "{}",
         said.stderr
     );
-    let said = ended(begun(&desk, &server, &["--snapshot-budget", "1s"]));
+    let said = desk.davit(&["backup", &url, "--limit-rate", "10MB", "--snapshot-budget", "1s"]);
     assert_eq!(said.code, 4, "{}", said.stderr);
     assert!(said.stderr.contains("the budget is 1 s") && said.stderr.contains("hint: "), "{}", said.stderr);
     desk.write("davit.yaml", "xmin_age_budget: 20\n");

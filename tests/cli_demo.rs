@@ -94,8 +94,8 @@ fn the_demo_of_a_normal_user_ends_well_and_leaves_only_its_directory() {
     let took = start.elapsed();
     let (stdout, stderr) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr));
     assert_eq!(said.status.code(), Some(0), "{stdout}\n{stderr}");
-    // 20 s where it has two cores to itself; here other tests run beside it.
-    assert!(took < Duration::from_mins(2), "it took {took:?}");
+    // 20 s where it has two cores to itself; here other tests run beside it, on a machine that may be slower.
+    assert!(took < Duration::from_mins(4), "it took {took:?}");
     for expected in [
         "DROP TABLE orders",
         "proof read back",

@@ -170,8 +170,12 @@ async fn asynchronous(round: u64) {
     let pair = Pair::start(false).await;
     let load = pair.load(1_500);
     wait_until(60, "writes", || load.written().ok > 500);
-    pair.wire.set(Conditions { bandwidth: Some(40_000), ..Conditions::default() });
+    // Slow enough that the standby falls behind whatever this machine can write.
+    pair.wire.set(Conditions { bandwidth: Some(10_000), ..Conditions::default() });
     let begin = (pair.clock.monotonic(), load.written().ok);
+    let behind =
+        "SELECT coalesce(max(pg_wal_lsn_diff(pg_current_wal_lsn(), write_lsn)), 0) > 200000 FROM pg_stat_replication";
+    wait_until(60, "the standby falling behind", || pair.primary.psql("postgres", behind) == "t");
     // The phase is another one in each round.
     pair.clock.sleep(Duration::from_millis(1_500 + round * 137)).await;
     let rate = (load.written().ok - begin.1) as f64 / (pair.clock.monotonic() - begin.0).as_secs_f64();

@@ -100,17 +100,21 @@ async fn probes_write_on_fresh_and_pooled_connections_and_every_write_is_in_the_
     let streams = streams(&plans, Some(&world.database())).await.unwrap();
     let sink = MemorySink::new();
     let observer = Observer::new("here", world.clock.clone(), sink.clone()).start(streams).unwrap();
-    wait_until(30, "thirty samples", || sink.entries().len() > 90);
+    let good = |name: &str| {
+        let seen = sink.observation().unwrap();
+        seen.streams.get(name).map_or(0, |series| series.samples.iter().filter(|sample| sample.good()).count())
+    };
+    wait_until(60, "good probes of each stream", || ["fresh", "pooled", "reads"].iter().all(|name| good(name) > 20));
     observer.look("now?");
     let tally = observer.stop().await.unwrap();
     let seen = sink.observation().unwrap();
-    for (name, series) in &seen.streams {
-        assert!(series.samples.iter().filter(|sample| sample.good()).count() > 20, "{name}: {tally:?}");
-    }
     assert_eq!(seen.looks[0].0, "now?");
     world.ledger.sync().unwrap();
     let (ok, all) = world.check(&world.path()).await;
-    assert!(ok > 40 && all - ok < 3, "{ok} of {all}");
+    // What is not acknowledged is what a probe did not call good, and what each stream had out when it was stopped.
+    let not_good = |name| seen.streams[name].samples.iter().filter(|sample| !sample.good()).count();
+    let excused = not_good("fresh") + not_good("pooled") + 2;
+    assert!(ok > 40 && all - ok <= excused, "{ok} of {all}, {excused} not good: {tally:?}");
     let account = Ledger::reread(&world.path()).unwrap();
     let written = account.settled.iter().find(|attempt| attempt.lsn.is_some()).unwrap();
     assert_eq!(written.timeline, Some(1));
@@ -138,8 +142,15 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     locker.client().batch_execute("BEGIN; LOCK TABLE davit.ledger_test IN ACCESS EXCLUSIVE MODE").await.unwrap();
     let watcher = link(&world.dial).await;
     let locked = world.clock.monotonic();
+    let felt = |freed: Duration| -> Vec<Sample> {
+        let during = |sample: &Sample| sample.sent > locked + Duration::from_millis(200) && sample.ended < freed;
+        let seen = sink.observation().unwrap();
+        seen.streams["fresh"].samples.iter().filter(|sample| during(sample)).cloned().collect()
+    };
     let mut most = 0_i64;
-    while world.clock.monotonic() < locked + Duration::from_secs(6) {
+    // Until the lock was felt by many, however fast this machine is; some minutes are enough for any.
+    while most <= 5 || felt(Duration::MAX).len() <= 30 {
+        assert!(world.clock.monotonic() < locked + Duration::from_mins(3), "{most}: {:?}", felt(Duration::MAX));
         let held = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/probe' AND pid <> \
                     pg_backend_pid() AND state <> 'idle in transaction'";
         most = most.max(watcher.client().query_one(held, &[]).await.unwrap().get(0));
@@ -149,12 +160,9 @@ async fn a_stream_against_a_locked_table_holds_no_more_connections_than_stated_a
     locker.client().batch_execute("ROLLBACK").await.unwrap();
     wait_until(20, "good probes again", || good_since(freed) > 5);
     let tally = observer.stop().await.unwrap();
-    assert!(most > 5, "the lock was felt: {most}, {tally:?}");
     assert!(most <= stated, "{most} connections, stated are {stated}");
     assert!(i64::from(tally.streams["fresh"].out_at_most) <= stated, "{tally:?}");
-    let seen = sink.observation().unwrap();
-    let during = |sample: &&Sample| sample.sent > locked + Duration::from_millis(200) && sample.ended < freed;
-    let felt: Vec<&Sample> = seen.streams["fresh"].samples.iter().filter(during).collect();
+    let felt = felt(freed);
     assert!(felt.len() > 30 && felt.iter().all(|sample| !sample.good()), "{felt:?}");
     world.ledger.sync().unwrap();
     world.check(&world.path()).await;
@@ -246,13 +254,13 @@ async fn an_observer_that_is_killed_leaves_a_ledger_that_calls_no_unknown_write_
     }
 }
 
-fn load(world: &World, rate: u32, writers: u32) -> Load {
+fn load(world: &World, rate: u32, writers: u32, patience: Duration) -> Load {
     let plan = LoadPlan {
         rate,
         writers,
-        patience: Duration::from_secs(2),
+        patience,
         dial: world.dial.clone(),
-        settings: settings(Duration::from_secs(2), 15),
+        settings: settings(patience, 15),
         table: world.table.name().to_owned(),
     };
     Load::start(plan, world.ledger.clone(), world.clock.clone()).unwrap()
@@ -262,7 +270,7 @@ fn load(world: &World, rate: u32, writers: u32) -> Load {
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn a_load_writes_as_much_as_it_is_asked_for() {
     let world = World::new().await;
-    let load = load(&world, 500, 8);
+    let load = load(&world, 500, 8, Duration::from_mins(1));
     let begin = world.clock.monotonic();
     wait_until(60, "a thousand writes", || load.written().ok >= 1_000);
     let took = world.clock.monotonic() - begin;
@@ -278,7 +286,7 @@ async fn soak_what_load_and_probes_reach_and_cost() {
     const THREADS: [&str; 3] = ["davit-load", "davit-ledger", "davit-timer"];
     let world = World::new().await;
     for (rate, writers) in [(1_000, 8), (3_000, 16)] {
-        let load = load(&world, rate, writers);
+        let load = load(&world, rate, writers, Duration::from_secs(2));
         let (begin, before, spent) = (world.clock.monotonic(), load.written().ok, processor(&THREADS));
         world.clock.sleep(Duration::from_secs(10)).await;
         let (took, spent) = (world.clock.monotonic() - begin, processor(&THREADS) - spent);

@@ -293,6 +293,8 @@ async fn each_way_not_to_get_in_is_told_apart() {
     let port = server.port;
     let refused = |text: String| async move { connect(&conn(&text), "test").await.map(|_| ()).unwrap_err() };
     let at = |user: &str, database: &str| format!("postgres://{user}@127.0.0.1:{port}/{database}");
+    // The postmaster reads its rules when it comes to it.
+    while connect(&conn(&at("app:wrong", "cloudflow")), "test").await.is_ok() {}
 
     let error = refused(at("postgres", "cloudflw")).await;
     assert_eq!((error.kind(), error.hint_text()), (Kind::Input, Some("did you mean the database cloudflow?")));
@@ -324,15 +326,23 @@ async fn each_way_not_to_get_in_is_told_apart() {
     let name = session.row("", "SELECT current_setting('application_name')", &[]).await.unwrap();
     assert_eq!(name.get::<_, String>(0), "davit/test");
 
-    let mut all = Vec::new();
-    let error = loop {
-        match connect(&conn(&at("app:right", "cloudflow")), "test").await {
-            Ok(session) => all.push(session),
-            Err(error) => break error,
+    // A session that was given up keeps its place until the server has noticed.
+    let start = std::time::Instant::now();
+    loop {
+        let mut all = Vec::new();
+        let error = loop {
+            match connect(&conn(&at("app:right", "cloudflow")), "test").await {
+                Ok(session) => all.push(session),
+                Err(error) => break error,
+            }
+        };
+        assert!(error.hint_text().unwrap().contains("max_connections"), "{error:?}");
+        assert!(all.len() <= 4, "{}", all.len());
+        if all.len() == 4 {
+            break;
         }
-    };
-    assert!(error.hint_text().unwrap().contains("max_connections"), "{error:?}");
-    assert_eq!(all.len(), 4);
+        assert!(start.elapsed() < Duration::from_mins(1), "only {} of 4 connections", all.len());
+    }
 }
 
 #[tokio::test]
@@ -344,8 +354,9 @@ async fn a_session_can_be_cancelled_and_knows_when_it_was_ended() {
     let sleeping = session.execute("sleeping", "SELECT pg_sleep(1000)");
     let cancelling = async {
         let other = connect(session.conn(), "look").await.unwrap();
+        // Its text is there before it runs; a cancellation would then meet an idle session.
         let busy =
-            format!("SELECT 1 FROM pg_stat_activity WHERE pid = {} AND query LIKE '%sleep%'", session.backend_pid());
+            format!("SELECT 1 FROM pg_stat_activity WHERE pid = {} AND wait_event = 'PgSleep'", session.backend_pid());
         while other.texts("", &busy).await.unwrap().is_empty() {}
         canceller.cancel().await.unwrap();
         other
@@ -396,22 +407,25 @@ async fn row_security_and_missing_privileges_are_seen_before_anything_is_read() 
 #[tokio::test]
 #[ignore = "needs PostgreSQL 15: make test"]
 async fn a_thousand_tables_are_listed_quickly() {
-    let server = PgServer::start();
+    let server = PgServer::start_with(15, &["log_statement=all"]);
     server.psql(
         "postgres",
         "DO $$ BEGIN FOR i IN 1..1000 LOOP EXECUTE format('CREATE TABLE t%s (id serial PRIMARY KEY, a text, b int)', i); \
          END LOOP; END $$",
     );
     let session = session(&server, "postgres").await;
-    let start = std::time::Instant::now();
+    let statements =
+        || server.log().matches("LOG:  statement: ").count() + server.log().matches("LOG:  execute ").count();
+    let (before, start) = (statements(), std::time::Instant::now());
     let tables = catalog::tables(&session).await.unwrap();
     let indexes = catalog::indexes(&session).await.unwrap();
     let sequences = catalog::sequences(&session).await.unwrap();
     let values = catalog::sequence_values(&session, &sequences).await.unwrap();
     let oids: Vec<u32> = tables.iter().map(|table| table.oid).collect();
     let sizes = catalog::sizes(&session, &oids).await.unwrap();
-    let took = start.elapsed();
+    let (took, asked) = (start.elapsed(), statements() - before);
     assert_eq!((tables.len(), indexes.len(), values.len(), sizes.len()), (1000, 1000, 1000, 1000));
-    println!("1,000 tables with indexes, sequences and sizes: {took:?}");
-    assert!(took < Duration::from_secs(3), "{took:?}");
+    println!("1,000 tables with indexes, sequences and sizes: {asked} statements in {took:?}");
+    // Time is the machine's; that nothing is asked table by table is ours.
+    assert!((4..40).contains(&asked), "{asked} statements");
 }

@@ -239,7 +239,7 @@ async fn a_query_is_cancelled_over_tls_negotiated_or_direct() {
         let cancelling = async {
             let other = connect(session.conn(), "look").await.unwrap();
             let pid = session.backend_pid();
-            let busy = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND query LIKE '%sleep%'");
+            let busy = format!("SELECT 1 FROM pg_stat_activity WHERE pid = {pid} AND wait_event = 'PgSleep'");
             while other.texts("", &busy).await.unwrap().is_empty() {}
             canceller.cancel().await.unwrap();
         };

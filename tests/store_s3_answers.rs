@@ -219,7 +219,10 @@ async fn a_put_without_an_answer_is_in_doubt_and_a_get_is_not() {
 
 #[tokio::test]
 async fn a_connection_that_never_was_leaves_no_doubt() {
-    let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
+    // Taken, so that nobody else gets it, and not listened at.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let port = taken.local_addr().unwrap().port();
     let options = S3Options {
         endpoint: Some(format!("http://127.0.0.1:{port}")),
         region: Some("us-east-1".to_owned()),

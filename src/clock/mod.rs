@@ -1,8 +1,12 @@
 //! Where time enters. Durations come from the monotonic clock; wall time is a label.
 
+#[cfg(test)]
+mod paused;
 mod precise;
 mod simulated;
 
+#[cfg(test)]
+pub(crate) use paused::PausedClock;
 pub use simulated::EventClock;
 
 use async_trait::async_trait;

@@ -3,9 +3,7 @@
 //! It is a copy: whatever is missing in it is taken from the points themselves. A batch tells what was added, verified
 //! or removed; a full batch replaces all before it.
 
-use super::chain::{HeadState, Link};
-use super::evidence::Depth;
-use super::hold::Hold;
+use super::chain::{Commit, HeadState, Link};
 use super::manifest::{End, Header, MISSING, PointKind};
 use super::record::{Privacy, RecordError};
 use super::tombstone::Removed;
@@ -61,6 +59,18 @@ pub struct PointSummary {
     pub hold: Option<Hold>,
 }
 
+/// How deeply a point was verified.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Depth {
+    /// Every object of the manifest is there with its size.
+    Listed,
+    /// Every object has its SHA-256.
+    Stored,
+    /// It was restored and compared.
+    Restored,
+}
+
 /// The outcome of a verification.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Verified {
@@ -75,6 +85,20 @@ pub struct Verified {
     /// Objects that were found damaged; they are not used again.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub damaged: Vec<String>,
+}
+
+/// A pin on a point.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Hold {
+    /// The source.
+    pub source: SourceName,
+    /// The point.
+    pub point: PointId,
+    /// Why.
+    pub reason: String,
+    /// Since when.
+    pub since: Timestamp,
 }
 
 #[derive(Clone, Serialize, Deserialize)]
@@ -373,31 +397,9 @@ impl Repository {
         Ok(added)
     }
 
-    /// Puts points into the catalogue whose runs died between their signature and the catalogue. What fails here is
-    /// tried again by the next run, and `points` reads the points themselves meanwhile.
-    pub(super) async fn catalogue_strays(&self, source: &SourceName, survey: &mut super::chain::Survey) {
-        let mut entries = Vec::new();
-        for link in &survey.uncatalogued {
-            match self.summarise(source, &link.point).await {
-                Ok(Some(summary)) => {
-                    survey.catalogue.points.insert(link.point.clone(), summary.clone());
-                    entries.push(Entry::Point(Box::new(summary)));
-                }
-                Ok(None) => {}
-                Err(error) => tracing::warn!(%source, point = %link.point, %error, "a point cannot be listed"),
-            }
-        }
-        if entries.is_empty() && survey.catalogue.damaged.is_empty() {
-            return;
-        }
-        if let Err(error) = self.append_to_catalogue(source, entries).await {
-            tracing::warn!(%source, %error, "the catalogue was not mended");
-        }
-    }
-
     /// Reads one point for the catalogue; `None` if it is not committed.
-    async fn summarise(&self, source: &SourceName, point: &PointId) -> Result<Option<PointSummary>> {
-        let super::chain::Commit::Signed(_) = self.commit_of(source, point).await? else { return Ok(None) };
+    pub(super) async fn summarise(&self, source: &SourceName, point: &PointId) -> Result<Option<PointSummary>> {
+        let Commit::Signed(_) = self.commit_of(source, point).await? else { return Ok(None) };
         let mut reader = self.read_point(source, point).await?;
         let mut epochs = std::collections::BTreeSet::new();
         let mut end = None;

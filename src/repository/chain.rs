@@ -4,7 +4,6 @@
 //! manifest before and its own, so that the chain can be walked without opening one manifest.
 
 use super::again::Judged;
-use super::catalogue::Catalogue;
 use super::intent::ABORTED;
 use super::minisign::{Prehash, Signature};
 use super::record::RecordError;
@@ -13,7 +12,7 @@ use super::{Repository, failed, layout};
 use crate::error::{Error, Result};
 use crate::id::{PointId, RepositoryId, RunId, Sha256, SourceName};
 use crate::store::{ETag, Object, ObjectKey};
-use futures_util::{StreamExt, TryStreamExt};
+use futures_util::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -79,17 +78,6 @@ pub enum HeadState {
     Signed(Head, ETag),
     /// Something that nobody who may sign wrote.
     Damaged(String, ETag),
-}
-
-/// A source as a run finds it.
-pub(super) struct Survey {
-    pub(super) head: HeadState,
-    pub(super) folders: BTreeMap<PointId, PointFolder>,
-    pub(super) catalogue: Catalogue,
-    /// Committed points that the catalogue does not know yet.
-    pub(super) uncatalogued: Vec<Link>,
-    /// The newest point: the head, or a signed one above it.
-    pub(super) newest: Option<Link>,
 }
 
 impl Link {
@@ -277,44 +265,6 @@ impl Repository {
             _ => Ok(()),
         }
     }
-
-    /// Looks at a source: head, folders, catalogue, and committed points that the catalogue does not know.
-    pub(super) async fn survey(&self, source: &SourceName) -> Result<Survey> {
-        let (head, folders, catalogue) =
-            futures_util::try_join!(self.head(source), self.point_folders(source), self.catalogue(source))?;
-        let unknown: Vec<PointId> = folders
-            .iter()
-            .filter(|(point, folder)| folder.signature && !catalogue.knows(point))
-            .map(|(point, _)| point.clone())
-            .collect();
-        let commits: Vec<Commit> = futures_util::stream::iter(unknown)
-            .map(|point| async move { self.commit_of(source, &point).await })
-            .buffered(super::SIDE_BY_SIDE)
-            .try_collect()
-            .await?;
-        let uncatalogued: Vec<Link> = commits
-            .into_iter()
-            .filter_map(|commit| if let Commit::Signed(link) = commit { Some(link) } else { None })
-            .collect();
-        let newest = newest_of(&head, &catalogue, &uncatalogued);
-        self.meet_newest(source, newest.as_ref().map_or(0, |link| link.sequence))?;
-        Ok(Survey { head, folders, catalogue, uncatalogued, newest })
-    }
-}
-
-/// The newest point: the head, or a signed one above it.
-fn newest_of(head: &HeadState, catalogue: &Catalogue, uncatalogued: &[Link]) -> Option<Link> {
-    let head = match head {
-        HeadState::Signed(head, _) => Some(Link {
-            point: head.point.clone(),
-            sequence: head.sequence,
-            previous: None,
-            manifest_sha256: head.manifest_sha256,
-        }),
-        HeadState::Absent | HeadState::Damaged(..) => None,
-    };
-    let known = head.into_iter().chain(catalogue.newest_link()).chain(uncatalogued.iter().cloned());
-    known.max_by_key(|link| link.sequence)
 }
 
 #[cfg(test)]

@@ -2,12 +2,14 @@
 //!
 //! `verify` names what is wrong in the words of what was backed up: object, table, rows.
 
-use super::chain::{Commit, HeadState, Link, Survey};
-use super::evidence::{Damage, Depth};
+use super::catalogue::Depth;
+use super::chain::{Commit, HeadState, Link};
+use super::evidence::Damage;
 use super::fetch::ChunkDamage;
 use super::index::ChunkListing;
 use super::manifest::{Chunk, Line, ObjectLine, Range};
 use super::record::RecordError;
+use super::survey::Survey;
 use super::tombstone::Removed;
 use super::writer::Committed;
 use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};

@@ -1,6 +1,6 @@
 //! Evidence: what a verification saw, signed and kept beside the point it is about.
 
-use super::catalogue::{Catalogue, Entry, PointSummary, Verified};
+use super::catalogue::{Catalogue, Depth, Entry, PointSummary, Verified};
 use super::chain::PointFolder;
 use super::record::{Privacy, RecordError};
 use super::{Repository, layout};
@@ -9,18 +9,6 @@ use crate::id::{PointId, RunId, Sha256, SourceName};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-
-/// How deeply a point was verified.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Depth {
-    /// Every object of the manifest is there with its size.
-    Listed,
-    /// Every object has its SHA-256.
-    Stored,
-    /// It was restored and compared.
-    Restored,
-}
 
 /// One thing that is wrong, in the words of what was backed up.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

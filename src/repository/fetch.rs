@@ -2,7 +2,7 @@
 //! plaintext has the id.
 
 use super::again::Judged;
-use super::evidence::Depth;
+use super::catalogue::Depth;
 use super::index::ChunkListing;
 use super::manifest::Chunk;
 use super::seal::{self, OpenError};

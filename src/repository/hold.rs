@@ -1,6 +1,6 @@
 //! Holds: pins that keep a point regardless of tiers.
 
-use super::catalogue::Entry;
+use super::catalogue::{Entry, Hold};
 use super::record::{Privacy, RecordError};
 use super::{PointSummary, Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Result};
@@ -8,21 +8,6 @@ use crate::id::{PointId, SourceName};
 use crate::store::{Lock, ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
-
-/// A pin on a point.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Hold {
-    /// The source.
-    pub source: SourceName,
-    /// The point.
-    pub point: PointId,
-    /// Why.
-    pub reason: String,
-    /// Since when.
-    pub since: Timestamp,
-}
 
 impl Repository {
     /// Pins a point. With `lock_until` the pin itself cannot be deleted before.

@@ -32,19 +32,19 @@ mod reseal;
 pub mod seal;
 pub mod spec;
 mod state;
+mod survey;
 pub mod tombstone;
 pub mod writer;
 
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{PointSummary, Verified};
+pub use catalogue::{Depth, Hold, PointSummary, Verified};
 pub use chain::{Commit, Head, HeadState, Link};
 pub use charter::{Charter, Settings};
 pub use check::{Audit, ChainReport, PointReport};
-pub use evidence::{Check, Damage, Depth, Evidence};
+pub use evidence::{Check, Damage, Evidence};
 pub use fetch::{ChunkDamage, FetchError};
-pub use hold::Hold;
 pub use init::{InitOptions, Initialised};
 pub use keys::{Keys, ReaderKey, WriterKey};
 pub use reader::{ManifestReader, Point};

@@ -115,7 +115,7 @@ async fn remove(
     repository.entomb(&source.source, &plan.run, &going).await?;
     for (summary, _) in going {
         let point = summary.point();
-        match clear(repository, &source.source, point).await? {
+        match clear(repository, &source.source, point).await.map_err(unfinished)? {
             Purged::Gone => report.removed.push(point.clone()),
             Purged::Locked(until) => {
                 report.problems.push(format!("{point} was locked meanwhile; its remains go when that ends"));
@@ -130,13 +130,20 @@ async fn remove(
 async fn finish(repository: &Repository, source: &SourcePlan, report: &mut RetainReport) -> Result<()> {
     let tombstones = repository.tombstones(&source.source).await?;
     for point in source.remains.iter().filter(|point| tombstones.contains_key(*point)) {
-        match clear(repository, &source.source, point).await? {
+        match clear(repository, &source.source, point).await.map_err(unfinished)? {
             Purged::Gone => report.finished.push(point.clone()),
             Purged::Locked(Some(until)) => report.locked.push((point.clone(), until)),
             Purged::Locked(None) => {}
         }
     }
     Ok(())
+}
+
+/// The points are gone and their remains are not: that is no refusal any more, whatever the store says.
+fn unfinished(error: Error) -> Error {
+    let more = "the points that were to go are listed no more; davit retain goes on where it was";
+    let hint = error.hint_text().map_or_else(|| more.to_owned(), |hint| format!("{hint}; {more}"));
+    error.as_kind(Kind::Failed).hint(hint)
 }
 
 /// Empties a point's folder. The intent goes first: without it nobody takes the folder for a run under way once the

@@ -19,7 +19,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// About 8 MB of rows in one table, which a slow request reads in four seconds.
+/// About 8 MB of rows in one table, which a slow request reads in eight seconds.
 pub const SLOW_TABLE: &str =
     "CREATE TABLE slow AS SELECT g AS id, repeat(md5(g::text), 8) AS note FROM generate_series(1, 30000) g";
 
@@ -149,10 +149,10 @@ pub fn copied(server: &PgServer, database: &str, query: &str) -> String {
     if text.is_empty() { text } else { format!("{text}\n") }
 }
 
-/// A request that reads 2 MB of rows per second, so that there is time to do something meanwhile.
+/// A request that reads 1 MB of rows per second, so that there is time to do something meanwhile, on a busy machine too.
 pub fn slow_request(server: &PgServer, database: &str) -> Request {
     let mut request = request(server, database);
-    request.limit_rate = Some(2_000_000);
+    request.limit_rate = Some(1_000_000);
     request
 }
 
@@ -166,6 +166,25 @@ pub fn until_reading(server: &PgServer) {
     let reading =
         "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'davit/worker' AND query LIKE 'COPY%'";
     crate::support::wait_until(20, "the backup reading rows", || server.psql("postgres", reading) != "0");
+}
+
+/// Does `harm` to a relation, which locks it, waits until the session of a backup called `waiter` waits for that lock, does
+/// `then` and commits: whatever the backup had seen of the relation before is over when it gets the lock.
+pub fn when_waited_for(server: &PgServer, relation: &str, harm: &str, waiter: &str, then: &str) -> std::process::Child {
+    let waited_for = format!(
+        "EXISTS (SELECT FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE NOT l.granted \
+         AND l.relation = current_setting('test.oid')::oid AND a.application_name LIKE 'davit/{waiter}%')"
+    );
+    let sql = format!(
+        "BEGIN; SELECT set_config('test.oid', '{relation}'::regclass::oid::text, false); {harm}; DO $$ BEGIN LOOP \
+         PERFORM pg_stat_clear_snapshot(); EXIT WHEN {waited_for}; PERFORM pg_sleep(0.02); END LOOP; END $$; {then}; COMMIT"
+    );
+    let oid = server.psql("shop", &format!("SELECT '{relation}'::regclass::oid"));
+    let holder = server.psql_command("shop").args(["-c", &sql]).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let held =
+        format!("SELECT count(*) FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = {oid}");
+    crate::support::wait_until(60, "the lock being held", || server.psql("shop", &held) == "1");
+    holder
 }
 
 /// How many points are committed in a store.

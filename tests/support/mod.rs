@@ -15,8 +15,11 @@ pub mod process;
 pub mod s3;
 pub mod shop;
 
+use std::fs::File;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Mutex;
 
 /// The folder that `tests/servers/install.sh` fills.
 pub fn cache() -> PathBuf {
@@ -25,13 +28,32 @@ pub fn cache() -> PathBuf {
     PathBuf::from(String::from_utf8(output.stdout).expect("a path in UTF-8").trim())
 }
 
-/// A TCP port of the loopback address that was free a moment ago.
+/// Ports for servers: below those that the kernel gives to outgoing connections, so that none takes one meanwhile, and
+/// below those of Kubernetes services.
+const PORTS: std::ops::Range<u16> = 10_240..30_000;
+
+/// A TCP port of the loopback address that no other test uses, in this process or in another one, until this process ends.
 pub fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join(format!("davit-test-ports-{}", rustix::process::getuid().as_raw()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let mut held = HELD.lock().unwrap();
+    let (count, begin) = (PORTS.end - PORTS.start, std::process::id().wrapping_mul(131));
+    for number in 0..u32::from(count) {
+        let port = PORTS.start + u16::try_from(begin.wrapping_add(number) % u32::from(count)).unwrap();
+        let file = File::options().create(true).append(true).open(folder.join(port.to_string())).unwrap();
+        if file.try_lock().is_ok() && TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            held.push(file);
+            return port;
+        }
+    }
+    panic!("every port of {PORTS:?} is taken");
 }
 
-/// Asks `condition` every 20 ms until it holds; fails the test after `seconds`.
+/// Asks `condition` every 20 ms until it holds; fails the test after `seconds`, and never before a minute: the bound is for
+/// what will not come, not for a machine that has much to do.
 pub fn wait_until(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
+    let seconds = seconds.max(60);
     let start = std::time::Instant::now();
     while !condition() {
         assert!(start.elapsed().as_secs() < seconds, "{what} did not happen within {seconds} s");

@@ -102,9 +102,17 @@ impl PgServer {
 
     /// Starts the stopped server again, with further settings.
     pub fn launch(&mut self, settings: &[&str]) {
+        self.launch_with(settings, &[]);
+    }
+
+    /// The same, with variables in its environment.
+    pub fn launch_with(&mut self, settings: &[&str], variables: &[(&str, &str)]) {
         let directory = self.directory.path().to_str().unwrap().to_owned();
+        // That of a killed one says "ready", too.
+        let pid_file = self.directory.path().join("data/postmaster.pid");
+        std::fs::remove_file(&pid_file).ok();
         let mut postgres = command(&self.bin.join("postgres"), Some(ACCOUNT), "QUIT");
-        postgres.current_dir("/tmp").args(["-D", &format!("{directory}/data")]);
+        postgres.current_dir("/tmp").envs(variables.iter().copied()).args(["-D", &format!("{directory}/data")]);
         let port = format!("port={}", self.port);
         let socket = format!("unix_socket_directories={directory}");
         let own =
@@ -114,7 +122,6 @@ impl PgServer {
         }
         let log = std::fs::File::options().create(true).append(true).open(self.log_path()).unwrap();
         self.process = Some(Process::start(postgres, log, "-QUIT"));
-        let pid_file = self.directory.path().join("data/postmaster.pid");
         wait_until(60, "the server being ready", || {
             std::fs::read_to_string(&pid_file)
                 .is_ok_and(|text| text.lines().nth(7).is_some_and(|l| l.trim() == "ready"))

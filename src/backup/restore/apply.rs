@@ -11,6 +11,10 @@ use tokio_util::sync::CancellationToken;
 /// How many definitions go in one exchange; a failed exchange is undone by the server and repeated one by one.
 const TOGETHER: usize = 50;
 
+/// What to do where a collation cannot be made.
+const NO_COLLATION: &str = "a collation is made of a locale of the server's system (libc) or of its ICU: install it there, \
+                            and restore again; davit restore --table brings tables that do without it";
+
 /// Runs definitions in their order over one session.
 pub(super) struct Applier<'a> {
     pub(super) session: &'a Session,
@@ -77,7 +81,13 @@ impl<'a> Applier<'a> {
         for definition in definitions {
             for statement in definition.to_run(&mut self.so_far) {
                 let ran = self.session.client.batch_execute(&statement).await;
-                ran.map_err(|error| failed(self.session, &error, &definition.describe(), &statement))?;
+                ran.map_err(|error| {
+                    let error = failed(self.session, &error, &definition.describe(), &statement);
+                    match definition.kind.as_str() {
+                        "COLLATION" if error.hint_text().is_none() => error.hint(NO_COLLATION),
+                        _ => error,
+                    }
+                })?;
             }
         }
         Ok(())

@@ -49,6 +49,8 @@ pub(super) struct Outcome {
     pub(super) not_frozen: Vec<TableId>,
     /// Foreign keys that do not hold without what was lost.
     pub(super) weakened: Vec<String>,
+    /// Those of them that cannot even be kept for new rows.
+    pub(super) not_made: Vec<String>,
 }
 
 /// The schedule, and a bell that rings when something ended.
@@ -221,9 +223,14 @@ impl Crew {
             let weaker = statement.trim_end().strip_suffix(';').filter(|_| violated);
             let Some(weaker) = weaker else { return Err(explained) };
             let weaker = format!("{weaker} NOT VALID;");
-            let made = session.client.batch_execute(&weaker).await;
-            made.map_err(|error| failed(session, &error, &definition.describe(), &weaker))?;
-            lock(&self.outcome).weakened.push(definition.describe());
+            match session.client.batch_execute(&weaker).await {
+                Ok(()) => lock(&self.outcome).weakened.push(definition.describe()),
+                // Those of partitioned tables, before version 18.
+                Err(error) if error.code().is_some_and(|code| ["0A000", "42809"].contains(&code.code())) => {
+                    lock(&self.outcome).not_made.push(definition.describe());
+                }
+                Err(error) => return Err(failed(session, &error, &definition.describe(), &weaker)),
+            }
         }
         Ok(())
     }

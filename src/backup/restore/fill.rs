@@ -7,11 +7,12 @@ use super::definitions::{Definition, Definitions, Turn};
 use super::feed::Feed;
 use super::large_objects::{self, LargeObjects};
 use super::load::Supply;
+use super::readback::{self, Difference};
 use super::request::Proof;
 use super::site::{self, Site, failed};
 use super::table::Table;
 use super::work::{self, Shape, TableId};
-use super::{readback, routes, sequences};
+use super::{routes, sequences};
 use crate::backup::facts::SequenceValue;
 use crate::error::{Error, Result};
 use crate::journal::{Amount, SharedProgress, Stage};
@@ -52,14 +53,10 @@ pub(in crate::backup) struct Filled {
     pub(in crate::backup) not_frozen: Vec<String>,
     /// Foreign keys that do not hold without what was lost.
     pub(in crate::backup) weakened: Vec<String>,
-}
-
-/// A table whose rows came back otherwise than they were sent.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(in crate::backup) struct Difference {
-    pub(in crate::backup) table: Table,
-    pub(in crate::backup) sent: RowSum,
-    pub(in crate::backup) read: RowSum,
+    /// Those of them that cannot even be kept for new rows.
+    pub(in crate::backup) not_made: Vec<String>,
+    /// Large objects of which bytes may be lost.
+    pub(in crate::backup) incomplete_objects: Vec<u32>,
 }
 
 /// What filling takes besides its content.
@@ -121,6 +118,11 @@ impl Hands {
         let mut filled = filled(&crew, shape.read_back);
         if !filled.differing.is_empty() {
             return Ok(filled);
+        }
+        if crew.large_objects.has_gaps() {
+            let session = self.site.for_work().await?;
+            filled.incomplete_objects = crew.large_objects.incomplete(&session).await?;
+            session.close().await;
         }
         self.set_sequences(&filling.sequences).await?;
         self.after(&definitions, &agenda.late).await?;
@@ -249,6 +251,8 @@ fn filled(crew: &Crew, read_back: bool) -> Filled {
         differing_objects: Vec::new(),
         not_frozen: outcome.not_frozen.iter().map(name).collect(),
         weakened: outcome.weakened,
+        not_made: outcome.not_made,
+        incomplete_objects: Vec::new(),
     }
 }
 

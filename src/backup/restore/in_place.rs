@@ -9,7 +9,7 @@ use super::site::failed;
 use super::table::Table;
 use super::unfinished::{self, Left, Note, Unfinished};
 use crate::error::{Error, Kind, Result};
-use crate::postgres::{ConnInfo, Session, connect, quote};
+use crate::postgres::{ConnInfo, Session, quote};
 use crate::repository::PointSummary;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
@@ -158,7 +158,7 @@ impl Undo {
         // Several statements in one message are one transaction: it happens as a whole or not at all.
         let sql = sql.join("; ");
         let undone = async {
-            let session = Box::pin(connect(conn, "restore")).await?;
+            let session = unfinished::writing(conn).await?;
             session.execute("undoing what was restored", &sql).await?;
             session.close().await;
             Ok::<_, Error>(())

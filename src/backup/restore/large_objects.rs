@@ -10,7 +10,7 @@ use crate::id::from_hex_bytes;
 use crate::journal::{Amount, SharedProgress};
 use crate::postgres::Session;
 use futures_util::{FutureExt, StreamExt, TryStreamExt};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio_postgres::Statement;
 
 /// Stretches that are on their way before the first is acknowledged.
@@ -23,6 +23,17 @@ pub(super) const STAGE: &str = "large-objects";
 #[derive(Debug, Default)]
 pub(super) struct LargeObjects {
     supply: Option<Arc<Supply>>,
+    /// From which oid to which one bytes may be lost.
+    gaps: Mutex<Vec<(u32, u32)>>,
+}
+
+/// Where in a range the writing is, to tell whose bytes a lost chunk may have held.
+#[derive(Debug, Default)]
+struct Trail {
+    /// The first object that a lost chunk may have had bytes of, once one is lost.
+    since: Option<u32>,
+    /// The object that the last stretch was of; whether it ended there cannot be seen.
+    last: Option<u32>,
 }
 
 /// A stretch of a large object.
@@ -35,7 +46,48 @@ struct Stretch {
 
 impl LargeObjects {
     pub(super) fn new(chunks: Option<&Chunks>) -> Self {
-        Self { supply: chunks.map(|chunks| Supply::of(&chunks.name, &chunks.ranges)) }
+        let supply = chunks.map(|chunks| Supply::of(&chunks.name, &chunks.ranges));
+        Self { supply, gaps: Mutex::default() }
+    }
+
+    /// Whether chunks were lost.
+    pub(super) fn has_gaps(&self) -> bool {
+        !self.gaps().is_empty()
+    }
+
+    /// The objects of which bytes may be lost.
+    pub(super) async fn incomplete(&self, session: &Session) -> Result<Vec<u32>> {
+        let (first, last): (Vec<u32>, Vec<u32>) = self.gaps().iter().copied().unzip();
+        let sql = "SELECT DISTINCT m.oid FROM pg_catalog.pg_largeobject_metadata m \
+                   JOIN ROWS FROM (pg_catalog.unnest($1::oid[]), pg_catalog.unnest($2::oid[])) AS gap(first, last) \
+                   ON m.oid BETWEEN gap.first AND gap.last ORDER BY 1";
+        let rows = session.rows("looking for large objects that lost bytes", sql, &[&first, &last]).await?;
+        Ok(rows.iter().map(|row| row.get(0)).collect())
+    }
+
+    fn gaps(&self) -> MutexGuard<'_, Vec<(u32, u32)>> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what may be lost with a piece that is, or before one that is not.
+    fn note_gap(&self, trail: &mut Trail, piece: &Piece, stretches: &[Stretch]) {
+        let (begin, end) = oids_of(piece);
+        if let (Some(first), Some(last)) = (stretches.first(), stretches.last()) {
+            if let Some(since) = trail.since.take() {
+                // Of an object that begins here nothing was in the chunk before.
+                let until = if first.offset == 0 { first.oid.saturating_sub(1) } else { first.oid };
+                self.gaps().push((since, until));
+            }
+            trail.last = Some(last.oid);
+        } else if trail.since.is_none() {
+            trail.since = Some(trail.last.unwrap_or(begin));
+        }
+        if piece.last {
+            if let Some(since) = trail.since {
+                self.gaps().push((since, end));
+            }
+            *trail = Trail::default();
+        }
     }
 
     /// Writes what it can get; others may write as well.
@@ -46,11 +98,13 @@ impl LargeObjects {
             session.client.prepare(sql).await.map_err(|error| session.explain(&error, "writing large objects"))?;
         let put = &put;
         let mut pieces = feed.stream(supply.clone().drain());
+        let mut trail = Trail::default();
         while let Some(piece) = pieces.recv().await {
             let piece = piece?;
+            let stretches = stretches(&piece)?;
+            self.note_gap(&mut trail, &piece, &stretches);
             session.execute("beginning to write large objects", "BEGIN").await?;
-            let puts: Vec<_> =
-                stretches(&piece)?.into_iter().map(|stretch| write(session, put, stretch).boxed()).collect();
+            let puts: Vec<_> = stretches.into_iter().map(|stretch| write(session, put, stretch).boxed()).collect();
             futures_util::stream::iter(puts).buffered(PIPELINED).try_collect::<()>().await?;
             session.execute("committing large objects", "COMMIT").await?;
             progress.advanced(STAGE, Amount::rows(piece.rows.rows, piece.bytes.len() as u64));
@@ -92,6 +146,12 @@ async fn differs(session: &Session, get: &Statement, stretch: Stretch) -> Result
     let row = row.map_err(|error| session.explain(&error, "reading large objects back"))?;
     let same = row.is_some_and(|row| row.get::<_, &[u8]>(0) == stretch.bytes);
     Ok((!same).then_some(stretch.oid))
+}
+
+/// The first and the last oid that the range of a piece is about.
+fn oids_of(piece: &Piece) -> (u32, u32) {
+    let (first, end) = piece.place.portion.range.pages.unwrap_or((0, u64::from(u32::MAX) + 1));
+    (u32::try_from(first).unwrap_or(0), u32::try_from(end.saturating_sub(1)).unwrap_or(u32::MAX))
 }
 
 /// The stretches in a piece. Every line fits in a chunk many times, so that a piece holds whole lines only.

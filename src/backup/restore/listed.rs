@@ -73,16 +73,19 @@ impl Place {
     }
 }
 
-/// An error that names what is damaged.
-pub(in crate::backup) fn refuse(damaged: &[Damage]) -> Result<()> {
+/// An error that names what is damaged; of a dump nothing can be restored without the rest.
+pub(in crate::backup) fn refuse(damaged: &[Damage], is_dump: bool) -> Result<()> {
     const NAMED: usize = 5;
-    let Some(first) = damaged.first() else { return Ok(()) };
+    if damaged.is_empty() {
+        return Ok(());
+    }
     let named: Vec<String> = damaged.iter().take(NAMED).map(describe).collect();
     let more = damaged.len().saturating_sub(NAMED);
     let more = if more > 0 { format!("; and {more} more") } else { String::new() };
-    let hint = match first.table {
-        Some(_) => "davit verify tells all; --allow-damage restores the rest; an older point may be whole",
-        None => "davit verify tells all; an older point may be whole",
+    let hint = if is_dump {
+        "davit verify tells all; a point of the stream engine is restored as a whole or not at all; an older one may be whole"
+    } else {
+        "davit verify tells all; --allow-damage restores the rest; an older point may be whole"
     };
     Err(Error::refused(format!("looking at the chunks of the point: {}{more}", named.join("; "))).hint(hint))
 }

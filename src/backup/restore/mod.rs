@@ -1,5 +1,6 @@
 //! Restoring a recovery point, and proving it.
 
+mod alike;
 mod apply;
 pub(in crate::backup) mod content;
 mod crew;

@@ -10,9 +10,9 @@ use super::means::Means;
 use super::request::{Existing, Part, Wanted};
 use super::selection::{self, Selection};
 use super::unfinished::{self, Left};
-use super::{listed, preflight};
+use super::{alike, listed, preflight};
 use crate::backup::facts::{DatabaseFacts, PointFacts, StreamFacts};
-use crate::backup::target::{Mode, Shape, Target};
+use crate::backup::target::{Mode, Target};
 use crate::error::{Error, Kind, Result};
 use crate::postgres::pooler::refuse_pooler;
 use crate::postgres::{ConnInfo, Session, catalog, connect};
@@ -72,7 +72,7 @@ pub async fn plan(means: &Means, spec: &PointSpec, into: &ConnInfo, wanted: Want
     let chunks: Vec<&Chunks> = selection.chunks().chain(dump.as_ref().map(|(_, chunks)| chunks)).collect();
     let damaged = listed::damaged(means, &chunks).await?;
     if !wanted.allow_damage || dump.is_some() {
-        listed::refuse(&damaged)?;
+        listed::refuse(&damaged, dump.is_some())?;
     }
     let warnings = warnings(&goal, &database, &selection);
     Ok(RestorePlan { point, wanted, facts: database, selection, dump, globals, goal, damaged, warnings })
@@ -226,9 +226,9 @@ fn needs(
         needs.roles.extend(database.roles.iter().map(|role| map.get(role).unwrap_or(role).clone()));
     }
     if new_database {
-        let statements = super::run::finishing(database, wanted);
+        let statements = alike::finishing(database, wanted);
         needs.roles.extend(statements.iter().flat_map(|statement| named_roles(statement)));
-        let shape = super::run::shape(database, wanted);
+        let shape = alike::shape(database, wanted);
         needs.roles.extend(shape.owner);
         needs.tablespaces.extend(shape.tablespace);
     }
@@ -286,20 +286,4 @@ impl Goal {
             Self::InPlace(_) => OnServer::Own(Box::new(Box::pin(connect(into, "restore")).await?)),
         })
     }
-}
-
-/// What a database is made with if its owner and tablespace are left out.
-pub(super) fn bare(mut shape: Shape, wanted: &Wanted) -> Shape {
-    if wanted.adjust.no_owner {
-        shape.owner = None;
-    }
-    if wanted.adjust.no_tablespaces || shape.tablespace.as_deref() == Some("pg_default") {
-        shape.tablespace = None;
-    }
-    if let Some(owner) = shape.owner.as_mut()
-        && let Some(other) = wanted.adjust.role_map.get(owner)
-    {
-        owner.clone_from(other);
-    }
-    shape
 }

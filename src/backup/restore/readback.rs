@@ -1,6 +1,5 @@
 //! Reading tables back: the row sum of what the server returns, in the session settings of the backup.
 
-use super::fill::Difference;
 use super::names::TableKey;
 use super::site::failed;
 use super::table::Table;
@@ -21,6 +20,14 @@ const PIPELINED: usize = 16;
 
 /// A table of this size has a stream of its own; smaller ones answer one after another without being asked twice.
 const OWN_STREAM_BYTES: u64 = 1 << 20;
+
+/// A table whose rows came back otherwise than they were sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::backup) struct Difference {
+    pub(in crate::backup) table: Table,
+    pub(in crate::backup) sent: RowSum,
+    pub(in crate::backup) read: RowSum,
+}
 
 /// Reads over one session.
 pub(in crate::backup) struct Reader<'a> {

@@ -21,30 +21,41 @@ pub(in crate::backup) struct Reference {
 /// Foreign keys of a database. The keys of a partition that are its parent's are asked for once, at the parent.
 ///
 /// MATCH FULL differs from MATCH SIMPLE only in rows that are partly null, which the key itself has refused. Where two
-/// columns are collated differently the one that is referred to decides, as it does for PostgreSQL. All rows are counted:
-/// asked for the first one only, the planner would look up millions of rows one by one.
+/// columns are collated differently the one that is referred to decides, and where the operator wants another type a value
+/// is taken as that, as PostgreSQL does it. A key over a period wants the periods that are referred to to cover its own.
+/// All rows are counted: asked for the first one only, the planner would look up millions of rows one by one.
 const REFERENCES: &str = "
     SELECT con.conname::text, n.nspname::text, c.relname::text,
-           pg_catalog.format('SELECT pg_catalog.count(*) FROM %s %I.%I f WHERE %s AND NOT EXISTS (SELECT FROM %s %I.%I p WHERE %s)',
+           pg_catalog.format('SELECT pg_catalog.count(*) FROM %s %I.%I f WHERE %s AND NOT EXISTS (SELECT FROM %s %I.%I p WHERE %s%s)',
                CASE c.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, n.nspname, c.relname,
                pg_catalog.string_agg(pg_catalog.format('f.%I IS NOT NULL', fa.attname), ' AND '),
                CASE r.relkind WHEN 'p' THEN '' ELSE 'ONLY' END, rn.nspname, r.relname,
-               pg_catalog.string_agg(pg_catalog.format('p.%I OPERATOR(%I.%s) f.%I%s', pa.attname, opn.nspname, op.oprname, fa.attname,
+               pg_catalog.string_agg(pg_catalog.format('p.%I%s OPERATOR(%I.%s) f.%I%s%s',
+                   pa.attname, CASE WHEN op.oprleft <> pa.atttypid AND lt.typtype <> 'p'
+                                    THEN pg_catalog.format('::%I.%I', ltn.nspname, lt.typname) END,
+                   opn.nspname, op.oprname,
+                   fa.attname, CASE WHEN op.oprright <> fa.atttypid AND rt.typtype <> 'p'
+                                    THEN pg_catalog.format('::%I.%I', rtn.nspname, rt.typname) END,
                    CASE WHEN pa.attcollation <> fa.attcollation AND pa.attcollation <> 0
-                        THEN pg_catalog.format(' COLLATE %I.%I', coln.nspname, col.collname) END), ' AND ')),
+                        THEN pg_catalog.format(' COLLATE %I.%I', coln.nspname, col.collname) END), ' AND '),
+               CASE WHEN period.it THEN pg_catalog.format(' HAVING f.%1$I OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.%2$I)',
+                   (pg_catalog.array_agg(fa.attname ORDER BY k.place DESC))[1], (pg_catalog.array_agg(pa.attname ORDER BY k.place DESC))[1]) END),
            con.convalidated
     FROM pg_catalog.pg_constraint con
+    CROSS JOIN LATERAL (SELECT COALESCE((pg_catalog.to_jsonb(con) ->> 'conperiod')::boolean, false) AS it) AS period
     JOIN pg_catalog.pg_class c ON c.oid = con.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
     JOIN pg_catalog.pg_class r ON r.oid = con.confrelid JOIN pg_catalog.pg_namespace rn ON rn.oid = r.relnamespace
     CROSS JOIN LATERAL ROWS FROM (pg_catalog.unnest(con.conkey), pg_catalog.unnest(con.confkey), pg_catalog.unnest(con.conpfeqop))
-        AS k(fk, pk, operator)
+        WITH ORDINALITY AS k(fk, pk, operator, place)
     JOIN pg_catalog.pg_attribute fa ON fa.attrelid = con.conrelid AND fa.attnum = k.fk
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid = con.confrelid AND pa.attnum = k.pk
     JOIN pg_catalog.pg_operator op ON op.oid = k.operator JOIN pg_catalog.pg_namespace opn ON opn.oid = op.oprnamespace
+    JOIN pg_catalog.pg_type lt ON lt.oid = op.oprleft JOIN pg_catalog.pg_namespace ltn ON ltn.oid = lt.typnamespace
+    JOIN pg_catalog.pg_type rt ON rt.oid = op.oprright JOIN pg_catalog.pg_namespace rtn ON rtn.oid = rt.typnamespace
     LEFT JOIN pg_catalog.pg_collation col ON col.oid = pa.attcollation
     LEFT JOIN pg_catalog.pg_namespace coln ON coln.oid = col.collnamespace
     WHERE con.contype = 'f' AND con.conparentid = 0
-    GROUP BY con.oid, con.conname, n.nspname, c.relname, c.relkind, rn.nspname, r.relname, r.relkind, con.convalidated
+    GROUP BY con.oid, con.conname, n.nspname, c.relname, c.relkind, rn.nspname, r.relname, r.relkind, con.convalidated, period.it
     ORDER BY 2, 3, 1";
 
 /// All foreign keys.

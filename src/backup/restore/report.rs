@@ -1,5 +1,6 @@
 //! What a restore will do and did, for people and for machines.
 
+use super::fill::Filled;
 use super::listed;
 use super::plan::{Goal, RestorePlan};
 use super::request::{Existing, Part, Proof};
@@ -181,6 +182,26 @@ impl RestoreReport {
             not_frozen: Vec::new(),
             kept: None,
             notes: Vec::new(),
+        }
+    }
+
+    /// What is lost besides rows of tables.
+    pub(super) fn note_losses(&mut self, filled: &Filled) {
+        const NAMED: usize = 20;
+        let incomplete = &filled.incomplete_objects;
+        if !incomplete.is_empty() {
+            let named: Vec<String> = incomplete.iter().take(NAMED).map(ToString::to_string).collect();
+            let more = incomplete.len().saturating_sub(NAMED);
+            let more = if more > 0 { format!(" and {more} others") } else { String::new() };
+            self.notes.push(format!(
+                "bytes are lost of large objects {}{more}: they are there, and may be empty, too short or zero in places",
+                named.join(", ")
+            ));
+        }
+        for key in &filled.not_made {
+            self.notes.push(format!(
+                "{key} is not there: it does not hold without what is lost, and PostgreSQL cannot keep it for new rows only"
+            ));
         }
     }
 

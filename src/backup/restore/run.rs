@@ -1,22 +1,22 @@
 //! Doing what the plan says: everything into a database that nobody knows yet, and its name at the very end.
 
+use super::alike::{finishing, shape};
 use super::content::Chunks;
-use super::definitions::with_roles;
 use super::feed::Feed;
 use super::fill::{Filled, Filling, Hands};
 use super::globals::{Globals, Made};
 use super::means::Means;
-use super::plan::{Goal, Place, RestorePlan, bare};
+use super::plan::{Goal, Place, RestorePlan};
 use super::report::RestoreReport;
 use super::request::{Existing, Part, Wanted};
 use super::selection::Selection;
 use super::site::Site;
 use super::unfinished::Unfinished;
 use crate::backup::facts::{DatabaseFacts, StreamFacts};
-use crate::backup::target::{self, Beside, Shape, Swapped, Target};
+use crate::backup::target::{Beside, Shape, Swapped, Target};
 use crate::error::{Error, Kind, Result};
 use crate::journal::{Recorder, SharedProgress};
-use crate::postgres::{ConnInfo, connect};
+use crate::postgres::ConnInfo;
 use crate::repository::PointSummary;
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let recorder = Recorder::new(clock.clone(), means.progress.clone());
     let means = Means { progress: recorder.clone(), ..means.clone() };
     let mut report = RestoreReport::new(&plan);
-    let feed = Feed::new(means.repository.clone(), plan.wanted.allow_damage);
+    // A script with a hole in it is another script.
+    let feed = Feed::new(means.repository.clone(), plan.wanted.allow_damage && plan.dump.is_none());
     let RestorePlan { point, wanted, facts, selection, dump, globals, goal, .. } = plan;
     report.tables = match &dump {
         Some((facts, _)) => facts.tables.len() as u64,
@@ -41,9 +42,10 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let Done { filled, swapped, notes } = done.map_err(as_failure)?;
     report.rows = filled.rows;
     report.lost = feed.lost();
+    report.notes = notes;
+    report.note_losses(&filled);
     report.weakened = filled.weakened;
     report.not_frozen = filled.not_frozen;
-    report.notes = notes;
     if let Some(swapped) = swapped {
         report.note_swap(&swapped);
     }
@@ -58,17 +60,6 @@ fn as_failure(error: Error) -> Error {
         Kind::CheckFailed | Kind::Undecided => error.as_kind(Kind::Failed),
         _ => error,
     }
-}
-
-/// How the database of a point is made.
-pub(super) fn shape(facts: &DatabaseFacts, wanted: &Wanted) -> Shape {
-    bare(Shape::from(facts), wanted)
-}
-
-/// What a database gets at the moment of the swap.
-pub(super) fn finishing(facts: &DatabaseFacts, wanted: &Wanted) -> Vec<String> {
-    let statements = target::finishing(facts, !wanted.adjust.no_privileges);
-    statements.iter().map(|statement| with_roles(statement, &wanted.adjust.role_map)).collect()
 }
 
 struct Job<'a> {
@@ -146,7 +137,7 @@ impl Job<'_> {
     }
 
     async fn take_back(&self, server: &ConnInfo, made: Made, error: Error) -> Error {
-        match Box::pin(connect(server, "restore")).await {
+        match super::unfinished::writing(server).await {
             Ok(session) => made.undo_after(&session, error).await,
             Err(lost) => error
                 .during(format!("roles stay that were made, because the server is gone: {lost}"))

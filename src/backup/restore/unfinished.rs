@@ -130,7 +130,7 @@ impl Unfinished {
     /// Writes the note, after those that are settled are taken away.
     pub(super) async fn begin(conn: &ConnInfo, note: &Note, settled: &[String]) -> Result<Self> {
         let doing = "noting in the database what is being restored";
-        let session = Box::pin(connect(conn, "restore")).await?;
+        let session = writing(conn).await?;
         let letters: String = (0..6).map(|_| char::from(rand::rng().random_range(b'a'..=b'z'))).collect();
         let schema = format!("{PREFIX}{letters}");
         // The lock says that we are alive; it must not end before us.
@@ -161,11 +161,18 @@ impl Unfinished {
 
     /// Takes the note away.
     pub(super) async fn end(self, conn: &ConnInfo) -> Result<()> {
-        let session = if self.session.is_closed() { Box::pin(connect(conn, "restore")).await? } else { self.session };
+        let session = if self.session.is_closed() { writing(conn).await? } else { self.session };
         let done = session.execute("taking the note of this restore away", &drop_schema(&self.schema)).await;
         session.close().await;
         done
     }
+}
+
+/// A session that may write, whatever its role and its database are set to begin with.
+pub(super) async fn writing(conn: &ConnInfo) -> Result<Session> {
+    let session = Box::pin(connect(conn, "restore")).await?;
+    session.execute("preparing a session that writes", "SET default_transaction_read_only = off").await?;
+    Ok(session)
 }
 
 /// A statement over all of these, if there are any.

@@ -18,7 +18,7 @@ use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::journal::Amount;
 use crate::postgres::catalog::{self, Table};
-use crate::postgres::session::prepare_data_session;
+use crate::postgres::session::{Session, prepare_data_session};
 use crate::postgres::tools::Tools;
 use crate::postgres::{ConnInfo, connect};
 use jiff::Timestamp;
@@ -154,6 +154,8 @@ async fn definitions(
     let snapshot = &keeper.snapshot;
     let lock_budget = request.lock_budget;
     let without_rows = keeper.sequences.patterns();
+    let plain = with_plain_quotes(&keeper.session, conn).await?;
+    let conn = plain.as_ref().unwrap_or(conn);
     let name = format!("davit/dump {}", common.outlet.writer.run());
     watcher.watch_over_helper(name.clone());
     let (name, leave_out, without_rows) = (name.as_str(), &leave_out, &without_rows);
@@ -162,6 +164,14 @@ async fn definitions(
     definitions.dump(&common.outlet).await?;
     progress.ended(DEFINITIONS, Amount::items(1));
     Ok(())
+}
+
+/// A connection on which text between plain quotes means itself, where role or database are set to anything else: the server
+/// writes the texts in definitions as that says, and whoever runs them reads them so.
+async fn with_plain_quotes(session: &Session, conn: &ConnInfo) -> Result<Option<ConnInfo>> {
+    let sql = "SELECT reset_val = 'off' FROM pg_catalog.pg_settings WHERE name = 'standard_conforming_strings'";
+    let odd: bool = session.row("asking how definitions are quoted", sql, &[]).await?.get(0);
+    Ok(odd.then(|| conn.with_settings(&[("standard_conforming_strings", "on".to_owned())])))
 }
 
 async fn rows(common: &Common<'_>, workers: &[Worker], work: &WorkList) -> Result<()> {

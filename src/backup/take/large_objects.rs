@@ -1,8 +1,8 @@
 //! Large objects: their bytes as lines of oid, offset and hexadecimal bytes. That they exist, and whose they are, is in
 //! the archive of definitions.
 
+use super::item::Item;
 use super::outlet::{Object, Outlet};
-use super::work::Item;
 use crate::backup::facts::kind;
 use crate::error::{Error, Result};
 use crate::postgres::catalog::{self, LargeObjects};

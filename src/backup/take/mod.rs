@@ -12,6 +12,7 @@ mod database;
 mod definitions;
 mod described;
 mod grid;
+mod item;
 mod keeper;
 mod large_objects;
 mod locks;

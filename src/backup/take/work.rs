@@ -1,6 +1,7 @@
 //! What there is to read, in the order in which it is read: the biggest first, each table in the ranges of its grid.
 
 use super::grid::{Grid, Pages};
+use super::item::Item;
 use super::large_objects::LargeObjectWork;
 use super::outlet::{Object, Outlet};
 use crate::backup::facts::{ColumnFacts, ConstraintFacts, IndexFacts, TableFacts, kind};
@@ -11,17 +12,6 @@ use serde::Deserialize;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-
-/// One COPY.
-#[derive(Debug)]
-pub(crate) struct Item {
-    /// The statement.
-    pub(crate) sql: String,
-    /// What its rows belong to.
-    pub(crate) object: Arc<Object>,
-    /// The heap pages (or oids of large objects) it reads; an open end is the largest number.
-    pub(crate) pages: Option<(u64, u64)>,
-}
 
 /// A table whose rows are read.
 #[derive(Debug)]

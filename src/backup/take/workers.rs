@@ -1,12 +1,13 @@
 //! The connections that read rows: each sees the keeper's snapshot, holds its own locks before the first COPY, and takes
 //! the next piece of work as soon as it is done with one.
 
+use super::item::Item;
 use super::keeper;
 use super::locks::{self, Locked};
 use super::outlet::Outlet;
 use super::pace::{Pace, Rate};
 use super::sink::ChunkSink;
-use super::work::{Item, WorkList};
+use super::work::WorkList;
 use crate::error::{Error, Result};
 use crate::postgres::catalog::Table;
 use crate::postgres::session::{Session, prepare_data_session};

@@ -128,7 +128,15 @@ impl Target {
         swap::lock(&admin, &beside).await?;
         let doing = format!("creating database {beside} beside {name}");
         let made = admin.execute(&doing, &shape.create(&beside, admin.major())).await;
-        made.map_err(|error| error.as_kind(Kind::Refused))?;
+        made.map_err(|error| match (shape.locales()[..].join(" and "), error.hint_text()) {
+            // What PostgreSQL says of a locale that it cannot have; its words may be translated, its codes are not.
+            (locales, None) if !locales.is_empty() && ["(42809)", "(22023)"].iter().any(|code| error.to_string().contains(code)) => error.hint(format!(
+                "if the server's system lacks the locale {locales}: install it there and restart PostgreSQL; or load the \
+                 point into a database of another locale, which may sort in another order: davit export POINT | psql"
+            )),
+            _ => error,
+        })
+        .map_err(|error| error.as_kind(Kind::Refused))?;
         let beside =
             Beside { conn: conn.with_database(&beside), name, mode, existed: standing.is_some(), admin, removed };
         let mark = mark(beside.name(), None);

@@ -21,6 +21,8 @@ pub struct Shape {
     pub locale_provider: Option<String>,
     /// The provider's own locale.
     pub provider_locale: Option<String>,
+    /// Rules of its own on top of that (ICU, since 16).
+    pub icu_rules: Option<String>,
     /// Tablespace.
     pub tablespace: Option<String>,
 }
@@ -34,6 +36,7 @@ impl From<&DatabaseFacts> for Shape {
             ctype: Some(facts.ctype.clone()),
             locale_provider: Some(facts.locale_provider.clone()),
             provider_locale: facts.provider_locale.clone(),
+            icu_rules: facts.icu_rules.clone(),
             tablespace: Some(facts.tablespace.clone()),
         }
     }
@@ -42,15 +45,16 @@ impl From<&DatabaseFacts> for Shape {
 impl Shape {
     /// The shape of a database that is there, and its name's other facts in `super::look`.
     pub(super) async fn of(admin: &Session, name: &str) -> Result<Option<Self>> {
-        // The locale of a provider has its own column since 15, and another name since 17.
-        let (provider, locale) = match admin.major() {
-            ..=14 => ("'c'", "NULL"),
-            15 | 16 => ("datlocprovider::text", "daticulocale"),
-            _ => ("datlocprovider::text", "datlocale"),
+        // The locale of a provider has its own column since 15, and another name since 17; rules are there since 16.
+        let (provider, locale, rules) = match admin.major() {
+            ..=14 => ("'c'", "NULL", "NULL"),
+            15 => ("datlocprovider::text", "daticulocale", "NULL"),
+            16 => ("datlocprovider::text", "daticulocale", "daticurules"),
+            _ => ("datlocprovider::text", "datlocale", "daticurules"),
         };
         let sql = format!(
             "SELECT pg_catalog.pg_get_userbyid(datdba)::text, pg_catalog.pg_encoding_to_char(encoding)::text, \
-             datcollate::text, datctype::text, {provider}, {locale}::text, spcname::text \
+             datcollate::text, datctype::text, {provider}, {locale}::text, spcname::text, {rules}::text \
              FROM pg_catalog.pg_database d JOIN pg_catalog.pg_tablespace t ON t.oid = d.dattablespace \
              WHERE datname = $1::text"
         );
@@ -68,8 +72,17 @@ impl Shape {
             ctype: row.get(3),
             locale_provider: Some(provider.to_owned()),
             provider_locale: row.get(5),
+            icu_rules: row.get(7),
             tablespace: row.get(6),
         }))
+    }
+
+    /// The locales that it asks the system for; every system has those called `C` and `POSIX`.
+    pub(super) fn locales(&self) -> Vec<&str> {
+        let named = [&self.collate, &self.ctype, &self.provider_locale].into_iter().flatten();
+        let mut locales: Vec<&str> = named.map(String::as_str).filter(|name| !["C", "POSIX"].contains(name)).collect();
+        locales.dedup();
+        locales
     }
 
     /// The statements that give a database this owner and this tablespace.
@@ -105,6 +118,9 @@ impl Shape {
                 _ => {}
             }
         }
+        if major >= 16 {
+            add("ICU_RULES", text(&self.icu_rules));
+        }
         add("TABLESPACE", name(&self.tablespace));
         sql
     }
@@ -139,6 +155,7 @@ mod tests {
             ctype: Some("C.UTF-8".into()),
             locale_provider: Some("icu".into()),
             provider_locale: Some("de-AT".into()),
+            icu_rules: Some("&a < b".into()),
             tablespace: Some("fast".into()),
         }
     }
@@ -151,6 +168,7 @@ mod tests {
              LC_CTYPE 'C.UTF-8' LOCALE_PROVIDER icu ICU_LOCALE 'de-AT' TABLESPACE \"fast\""
         );
         assert!(!shape().create("a", 14).contains("PROVIDER"));
+        assert!(shape().create("a", 16).contains("ICU_LOCALE 'de-AT' ICU_RULES '&a < b' TABLESPACE"));
         assert_eq!(Shape::default().create("a", 18), "CREATE DATABASE \"a\" TEMPLATE template0");
     }
 }

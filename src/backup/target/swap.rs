@@ -101,10 +101,13 @@ pub(super) async fn alive(admin: Session, conn: &ConnInfo, target: &str) -> Resu
     })
 }
 
-/// The server must not end our idle session while rows are loaded elsewhere.
+/// The server must not end our idle session while rows are loaded elsewhere; and whatever a role or a database is set to
+/// begin with, we are here to write.
 pub(super) async fn no_timeouts(session: &Session) -> Result<()> {
     let mut sql =
-        "SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; SET lock_timeout = 0".to_owned();
+        "SET default_transaction_read_only = off; SET idle_in_transaction_session_timeout = 0; SET statement_timeout = 0; \
+         SET lock_timeout = 0"
+            .to_owned();
     if session.major() >= 14 {
         sql.push_str("; SET idle_session_timeout = 0");
     }

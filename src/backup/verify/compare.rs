@@ -3,15 +3,28 @@
 use super::locate::{self, Found};
 use super::printing::Printing;
 use super::report::VerifyReport;
-use super::restored::Restored;
+use crate::backup::facts::DatabaseFacts;
 use crate::backup::restore::content::Chunks;
-use crate::backup::restore::fill::Difference;
+use crate::backup::restore::fill::Hands;
 use crate::backup::restore::names::TableKey;
+use crate::backup::restore::readback::{self, Difference};
+use crate::backup::restore::selection::Selection;
 use crate::backup::restore::table::Table;
-use crate::backup::restore::{Means, large_objects, readback, routes};
+use crate::backup::restore::{Means, large_objects, routes};
 use crate::error::Result;
 use crate::repository::{Check, Damage};
 use crate::rowsum::RowSum;
+
+/// A database that was restored to be looked at.
+pub(super) struct Restored {
+    /// Writing and checking as the lesser role.
+    pub(super) hands: Hands,
+    /// Reading as whoever sees everything.
+    pub(super) reading: Hands,
+    pub(super) selection: Selection,
+    pub(super) facts: DatabaseFacts,
+    pub(super) same_major: bool,
+}
 
 /// The comparison of one database.
 pub(super) struct Comparison<'a> {

@@ -1,9 +1,8 @@
 //! Whether what the definitions promise holds: constraints that count as checked, foreign keys looked at once more,
 //! indexes that may be used, sequences beyond the values of their columns.
 
-use super::restored::Restored;
 use crate::backup::restore::references;
-use crate::backup::restore::site::failed;
+use crate::backup::restore::site::{Site, failed};
 use crate::error::Result;
 use crate::postgres::Session;
 use crate::repository::Check;
@@ -47,8 +46,8 @@ const SEQUENCES: &str = "
       AND d.deptype IN ('a', 'i') AND c.relkind IN ('r', 'p') ORDER BY 1";
 
 /// Looks at all of it.
-pub(super) async fn look(restored: &Restored) -> Result<Vec<Check>> {
-    let session = restored.hands.site.for_work().await?;
+pub(super) async fn look(site: &Site) -> Result<Vec<Check>> {
+    let session = site.for_work().await?;
     let checks = vec![
         foreign_keys(&session).await?,
         checks(&session).await?,

@@ -1,7 +1,7 @@
 //! Depth `restored`: the point is restored into a server of its own, and what is there is compared with what was
 //! backed up.
 
-use super::compare::Comparison;
+use super::compare::{Comparison, Restored};
 use super::report::VerifyReport;
 use super::request::{Request, SqlCheck};
 use super::scratch::{Scratch, of_the_place};
@@ -50,17 +50,6 @@ struct Proving<'a> {
     means: &'a Means,
     request: &'a Request,
     facts: &'a PointFacts,
-}
-
-/// A database that was restored to be looked at.
-pub(super) struct Restored {
-    /// Writing and checking as the lesser role.
-    pub(super) hands: Hands,
-    /// Reading as whoever sees everything.
-    pub(super) reading: Hands,
-    pub(super) selection: Selection,
-    pub(super) facts: DatabaseFacts,
-    pub(super) same_major: bool,
 }
 
 impl Proving<'_> {
@@ -137,7 +126,7 @@ impl Proving<'_> {
         };
         report.rows += filled.rows;
         Comparison { means: self.means, restored: &restored }.run(report).await?;
-        report.checks.extend(constraints::look(&restored).await?);
+        report.checks.extend(constraints::look(&restored.hands.site).await?);
         report.checks.push(amcheck::run(self.means, &admin, checker).await?);
         let own: Vec<&SqlCheck> = self.request.checks_of(&report.source).collect();
         report.checks.extend(checks::run(&restored.hands.site, &own).await?);

@@ -318,7 +318,7 @@ mod tests {
             let stat = std::fs::read_to_string(format!("/proc/{child}/stat"));
             stat.map_or(true, |stat| stat.contains(") Z "))
         };
-        let deadline = tokio::time::timeout(Duration::from_secs(5), async {
+        let deadline = tokio::time::timeout(Duration::from_mins(1), async {
             while !gone() {
                 tokio::task::yield_now().await;
             }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::clock::{Clock, SimClock};
+use crate::clock::{PausedClock, SimClock};
 use crate::error::Kind;
 use crate::store::MemoryStore;
 use crate::store::StoreError;
@@ -8,25 +8,8 @@ use async_trait::async_trait;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Tokio's paused time as our clock: it moves only when every task waits, so that races can be played out.
-#[derive(Debug)]
-struct PausedClock(tokio::time::Instant);
-
-#[async_trait]
-impl Clock for PausedClock {
-    fn now(&self) -> Timestamp {
-        Timestamp::from_second(1_800_000_000).unwrap() + self.monotonic()
-    }
-    fn monotonic(&self) -> Duration {
-        self.0.elapsed()
-    }
-    async fn sleep(&self, duration: Duration) {
-        tokio::time::sleep(duration).await;
-    }
-}
-
 fn paused() -> (SharedStore, SharedClock) {
-    let clock: SharedClock = Arc::new(PausedClock(tokio::time::Instant::now()));
+    let clock = PausedClock::shared();
     (MemoryStore::new(Arc::clone(&clock)), clock)
 }
 

@@ -2,11 +2,11 @@
 
 use crate::error::{Error, Result};
 use crate::id::{PointId, RunId, SourceName};
-use crate::repository::chain::Survey;
 use crate::repository::intent::Intent;
 use crate::repository::layout;
 use crate::repository::manifest::Chunk;
 use crate::repository::record::{Privacy, RecordError};
+use crate::repository::survey::Survey;
 use crate::repository::{Repository, SIDE_BY_SIDE, failed};
 use crate::store::ObjectKey;
 use futures_util::{StreamExt, TryStreamExt};

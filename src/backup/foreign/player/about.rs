@@ -74,6 +74,7 @@ fn shape(options: &[Word<'_>]) -> Shape {
             "LC_CTYPE" => shape.ctype = value(),
             "LOCALE_PROVIDER" => shape.locale_provider = pair[1].name(),
             "ICU_LOCALE" | "BUILTIN_LOCALE" => shape.provider_locale = value(),
+            "ICU_RULES" => shape.icu_rules = value(),
             "TABLESPACE" => shape.tablespace = pair[1].name(),
             _ => {}
         }
@@ -137,11 +138,11 @@ mod tests {
         };
         let shape = read(
             "CREATE DATABASE odd WITH TEMPLATE = template0 ENCODING = 'LATIN1' LOCALE_PROVIDER = icu LOCALE = 'C.UTF-8' \
-             ICU_LOCALE = 'de-AT' TABLESPACE = \"fast Disk\";",
+             ICU_LOCALE = 'de-AT' ICU_RULES = '&a < ''b' TABLESPACE = \"fast Disk\";",
         );
         assert_eq!((shape.encoding.as_deref(), shape.ctype.as_deref()), (Some("LATIN1"), Some("C.UTF-8")));
         assert_eq!((shape.locale_provider.as_deref(), shape.provider_locale.as_deref()), (Some("icu"), Some("de-AT")));
-        assert_eq!(shape.tablespace.as_deref(), Some("fast Disk"));
+        assert_eq!((shape.icu_rules.as_deref(), shape.tablespace.as_deref()), (Some("&a < 'b"), Some("fast Disk")));
         let old =
             read("CREATE DATABASE odd WITH TEMPLATE = template0 OWNER = shop ENCODING = 'UTF8' LC_COLLATE = 'C';");
         assert_eq!((old.owner.as_deref(), old.collate.as_deref(), old.ctype), (Some("shop"), Some("C"), None));

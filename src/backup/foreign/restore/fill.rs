@@ -22,7 +22,7 @@ const ANALYZE: &str = "analyze";
 
 /// Nothing is promised before the database gets its name, and that commit waits for the disk. Indexes are built in
 /// memory where the server allows no more by itself.
-const SETTINGS: &str = "SET synchronous_commit = off; \
+const SETTINGS: &str = "SET default_transaction_read_only = off; SET synchronous_commit = off; \
     SELECT pg_catalog.set_config('maintenance_work_mem', GREATEST(setting::bigint, 262144)::text, false) \
     FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'";
 

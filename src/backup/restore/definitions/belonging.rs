@@ -149,15 +149,7 @@ fn with_partitions(all: &Definitions, relations: &HashMap<u32, TableKey>, wanted
     let is_wanted =
         |entry: &&Definition| entry.kind == "TABLE" && relations.get(&entry.id).is_some_and(|key| wanted.contains(key));
     let mut taken: HashSet<u32> = all.entries.iter().filter(is_wanted).map(|entry| entry.id).collect();
-    let attached: Vec<(u32, u32)> = all
-        .entries
-        .iter()
-        .filter(|entry| entry.kind == "TABLE ATTACH")
-        .filter_map(|entry| match entry.needs[..] {
-            [child, parent, ..] => Some((child, parent)),
-            _ => None,
-        })
-        .collect();
+    let attached = all.attached();
     loop {
         let before = taken.len();
         let more: Vec<u32> =

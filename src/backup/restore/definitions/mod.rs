@@ -150,6 +150,17 @@ impl Definitions {
         self.entries.iter().filter(|entry| entry.kind == "EXTENSION").map(|entry| entry.name.clone()).collect()
     }
 
+    /// Partitions and what each is attached to, by their numbers in the archive.
+    pub(super) fn attached(&self) -> Vec<(u32, u32)> {
+        let attachments = self.entries.iter().filter(|entry| entry.kind == "TABLE ATTACH");
+        attachments
+            .filter_map(|entry| match entry.needs[..] {
+                [partition, parent, ..] => Some((partition, parent)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// Tables, views and sequences by their number in the archive.
     pub(super) fn relations(&self) -> HashMap<u32, TableKey> {
         self.entries.iter().filter_map(|entry| Some((entry.id, entry.relation()?))).collect()

@@ -8,6 +8,7 @@
 use super::super::definitions::{Definition, Definitions, Turn};
 use super::super::graph::{Lock, TaskId};
 use super::{EXCHANGE, Layout, SHARED_BYTES, SMALL_BYTES, TableId, Work, number, steps};
+use std::collections::BTreeSet;
 
 /// A table counts as small beside one that refers to it when it is smaller by this factor: the large one waits for it.
 const MUCH_SMALLER: u64 = 8;
@@ -21,7 +22,7 @@ impl Layout<'_> {
                 self.key_first(entry, from, to, name);
                 continue;
             }
-            let tables = self.tables_of(entry);
+            let tables = self.tables_below(entry);
             let small = tables.iter().all(|table| self.tables[*table].bytes < SMALL_BYTES);
             let bundle = tables.first().filter(|_| small).map(|table| self.bundle_of[*table]);
             match groups.iter_mut().find(|(of, _)| bundle.is_some() && *of == bundle) {
@@ -34,10 +35,10 @@ impl Layout<'_> {
         }
     }
 
+    /// Those that are made when the rows are in. One of a partitioned table is one of each partition, too: it comes when
+    /// the rows of all of them are in, so that none of these came while nothing looked.
     fn keys_last(&mut self, entries: &[&Definition]) {
-        let mut tables: Vec<TableId> = entries.iter().flat_map(|entry| self.tables_of(entry)).collect();
-        tables.sort_unstable();
-        tables.dedup();
+        let tables: BTreeSet<TableId> = entries.iter().flat_map(|entry| self.tables_below(entry)).collect();
         let mut needs: Vec<TaskId> = entries.iter().flat_map(|entry| self.rests_on(entry)).collect();
         needs.extend(tables.iter().flat_map(|table| &self.loaded[self.bundle_of[*table]]));
         needs.sort_unstable();
@@ -74,8 +75,9 @@ impl Layout<'_> {
             _ => return None,
         };
         let (large, small) = (&self.tables[from], &self.tables[to]);
-        // A key that PostgreSQL has not looked at stays so; of partly null rows our question knows nothing.
-        let plain = large.route.is_none() && !sql.contains("NOT VALID") && !sql.contains("MATCH FULL");
+        // A key that PostgreSQL has not looked at stays so; of partly null rows and of periods our question knows nothing.
+        let unlike = ["NOT VALID", "NOT ENFORCED", "MATCH FULL", "PERIOD"];
+        let plain = large.route.is_none() && !unlike.iter().any(|words| sql.contains(words));
         let worth = large.bytes >= SHARED_BYTES && small.bytes.saturating_mul(MUCH_SMALLER) <= large.bytes;
         // What the small table needs first must not be waiting for the large one.
         let apart = self.bundle_of[from] != self.bundle_of[to];

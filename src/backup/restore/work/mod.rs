@@ -114,6 +114,8 @@ struct Layout<'a> {
     late: Vec<Definition>,
     by_key: HashMap<TableKey, TableId>,
     relations: HashMap<u32, TableKey>,
+    /// The partitions that are attached to each table, by their numbers in the archive.
+    partitions: HashMap<u32, Vec<u32>>,
     views: Vec<u32>,
     /// Tables that are worked on together; a large one is alone.
     bundles: Vec<Vec<TableId>>,
@@ -136,6 +138,10 @@ impl<'a> Layout<'a> {
             }
         }
         let is_view = |entry: &&Definition| entry.kind == "MATERIALIZED VIEW";
+        let mut partitions: HashMap<u32, Vec<u32>> = HashMap::new();
+        for (partition, parent) in definitions.attached() {
+            partitions.entry(parent).or_default().push(partition);
+        }
         Self {
             tables,
             shape,
@@ -144,6 +150,7 @@ impl<'a> Layout<'a> {
             late: Vec::new(),
             by_key: tables.iter().enumerate().map(|(id, table)| (table.key.clone(), id)).collect(),
             relations: definitions.relations(),
+            partitions,
             views: definitions.entries.iter().filter(is_view).map(|entry| entry.id).collect(),
             loaded: vec![Vec::new(); bundles.len()],
             built: vec![Vec::new(); bundles.len()],
@@ -289,6 +296,19 @@ impl<'a> Layout<'a> {
             }
         }
         tables
+    }
+
+    /// The tables with rows that an entry is about, those included that it reaches through what they are partitions of.
+    fn tables_below(&self, entry: &Definition) -> BTreeSet<TableId> {
+        let mut numbers = entry.needs.clone();
+        let mut place = 0;
+        while let Some(number) = numbers.get(place) {
+            let more = self.partitions.get(number).into_iter().flatten();
+            let more: Vec<u32> = more.filter(|partition| !numbers.contains(partition)).copied().collect();
+            numbers.extend(more);
+            place += 1;
+        }
+        numbers.iter().filter_map(|number| self.by_key.get(self.relations.get(number)?)).copied().collect()
     }
 }
 

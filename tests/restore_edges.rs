@@ -1,0 +1,88 @@
+//! What a restore must do beside bringing rows and definitions: leave the planner its statistics, and mind neither settings of
+//! database and role nor functions that definitions call.
+
+#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+
+mod cli_support;
+mod support;
+
+use cli_support::Desk;
+use std::process::Command;
+use support::postgres::{PgServer, bin_dir};
+
+/// Settings under which text is read and written in other ways than ours.
+const ODD: [&str; 9] = [
+    "standard_conforming_strings = off",
+    "backslash_quote = on",
+    "DateStyle = 'German'",
+    "IntervalStyle = 'sql_standard'",
+    "bytea_output = 'escape'",
+    "extra_float_digits = 0",
+    "default_transaction_read_only = on",
+    "search_path = nowhere",
+    "TimeZone = 'Asia/Kathmandu'",
+];
+
+const SHOP: &str = r#"
+    CREATE SEQUENCE numbers;
+    CREATE FUNCTION numbered(int) RETURNS bigint LANGUAGE plpgsql IMMUTABLE AS
+        $$BEGIN RETURN (SELECT $1 * 0 + last_value FROM public.numbers); END$$;
+    CREATE FUNCTION half() RETURNS int LANGUAGE sql AS $$SELECT 1$$;
+    CREATE TABLE "back\slash" (id int, path text DEFAULT E'C:\\new\'s', at timestamptz, took interval, raw bytea, share float8,
+        number bigint GENERATED ALWAYS AS (numbered(id)) STORED, CHECK (path <> E'\\'));
+    INSERT INTO "back\slash" (id, at, took, raw, share)
+        SELECT i, '2026-01-02 03:04:05+06', '1 year -2 days 3 hours', E'\\x00ff5c', 1.0 / 3 FROM generate_series(1, 5000) i;
+    ALTER TABLE "back\slash" ALTER id SET DEFAULT half(), ADD CHECK (id > 0);
+    COMMENT ON TABLE "back\slash" IS E'a \\ and a \'';
+    CREATE INDEX ON "back\slash" ((id % 7));
+    CREATE STATISTICS pairs (mcv) ON id, path FROM "back\slash";
+    CREATE MATERIALIZED VIEW counted AS SELECT id % 10 AS digit, count(*) AS n FROM "back\slash" GROUP BY 1"#;
+
+fn dump(server: &PgServer, database: &str) -> Vec<String> {
+    let mut command = Command::new(bin_dir(15).join("pg_dump"));
+    let output = command.args(["-d", &server.url(database)]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    // The word that guards a script is another one each time.
+    let kept = |line: &&str| !line.starts_with("\\restrict") && !line.starts_with("\\unrestrict");
+    text.lines().filter(kept).map(str::to_owned).collect()
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn statistics_are_there_and_no_setting_of_database_or_role_changes_what_comes_back() {
+    let (server, desk) = (PgServer::start(), Desk::with_repository());
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql("shop", SHOP);
+    for setting in ODD {
+        server.psql("postgres", &format!("ALTER DATABASE shop SET {setting}"));
+        server.psql("postgres", &format!("ALTER ROLE postgres IN DATABASE shop SET {setting}"));
+    }
+    let before = dump(&server, "shop");
+    let said = desk.davit(&["backup", &server.url("shop")]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // The role of the restore has them, too, wherever it goes.
+    let all: Vec<String> = ODD.iter().map(|setting| format!("ALTER ROLE postgres SET {setting}")).collect();
+    server.psql("postgres", &all.join("; "));
+    let into = server.url("again");
+    let said = desk.davit(&["restore", "shop@latest", "--into", &into, "--create", "--jobs", "2"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let mut reset = server.psql_command("postgres");
+    reset.env("PGOPTIONS", "-c default_transaction_read_only=off").args(["-c", "ALTER ROLE postgres RESET ALL"]);
+    assert!(reset.status().unwrap().success());
+    assert_eq!(dump(&server, "again"), before);
+    let settings = "SELECT count(DISTINCT setdatabase) = 2 AND min(cardinality(setconfig)) = 9 FROM pg_db_role_setting";
+    assert_eq!(server.psql("postgres", settings), "t", "both databases have all of them");
+    // The planner knows every table, column and expression, what was asked for beyond that, and the view.
+    let known = |what: &str| server.psql("again", &format!("SELECT count(*) > 0 FROM {what}"));
+    for what in [
+        "pg_statistic WHERE starelid = 'public.\"back\\slash\"'::regclass",
+        "pg_statistic s JOIN pg_index i ON s.starelid = i.indexrelid WHERE i.indexprs IS NOT NULL",
+        "pg_statistic_ext_data WHERE stxdmcv IS NOT NULL",
+        "pg_statistic WHERE starelid = 'public.counted'::regclass",
+        "pg_class WHERE relname = 'counted' AND reltuples = 10",
+    ] {
+        let known = known(&what.replace("\\\\", "\\"));
+        assert_eq!(known, "t", "{what}");
+    }
+}
