@@ -41,7 +41,7 @@ that no point names, a later one removes those that are still not needed. What -
 Examples:
   davit sweep --dry-run                             how much could be removed, and what it waits for
   davit sweep
-  davit sweep --volume-snapshots                    and the snapshots that the cluster's storage made for points that are gone";
+  davit sweep --volume-snapshots                    and snapshots of the storage without a point";
 
 /// `davit retain`
 #[derive(Debug, Args)]
