@@ -119,11 +119,15 @@ mod tests {
     fn a_storm_of_refusals_halves_once_and_the_next_one_again() {
         let pace = Pace::default();
         let turns: Vec<Turn<'_>> = (0..64).filter_map(|_| pace.try_turn()).collect();
-        turns.iter().for_each(|turn| turn.refused(at(0)));
+        for turn in &turns {
+            turn.refused(at(0));
+        }
         drop(turns);
         let turns = as_many_as_go(&pace);
         assert_eq!(turns.len(), 32);
-        turns.iter().for_each(|turn| turn.refused(at(1)));
+        for turn in &turns {
+            turn.refused(at(1));
+        }
         drop(turns);
         assert_eq!(as_many_as_go(&pace).len(), 16);
     }

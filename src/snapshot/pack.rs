@@ -198,7 +198,6 @@ pub(super) fn damaged(what: impl std::fmt::Display) -> Error {
 }
 
 #[cfg(test)]
-#[expect(clippy::panic, reason = "a test stops at the first surprise")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -60,15 +60,15 @@ impl Owned {
 }
 
 /// Finds the owners of the objects that are made.
-pub(super) fn link(lines: &mut [Line], owned: &Owned, live: &Live, order: &Order) {
+pub(super) fn link(lines: &mut [Line], saved: &Owned, live: &Live, order: &Order) {
     for at in 0..lines.len() {
         if !matches!(lines[at].action, Action::Create | Action::Recreate | Action::Same) {
             continue;
         }
         let mut found_owners = Vec::new();
         let mut notes = Vec::new();
-        for reference in &owned.references[at] {
-            let owner = owned.by_uid.get(reference["uid"].as_str().unwrap_or_default()).copied();
+        for reference in &saved.references[at] {
+            let owner = saved.by_uid.get(reference["uid"].as_str().unwrap_or_default()).copied();
             let found = owner
                 .and_then(|owner| place_of(owner, at, lines, order))
                 .or_else(|| living(reference, &lines[at].place, live));

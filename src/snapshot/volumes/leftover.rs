@@ -115,9 +115,10 @@ impl Known {
     /// A `VolumeSnapshot` lives as long as the lists of its run. One that a restore made has a content as its source.
     fn snapshot(&self, body: &Value) -> Option<StorageSnapshot> {
         body.pointer("/spec/source/persistentVolumeClaimName")?;
-        let why = match self.is_old(body) {
-            true => Ok("its run is over and left it behind".to_owned()),
-            false => Err("its run may still be under way".to_owned()),
+        let why = if self.is_old(body) {
+            Ok("its run is over and left it behind".to_owned())
+        } else {
+            Err("its run may still be under way".to_owned())
         };
         Some(of("VolumeSnapshot", body, why))
     }
