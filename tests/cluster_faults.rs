@@ -287,7 +287,7 @@ fn killed_restores(name: &str, step: u64) {
     for at in (0..requests).step_by(usize::try_from(step).unwrap()) {
         let to = format!("{name}-{at}");
         let arguments = ["snapshot", "restore", &point, "--into", &to];
-        if let Some(said) = world.killed_at(&world.api, (at, (at / step) % 2 == 0), &arguments) {
+        if let Some(said) = world.killed_at(&world.api, (at, (at / step).is_multiple_of(2)), &arguments) {
             killed += 1;
             assert!(!said.contains("restored"), "killed at request {at}: {said}");
         }
@@ -323,7 +323,7 @@ fn killed_snapshots(name: &str, step: u64) {
             // Each by a source of its own: none has to wait for the lease of the one that was killed before it.
             let source = format!("{name}-{word}-{at}");
             let arguments = ["snapshot", "create", name, "--source", &source];
-            if let Some(said) = world.killed_at(proxy, (at, (at / step) % 2 == 0), &arguments) {
+            if let Some(said) = world.killed_at(proxy, (at, (at / step).is_multiple_of(2)), &arguments) {
                 killed += 1;
                 assert!(!said.contains("saved"), "killed at request {at} to the {word}: {said}");
                 sources.push(source);

@@ -69,12 +69,14 @@ impl Cluster {
         };
         let answer =
             answer.map_err(|_| ApiError::of_silence("no answer within 70 seconds"))?.map_err(|why| silence(&why))?;
-        self.0.lost.store(false, Ordering::Relaxed);
+        let code = answer.status().as_u16();
+        if !is_absence(code) {
+            self.0.lost.store(false, Ordering::Relaxed);
+        }
         if answer.status().is_success() {
             turn.taken(self.0.clock.monotonic());
             return Ok(answer);
         }
-        let code = answer.status().as_u16();
         if code == StatusCode::TOO_MANY_REQUESTS {
             turn.refused(self.0.clock.monotonic());
         }
@@ -102,7 +104,7 @@ impl Cluster {
     {
         let policy = if self.0.lost.load(Ordering::Relaxed) { Policy::ONCE } else { Policy::API };
         let answer = policy.run(self.0.clock.as_ref(), &self.0.cancel, |_| attempt()).await;
-        if answer.as_ref().is_err_and(|why| why.fault == Fault::Unreachable) {
+        if answer.as_ref().is_err_and(|why| why.fault == Fault::Unreachable || is_absence(why.code)) {
             self.0.lost.store(true, Ordering::Relaxed);
         }
         answer
@@ -148,6 +150,11 @@ impl Cluster {
             Err(why) => Err(why),
         }
     }
+}
+
+/// Whether this is what somebody in between says when nobody is behind them.
+const fn is_absence(code: u16) -> bool {
+    matches!(code, 502 | 504)
 }
 
 /// An error, and what says whether it is worth another try.
