@@ -22,9 +22,10 @@ use davit::snapshot::plan::Options;
 use davit::snapshot::restore::{manager, prepare};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
-use std::path::Path;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Plain connections beside which we are measured.
 const CONNECTIONS: usize = 16;
@@ -53,12 +54,14 @@ async fn main() {
     let kinds = listed_kinds(&plane).await;
     let made = make(&plane, &kinds, objects).await;
     println!(
-        "{objects} objects of one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)",
+        "{objects} objects of {} kinds and one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)",
+        generator::KINDS,
         rate(objects, made)
     );
+    settle(&plane, &kinds, NAMESPACE).await;
     let directory = tempfile::tempdir().unwrap();
-    save(&plane, &kinds, directory.path(), rounds).await;
-    again(&plane, &kinds, directory.path(), objects).await;
+    let first = save(&plane, &kinds, directory.path(), rounds).await;
+    again(&plane, &kinds, directory.path(), (objects, first)).await;
     // A hundred thousand are made, saved and looked at; bringing them back twice would take an hour.
     if objects <= 20_000 {
         restore(&plane, &kinds, directory.path(), rounds).await;
@@ -96,6 +99,28 @@ async fn make(plane: &ControlPlane, kinds: &[Kind], objects: usize) -> f64 {
     };
     let bodies: Vec<(Kind, Value)> = wanted.into_iter().map(|body| (of(&body), body)).collect();
     post(plane, NAMESPACE, &bodies).await
+}
+
+/// Waits until the controllers have written what they write: they would change objects between two snapshots, and take
+/// time from whatever is measured.
+async fn settle(plane: &ControlPlane, kinds: &[Kind], namespace: &str) {
+    let cluster = plane.connect();
+    let mut before = Vec::new();
+    loop {
+        let mut now = Vec::new();
+        for kind in kinds {
+            let query = davit::cluster::Query { namespace: Some(namespace), ..davit::cluster::Query::all(kind) };
+            let mut listing = cluster.list(query);
+            while let Some(item) = listing.next().await.unwrap() {
+                now.push(blake3::hash(&item));
+            }
+        }
+        if now == before {
+            return;
+        }
+        before = now;
+        tokio::time::sleep(Duration::from_secs(3)).await;
+    }
 }
 
 /// The same bodies by plain connections and nothing else.
@@ -147,8 +172,10 @@ fn davit(plane: &ControlPlane, at: &Path, arguments: &[&str]) -> Ran {
     let mut command = Command::new(env!("CARGO_BIN_EXE_davit"));
     command.args(arguments).current_dir(at).env("HOME", at).env("KUBECONFIG", plane.kubeconfig());
     command.env("DAVIT_REPOSITORY", at.join("repository")).env("DAVIT_KEYS", at.join("keys"));
+    let told = at.join("told");
+    let stderr = std::fs::File::create(&told).unwrap();
     let began = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
     let mut peak = 0;
     loop {
         if let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
@@ -157,20 +184,40 @@ fn davit(plane: &ControlPlane, at: &Path, arguments: &[&str]) -> Ran {
             peak = peak.max(kib.unwrap_or(0) >> 10);
         }
         if let Some(status) = child.try_wait().unwrap() {
-            assert!(status.success(), "davit {arguments:?} ended with {status}");
-            return Ran { seconds: began.elapsed().as_secs_f64(), peak };
+            let seconds = began.elapsed().as_secs_f64();
+            let told = || std::fs::read_to_string(&told).unwrap_or_default();
+            assert!(status.success(), "davit {arguments:?} ended with {status}: {}", told());
+            return Ran { seconds, peak };
         }
         std::thread::sleep(Duration::from_millis(2));
     }
 }
 
-fn size_of(folder: &Path) -> u64 {
-    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
-    entries.map(|path| if path.is_dir() { size_of(&path) } else { path.metadata().unwrap().len() }).sum()
+/// Every file of a repository: when it was written last, and its size.
+fn files(folder: &Path) -> BTreeMap<PathBuf, (SystemTime, u64)> {
+    let mut found = BTreeMap::new();
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        if path.is_dir() {
+            found.extend(files(&path));
+        } else {
+            let about = path.metadata().unwrap();
+            found.insert(path, (about.modified().unwrap(), about.len()));
+        }
+    }
+    found
 }
 
-async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
-    let (mut plain, mut ours, mut peak, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+/// All bytes that a run put: what is new and what was written over, the manifest, its signature, the journal, the chain
+/// and the lease included. What a run wrote over more than once (its lease: a few hundred bytes) is counted once.
+fn put(repository: &Path, run: impl FnOnce()) -> u64 {
+    let before = if repository.exists() { files(repository) } else { BTreeMap::new() };
+    run();
+    files(repository).iter().filter(|(path, about)| before.get(*path) != Some(*about)).map(|(_, (_, size))| size).sum()
+}
+
+/// Saves, and gives how many bytes the first round put.
+async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) -> u64 {
+    let (mut plain, mut ours, mut peak, mut bytes, mut first) = (Vec::new(), Vec::new(), 0, 0, 0);
     for round in 0..rounds {
         let (seconds, read) = raw_list(plane, kinds).await;
         plain.push(seconds);
@@ -179,9 +226,14 @@ async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
         let own = at.join(format!("round-{round}"));
         std::fs::create_dir(&own).unwrap();
         davit(plane, &own, &["init"]);
-        let ran = davit(plane, &own, &["snapshot", "create", NAMESPACE]);
-        ours.push(ran.seconds);
-        peak = peak.max(ran.peak);
+        let stored = put(&own.join("repository"), || {
+            let ran = davit(plane, &own, &["snapshot", "create", NAMESPACE]);
+            ours.push(ran.seconds);
+            peak = peak.max(ran.peak);
+        });
+        if round == 0 {
+            first = stored;
+        }
     }
     println!(
         "raw paged LIST of {} kinds, {CONNECTIONS} at once, {} MiB: {} s",
@@ -191,20 +243,40 @@ async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
     );
     println!("davit snapshot create, the whole process:      {} s, peak {peak} MiB", shown(&ours));
     println!("ratio of medians: {:.2} of the raw LIST", median(plain) / median(ours));
+    first
 }
 
-/// What another snapshot stores: of the same, and of the same with some statuses changed.
-async fn again(plane: &ControlPlane, kinds: &[Kind], at: &Path, objects: usize) {
+/// What another snapshot stores: of the same, and of the same with the status of one object in a hundred changed.
+async fn again(plane: &ControlPlane, kinds: &[Kind], at: &Path, (objects, first): (usize, u64)) {
     let own = at.join("round-0");
     let repository = own.join("repository");
-    let first = size_of(&repository);
-    davit(plane, &own, &["snapshot", "create", NAMESPACE]);
-    let second = size_of(&repository) - first;
+    let snapshot = || {
+        put(&repository, || {
+            davit(plane, &own, &["snapshot", "create", NAMESPACE]);
+        })
+    };
+    let second = snapshot();
+    let changed = change_statuses(plane, kinds, objects.div_ceil(300)).await;
+    settle(plane, kinds, NAMESPACE).await;
+    let third = snapshot();
+    #[expect(clippy::cast_precision_loss, reason = "percent for people")]
+    let percent = |bytes: u64| bytes as f64 * 100.0 / first as f64;
+    println!("first snapshot: {first} bytes put");
+    println!("second, nothing changed: {second} bytes ({:.2} %)", percent(second));
+    let kinds = generator::KINDS;
+    println!(
+        "third, status of {changed} objects of 3 of {kinds} kinds changed: {third} bytes ({:.2} %)",
+        percent(third)
+    );
+}
+
+/// Changes the status of so many objects of each of three kinds, spread over their names; how many that were.
+async fn change_statuses(plane: &ControlPlane, kinds: &[Kind], each: usize) -> usize {
     let cluster = plane.connect();
     let statuses = [
         ("deployments.apps", json!({"status": {"conditions": [{"type": "Changed", "status": "True"}]}})),
         ("cronjobs.batch", json!({"status": {"lastScheduleTime": "2026-01-01T00:00:00Z"}})),
-        ("services", json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})),
+        ("ingresses.networking.k8s.io", json!({"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}})),
     ];
     let mut changed = 0;
     for (name, status) in &statuses {
@@ -216,21 +288,13 @@ async fn again(plane: &ControlPlane, kinds: &[Kind], at: &Path, objects: usize) 
             let body: Value = serde_json::from_slice(&item).unwrap();
             names.push(body["metadata"]["name"].as_str().unwrap().to_owned());
         }
-        let step = (names.len() * 300 / objects.max(1)).max(1);
-        for name in names.iter().step_by(step).take(objects / 300) {
+        for name in names.iter().step_by((names.len() / each).max(1)).take(each) {
             let write = Write { subresource: Some("status"), ..Write::default() };
             cluster.patch(kind, (Some(NAMESPACE), name), Patch::Merge, status, write).await.unwrap();
             changed += 1;
         }
     }
-    let before = size_of(&repository);
-    davit(plane, &own, &["snapshot", "create", NAMESPACE]);
-    let third = size_of(&repository) - before;
-    #[expect(clippy::cast_precision_loss, reason = "percent for people")]
-    let percent = |bytes: u64| bytes as f64 * 100.0 / first as f64;
-    println!("first snapshot: {first} bytes put, init included");
-    println!("second, nothing changed: {second} bytes ({:.2} %)", percent(second));
-    println!("third, status of {changed} objects of 3 kinds changed: {third} bytes ({:.2} %)", percent(third));
+    changed
 }
 
 async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) {
@@ -256,10 +320,13 @@ async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize)
             .collect();
         count = bodies.len();
         plain.push(post(plane, &raw, &bodies).await);
+        // Neither is measured while controllers are busy with what the other one made.
+        settle(plane, kinds, &raw).await;
         let point = format!("{NAMESPACE}@latest");
         let ran = davit(plane, &at.join("round-0"), &["snapshot", "restore", &point, "--into", &own]);
         ours.push(ran.seconds);
         peak = peak.max(ran.peak);
+        settle(plane, kinds, &own).await;
     }
     println!("raw POST of {count} bodies by {CONNECTIONS} connections: {} s", shown(&plain));
     println!(

@@ -1,6 +1,6 @@
-//! Restoring while something is wrong: answers that are lost, refused and late, an API server that is full, a store that
-//! fails, a runner that is killed. However often it takes, the end is the whole namespace, and nothing but that is called
-//! a success.
+//! Saving and restoring while something is wrong: answers that are lost, refused and late, an API server that is full or
+//! killed, a store that fails, a runner that is killed at any of its requests. However often it takes, the end is the whole
+//! namespace, and nothing but that is called a success.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 #![allow(clippy::disallowed_methods, reason = "a proxy waits, and a test measures")]
@@ -18,6 +18,7 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
 use support::process::{Process, command};
@@ -102,8 +103,8 @@ fn until_done(desk: &Desk, from: &str, to: &str, more: &[&str]) -> u32 {
 }
 
 #[test]
-#[ignore = "soak: not passing yet; a Kubernetes control plane"]
-fn soak_answers_that_are_lost_cut_or_refused_end_in_the_whole_namespace() {
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn answers_that_are_lost_cut_or_refused_end_in_the_whole_namespace() {
     let plane = control_plane();
     let desk = saved(plane, "lossy", 120);
     let plain = Plain::start(plane, &program());
@@ -188,7 +189,7 @@ fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
     for (turn, objects) in [0_usize, 1, 5, 20, 60, 110, 140].into_iter().enumerate() {
         let to = format!("killed-{turn}");
         let arguments = ["snapshot", "restore", "killed@latest", "--into", &to, "--in-flight", "2"];
-        let mut child = desk.command(&arguments).stdout(std::process::Stdio::piped()).spawn().unwrap();
+        let mut child = desk.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         let made = || plane.changes().iter().filter(|change| change.contains(&format!(" {to}/"))).count();
         let mut ended = false;
         wait_until(60, "enough objects", || {
@@ -209,31 +210,227 @@ fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
     assert!(killed >= 4, "{killed} were killed in time");
 }
 
-#[test]
-#[ignore = "soak: not passing yet; a Kubernetes control plane"]
-fn soak_a_saving_runner_killed_at_any_moment_leaves_no_point_that_is_not_whole() {
-    let plane = control_plane();
-    let mut desk = saved(plane, "saver", 200);
-    // The lease of a killed runner runs out soon.
-    desk.set("DAVIT_LEASE_TERM", "1s");
-    let mut killed = 0;
-    for milliseconds in [5, 20, 50, 80, 110, 140, 170, 200, 260, 330, 400, 600] {
-        let mut child = desk.command(&["snapshot", "create", "saver"]).spawn().unwrap();
-        std::thread::sleep(Duration::from_millis(milliseconds));
-        killed += usize::from(child.try_wait().unwrap().is_none());
-        child.kill().ok();
-        child.wait().unwrap();
-        std::thread::sleep(Duration::from_millis(1500));
+/// A namespace, a repository behind a server of S3, and something that can hold every request to either.
+struct Killing {
+    plane: &'static ControlPlane,
+    desk: Desk,
+    store: FaultyProxy,
+    api: FaultyProxy,
+    config: String,
+    _server: support::s3::S3,
+    _plain: Plain,
+}
+
+impl Killing {
+    fn of(name: &str, objects: usize) -> Self {
+        let plane = control_plane();
+        let server = support::s3::S3::start();
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(server.plain_bucket("killing"));
+        let plain = Plain::start(plane, &program());
+        let (store, api) = (FaultyProxy::start(server.port), FaultyProxy::start(plain.port));
+        let mut desk = Desk::new();
+        let keys = desk.path().join("keys").display().to_string();
+        for (name, value) in server.environment() {
+            desk.set(name, &value);
+        }
+        desk.set("AWS_ENDPOINT_URL_S3", &format!("http://127.0.0.1:{}", store.port));
+        desk.set("DAVIT_REPOSITORY", "s3://killing/davit").set("DAVIT_KEYS", &keys).set("DAVIT_LEASE_TERM", "3s");
+        let config = kubeconfig(desk.path(), api.port);
+        desk.set("KUBECONFIG", &config);
+        plane.namespace(name);
+        let wanted = generator::list(&generator::objects(11, objects));
+        plane.kubectl(&["create", "-n", name, "-f", "-"], &wanted).unwrap();
+        for arguments in [&["init"][..], &["snapshot", "create", name]] {
+            let said = desk.davit(arguments);
+            assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        }
+        Self { plane, desk, store, api, config, _server: server, _plain: plain }
     }
-    assert!(killed >= 3, "{killed} were killed in time");
-    let said = desk.davit(&["snapshot", "create", "saver"]);
-    assert_eq!(said.code, 0, "a killed runner's lease runs out or was its own: {}{}", said.stdout, said.stderr);
-    let said = desk.davit(&["verify", "--all", "--depth", "stored"]);
-    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    for point in desk.json(&["points"]).1["points"].as_array().unwrap() {
-        let said = desk.davit(&["snapshot", "diff", point["point"].as_str().unwrap(), "saver@latest"]);
+
+    /// How many requests an undisturbed run sends.
+    fn counted(&self, proxy: &FaultyProxy, arguments: &[&str]) -> u64 {
+        proxy.behave(Misbehaviour::None);
+        let said = self.desk.davit(arguments);
         assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        proxy.requests()
     }
+
+    /// Runs it until its request of this number is on its way (or was done, and its answer not given), and kills it
+    /// there; what it had said by then, or nothing if it was done before.
+    fn killed_at(&self, proxy: &FaultyProxy, (at, passed): (u64, bool), arguments: &[&str]) -> Option<String> {
+        proxy.behave(Misbehaviour::Hold { at, passed });
+        let mut command = self.desk.command(arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let mut ended = false;
+        wait_until(60, "the request that is held", || {
+            ended = child.try_wait().unwrap().is_some();
+            ended || proxy.holds()
+        });
+        child.kill().unwrap();
+        let mut said = String::new();
+        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        child.wait().unwrap();
+        proxy.behave(Misbehaviour::None);
+        (!ended).then_some(said)
+    }
+}
+
+/// A restore, killed at every `step`th of its requests.
+fn killed_restores(name: &str, step: u64) {
+    let world = Killing::of(name, 40);
+    let point = format!("{name}@latest");
+    let first = format!("{name}-whole");
+    let requests = world.counted(&world.api, &["snapshot", "restore", &point, "--into", &first]);
+    assert!(requests > 60, "{requests} requests");
+    let mut killed = 0;
+    for at in (0..requests).step_by(usize::try_from(step).unwrap()) {
+        let to = format!("{name}-{at}");
+        let arguments = ["snapshot", "restore", &point, "--into", &to];
+        if let Some(said) = world.killed_at(&world.api, (at, (at / step).is_multiple_of(2)), &arguments) {
+            killed += 1;
+            assert!(!said.contains("restored"), "killed at request {at}: {said}");
+        }
+        assert_eq!(until_done(&world.desk, name, &to, &[]), 1, "request {at}: the same command goes on at once");
+        whole(&world.desk, name, &to);
+        world.plane.kubectl(&["delete", "namespace", &to, "--wait=false"], "").unwrap();
+    }
+    // The last ones of a run may be fewer than they were.
+    assert!(killed * step + 2 * step >= requests, "{killed} of {requests} by {step}");
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_restore_killed_at_one_of_its_requests_goes_on() {
+    killed_restores("held", 11);
+}
+
+#[test]
+#[ignore = "soak: a minute or two; a Kubernetes control plane"]
+fn soak_a_restore_killed_at_any_of_its_requests_goes_on() {
+    killed_restores("held-all", 1);
+}
+
+/// A snapshot, killed at every `step`th of its requests to the store and to the API server.
+fn killed_snapshots(name: &str, step: u64) {
+    let world = Killing::of(name, 60);
+    let (mut killed, mut sources) = (0, Vec::new());
+    for (word, proxy) in [("store", &world.store), ("api", &world.api)] {
+        let source = format!("{name}-{word}");
+        let requests = world.counted(proxy, &["snapshot", "create", name, "--source", &source]);
+        assert!(requests > 20, "{requests} requests to the {word}");
+        for at in (0..requests).step_by(usize::try_from(step).unwrap()) {
+            // Each by a source of its own: none has to wait for the lease of the one that was killed before it.
+            let source = format!("{name}-{word}-{at}");
+            let arguments = ["snapshot", "create", name, "--source", &source];
+            if let Some(said) = world.killed_at(proxy, (at, (at / step).is_multiple_of(2)), &arguments) {
+                killed += 1;
+                assert!(!said.contains("saved"), "killed at request {at} to the {word}: {said}");
+                sources.push(source);
+            }
+        }
+    }
+    assert!(killed >= 4, "{killed} were killed in time");
+    // Whatever there is by now is whole.
+    let good = format!("{name}@latest");
+    let check = || {
+        let said = world.desk.davit(&["verify", "--all", "--depth", "stored"]);
+        assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        let points = world.desk.json(&["points"]).1["points"].as_array().unwrap().clone();
+        for point in &points {
+            let said = world.desk.davit(&["snapshot", "diff", point["point"].as_str().unwrap(), &good]);
+            assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+        }
+        points.len()
+    };
+    let before = check();
+    // And the next run of each needs nobody: it waits until the lease of the dead one has run out, and saves.
+    let chosen: Vec<&String> = sources.iter().step_by(sources.len().div_ceil(6)).collect();
+    let desk = &world.desk;
+    std::thread::scope(|scope| {
+        for source in &chosen {
+            scope.spawn(move || {
+                let said = desk.davit(&["snapshot", "create", name, "--source", source]);
+                assert_eq!(said.code, 0, "{source}: {}{}", said.stdout, said.stderr);
+            });
+        }
+    });
+    assert_eq!(check(), before + chosen.len());
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_snapshot_killed_at_one_of_its_requests_leaves_no_point_that_is_not_whole() {
+    killed_snapshots("saver", 9);
+}
+
+#[test]
+#[ignore = "soak: a minute or two; a Kubernetes control plane"]
+fn soak_a_snapshot_killed_at_any_of_its_requests_leaves_no_point_that_is_not_whole() {
+    killed_snapshots("saver-all", 1);
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn an_api_server_killed_and_started_again_meanwhile_is_waited_for() {
+    // Of its own: others need theirs.
+    let plane = ControlPlane::start();
+    let desk = saved(&plane, "fallen", 200);
+    let plain = Plain::start(&plane, &program());
+    let proxy = FaultyProxy::start(plain.port);
+    let config = kubeconfig(desk.path(), proxy.port);
+    let cases = [
+        (30, &["snapshot", "create", "fallen"][..]),
+        (100, &["snapshot", "restore", "fallen@latest", "--into", "risen"]),
+    ];
+    for (at, arguments) in cases {
+        proxy.behave(Misbehaviour::Hold { at, passed: false });
+        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until(60, "the request that is held", || proxy.holds());
+        plane.kill_api();
+        proxy.behave(Misbehaviour::None);
+        plane.start_api();
+        let output = child.wait_with_output().unwrap();
+        let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {told}");
+    }
+    whole(&desk, "fallen", "risen");
+    let said = desk.davit(&["snapshot", "diff", "fallen@latest", "--live"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+#[ignore = "soak: a server that is gone is given a minute or two; a Kubernetes control plane"]
+fn soak_an_api_server_that_is_gone_for_good_leaves_nothing_that_is_called_done() {
+    let plane = ControlPlane::start();
+    let desk = saved(&plane, "gone", 150);
+    let plain = Plain::start(&plane, &program());
+    let proxy = FaultyProxy::start(plain.port);
+    let config = kubeconfig(desk.path(), proxy.port);
+    let cut = |at: u64, arguments: &[&str]| {
+        proxy.behave(Misbehaviour::Hold { at, passed: false });
+        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
+        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        wait_until(60, "the request that is held", || proxy.holds());
+        plane.kill_api();
+        proxy.behave(Misbehaviour::None);
+        let output = child.wait_with_output().unwrap();
+        plane.start_api();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let points = || desk.json(&["points"]).1["points"].as_array().unwrap().clone();
+    let before = points();
+    let good = before[0]["point"].as_str().unwrap().to_owned();
+    let (code, said) = cut(30, &["snapshot", "create", "gone"]);
+    assert!(code != 0 && (said.is_empty() || said.contains("INCOMPLETE")), "{code}: {said}");
+    let incomplete = points().iter().filter(|point| point["missing"] != 0).count();
+    assert_eq!((points().len(), incomplete), (before.len() + incomplete, usize::from(!said.is_empty())));
+    let restore = ["snapshot", "restore", &good, "--into", "gone-copy"];
+    let (code, said) = cut(90, &restore);
+    assert!(code != 0 && (said.is_empty() || said.contains("restored IN PART")), "{code}: {said}");
+    let said = desk.davit(&restore);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
 }
 
 /// Only a user who is no administrator is ever made to wait.
@@ -255,8 +452,8 @@ fn crowded(plane: &ControlPlane) -> String {
 }
 
 #[test]
-#[ignore = "soak: not passing yet; a Kubernetes control plane"]
-fn soak_a_server_that_is_full_is_waited_for_and_not_overrun() {
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_server_that_is_full_is_waited_for_and_not_overrun() {
     // Of its own: how many requests it takes is a setting of the whole server.
     let plane = ControlPlane::start();
     let desk = saved(&plane, "full", 400);
@@ -273,6 +470,8 @@ fn soak_a_server_that_is_full_is_waited_for_and_not_overrun() {
     let turns = until_done(&desk, "full", "full-copy", &["--kubeconfig", file.to_str().unwrap(), "--in-flight", "64"]);
     let storm = refused();
     assert!(storm >= 10.0, "the server refused only {storm} requests: nothing was tried");
+    // Sixty-four at once are refused at most until they were halved to what it takes; after that only now and then.
+    assert!(storm <= 400.0, "the server had to refuse {storm} requests");
     assert!(turns <= 2, "{turns} turns");
     whole(&desk, "full", "full-copy");
 }

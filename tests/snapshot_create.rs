@@ -79,10 +79,17 @@ async fn a_second_snapshot_of_the_same_objects_stores_nothing_and_all_commands_k
     let (code, second) = site.save(&[]);
     assert_eq!((code, &second["chunks_new"], &second["bytes_new"]), (0, &json!(0), &json!(0)), "{second:#}");
     assert!(first["chunks"].as_u64().unwrap() > 10, "{first:#}");
-    site.server
-        .put("configmaps", json!({ "metadata": { "name": "bulk-00700" }, "data": { "text": "y".repeat(9_000) } }));
+    site.server.put(
+        "configmaps",
+        json!({ "metadata": { "name": "bulk-00700" }, "data": { "text": "y".repeat(9_000) }, "status": {} }),
+    );
     let (_, third) = site.save(&[]);
-    assert_eq!(third["chunks_new"], 1, "one changed object changes one pack: {third:#}");
+    assert_eq!(third["chunks_new"], 2, "one changed object changes one pack, which is two chunks: {third:#}");
+    let mut object = site.server.world().get("configmaps", "shop", "bulk-00700").unwrap();
+    object["status"] = json!({ "phase": "Odd" });
+    site.server.put("configmaps", object);
+    let (_, third) = site.save(&[]);
+    assert_eq!(third["chunks_new"], 1, "a status stores nothing of what people wrote again: {third:#}");
     let (code, points) = site.json(&["points", "shop"]);
     let newest = &points["points"][0];
     assert_eq!((code, newest["kind"].as_str(), &newest["tables"]), (0, Some("namespace"), &Value::Null), "{points:#}");

@@ -11,7 +11,7 @@ use davit::cluster::{Cluster, Connect, Place};
 use davit::journal::NoProgress;
 use davit::repository::{InitOptions, Keys, OpenContext, PointSpec, Repository};
 use davit::snapshot::collect::{self, Request, SnapshotReport};
-use davit::snapshot::load::load;
+use davit::snapshot::load::{Managers, load};
 use davit::store::{MemoryStore, SharedStore};
 use serde_json::json;
 use std::sync::Arc;
@@ -64,7 +64,7 @@ impl Site {
     /// Kind and name of every object of the newest point.
     async fn saved(&self) -> (bool, Vec<(String, String)>) {
         let point = self.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
-        let loaded = load(&self.repository, &point).await.unwrap();
+        let loaded = load(&self.repository, &point, Managers::Kept).await.unwrap();
         // Lists end in any order.
         let name = |saved: &davit::snapshot::object::Saved| (saved.kind.group_resource(), saved.identity.name.clone());
         let mut names: Vec<_> = loaded.objects.iter().map(name).collect();
@@ -92,7 +92,7 @@ async fn what_was_saved_is_what_the_server_held_at_that_instant() {
     let (report, ()) = tokio::join!(site.save(), changes);
     assert!(report.unwrap().complete);
     let point = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
-    let loaded = load(&site.repository, &point).await.unwrap();
+    let loaded = load(&site.repository, &point, Managers::Kept).await.unwrap();
     let secrets: Vec<&str> = loaded
         .objects
         .iter()

@@ -1,20 +1,35 @@
 //! `davit sweep`: prints the plan, and does exactly that.
 
-use crate::cli::args::RemoveArgs;
+use crate::cli::args::SweepArgs;
+use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
-use crate::error::Result;
+use crate::cli::snapshot::connect;
+use crate::error::{Kind, Result};
 use crate::humane::{bytes, counted, time};
 use crate::retention::sweep::{self, Garbage, Leftover, OpenRun, SweepOptions, SweepPlan, SweepReport};
+use crate::secret::redact;
+use crate::snapshot::volumes::{self, StorageSnapshot};
 use jiff::Timestamp;
 use serde::Serialize;
 
 /// Removes what no point names.
-pub(super) async fn run(args: &RemoveArgs, shell: &Shell) -> Result<Ended> {
+pub(super) async fn run(args: &SweepArgs, shell: &Shell) -> Result<Ended> {
     let repository = shell.repository(None).await?;
     let plan = sweep::plan(&repository, &SweepOptions::default()).await?;
     let report = if args.dry_run { None } else { Some(sweep::run(&repository, &plan).await?) };
-    Ended::with(&Swept::of(&plan, report.as_ref()))
+    let mut swept = Swept::of(&plan, report.as_ref());
+    if args.volume_snapshots {
+        let cluster = connect::cluster(&args.cluster, shell)?;
+        let found = volumes::leftovers(&cluster, &repository).await?;
+        for one in found.iter().filter(|one| one.goes && !args.dry_run) {
+            if let Err(why) = volumes::remove(&cluster, one).await {
+                swept.problems.push(redact(&why.to_string()).into_owned());
+            }
+        }
+        swept.volume_snapshots = Some(found);
+    }
+    Ended::with(&swept)
 }
 
 #[derive(Debug, Serialize)]
@@ -32,6 +47,10 @@ struct Swept {
     locked_chunks: usize,
     closed_runs: Vec<Waits>,
     leftovers: Vec<Leftover>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    volume_snapshots: Option<Vec<StorageSnapshot>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    problems: Vec<String>,
 }
 
 /// A run that has begun and not ended.
@@ -79,6 +98,8 @@ impl Swept {
             locked_chunks: plan.locked.len(),
             closed_runs: Waits::of(&plan.closes),
             leftovers: plan.leftovers.clone(),
+            volume_snapshots: None,
+            problems: Vec::new(),
         };
         if let Some(report) = report {
             swept.removed_chunks = report.taken;
@@ -122,11 +143,22 @@ impl Document for Swept {
         if !self.leftovers.is_empty() {
             page.line(format!("{} of runs that are over {verb}", counted(self.leftovers.len() as u64, "leftover")));
         }
-        if self.removed_chunks + self.waiting_chunks + self.leftovers.len() == 0 {
+        for one in self.volume_snapshots.iter().flatten() {
+            let fate = if one.goes { verb } else { "stays" };
+            page.line(format!("{} {} {fate}: {}", one.kind, one.name, one.why));
+        }
+        for problem in &self.problems {
+            page.line(format!("problem: {problem}"));
+        }
+        let snapshots = self.volume_snapshots.iter().flatten().filter(|one| one.goes).count();
+        if self.removed_chunks + self.waiting_chunks + self.leftovers.len() + snapshots == 0 {
             page.line("nothing to remove");
         } else if self.dry_run {
             page.line("nothing was changed");
         }
         page.text()
+    }
+    fn exit(&self) -> Exit {
+        if self.problems.is_empty() { Exit::Done } else { Exit::Not(Kind::CheckFailed) }
     }
 }

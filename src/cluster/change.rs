@@ -3,10 +3,14 @@
 use super::Cluster;
 use super::fault::{ApiError, Fault};
 use super::kind::{Kind, encode};
-use super::request::{Call, parse, whole};
+use super::request::{Call, parse};
 use bytes::Bytes;
 use http::Method;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
+
+const JSON: &str = "application/json";
 
 /// How something is written.
 #[derive(Debug, Clone, Copy, Default)]
@@ -48,6 +52,19 @@ pub struct Delete<'a> {
     pub grace_seconds: Option<u32>,
 }
 
+/// What is read of an object that was made.
+#[derive(Deserialize)]
+struct Made {
+    #[serde(default)]
+    metadata: Uid,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Uid {
+    uid: String,
+}
+
 impl Cluster {
     /// Gets one object.
     pub async fn get(&self, kind: &Kind, namespace: Option<&str>, name: &str) -> Result<Value, ApiError> {
@@ -63,7 +80,20 @@ impl Cluster {
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
         let path = kind.path(namespace, None) + &parameters(write, &[]);
-        self.change(Method::POST, path, "application/json", body).await
+        self.change(Method::POST, path, (JSON, write.dry_run), body).await
+    }
+
+    /// Creates an object; of what the server answers only the uid is read.
+    pub async fn make(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        body: &Value,
+        write: Write<'_>,
+    ) -> Result<String, ApiError> {
+        let path = kind.path(namespace, None) + &parameters(write, &[]);
+        let made: Made = self.change(Method::POST, path, (JSON, write.dry_run), body).await?;
+        Ok(made.metadata.uid)
     }
 
     /// Asks something of one object by creating a part of it, such as the `eviction` of a pod.
@@ -74,7 +104,7 @@ impl Cluster {
         body: &Value,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
-        self.change(Method::POST, of_one(kind, namespace, name, write, &[]), "application/json", body).await
+        self.change(Method::POST, of_one(kind, namespace, name, write, &[]), (JSON, write.dry_run), body).await
     }
 
     /// Puts an object in the place of the one that is there.
@@ -86,7 +116,7 @@ impl Cluster {
         body: &Value,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
-        self.change(Method::PUT, of_one(kind, namespace, name, write, &[]), "application/json", body).await
+        self.change(Method::PUT, of_one(kind, namespace, name, write, &[]), (JSON, write.dry_run), body).await
     }
 
     /// Changes an object in place.
@@ -105,7 +135,8 @@ impl Cluster {
             Patch::Apply { force: false } => ("application/apply-patch+yaml", &[]),
             Patch::Apply { force: true } => ("application/apply-patch+yaml", &[("force", "true")]),
         };
-        self.change(Method::PATCH, of_one(kind, namespace, name, write, more), content_type, body).await
+        self.change(Method::PATCH, of_one(kind, namespace, name, write, more), (content_type, write.dry_run), body)
+            .await
     }
 
     /// Deletes an object; what is given back is the object going, or the server's word that it is gone.
@@ -132,19 +163,19 @@ impl Cluster {
             body["gracePeriodSeconds"] = seconds.into();
         }
         let write = Write { field_manager: None, ..write };
-        self.change(Method::DELETE, of_one(kind, namespace, name, write, &[]), "application/json", &body).await
+        self.change(Method::DELETE, of_one(kind, namespace, name, write, &[]), (JSON, write.dry_run), &body).await
     }
 
-    async fn change(
+    async fn change<T: DeserializeOwned>(
         &self,
         method: Method,
         path: String,
-        content_type: &'static str,
+        (content_type, dry_run): (&'static str, bool),
         body: &Value,
-    ) -> Result<Value, ApiError> {
+    ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(|why| ApiError::new(Fault::Invalid, why.to_string()))?;
         let call = Call { method, content_type, body: Bytes::from(body), ..Call::get(path) };
-        let answer = whole(self.carefully(&call).await?).await?;
+        let answer = if dry_run { self.try_out(&call).await? } else { self.carefully(&call).await? };
         parse(&call.path, &answer)
     }
 }

@@ -49,7 +49,8 @@ impl Cluster {
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config)
             .map_err(|why| Error::input(format!("preparing the connection to {server}")).because(why))?;
-        Ok(Self(Arc::new(Inner { client, clock, cancel, server, lost: AtomicBool::new(false) })))
+        let (pace, lost) = (Arc::default(), AtomicBool::new(false));
+        Ok(Self(Arc::new(Inner { client, clock, cancel, server, pace, lost })))
     }
 }
 

@@ -7,7 +7,7 @@ use super::Cluster;
 use super::fault::{ApiError, Fault};
 use super::kind::Kind;
 use super::list::Query;
-use super::request::{Call, parse, whole};
+use super::request::{Call, parse};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
@@ -213,7 +213,7 @@ impl Cluster {
         let mut found = Discovered::default();
         for root in ["/api", "/apis"] {
             let call = Call { accept: AGGREGATED, ..Call::get(root) };
-            let body = whole(self.patiently(&call).await?).await?;
+            let body = self.read(&call).await?;
             let groups: Groups = parse(root, &body)?;
             if groups.kind != "APIGroupDiscoveryList" {
                 let text = "the server does not know aggregated discovery; Kubernetes 1.27 and newer do";

@@ -97,6 +97,12 @@ impl ApiError {
         }
     }
 
+    /// Whether the server has looked at what was asked and said no; otherwise it may say yes another time. 500 is what
+    /// it says when admission could not be asked.
+    pub fn is_verdict(&self) -> bool {
+        self.code == 500 || (self.code != 0 && self.retry() == Retry::Never)
+    }
+
     /// No answer.
     pub(super) fn of_silence(why: impl Into<String>) -> Self {
         Self::new(Fault::Unreachable, why)

@@ -152,11 +152,9 @@ impl Listing<'_> {
                 Err(_trailers) => Ok(()),
             },
             Some(Err(why)) => Err(ApiError::of_silence(format!("the list broke off: {why}"))),
+            None if !splitter.is_whole() => Err(ApiError::of_silence("the list broke off")),
             None => {
                 let Some((_, splitter)) = self.page.take() else { return Ok(()) };
-                if !splitter.is_whole() {
-                    return Err(ApiError::of_silence("the list broke off"));
-                }
                 self.turn(splitter.finish().map_err(|why| ApiError::new(Fault::Other, why))?)
             }
         }
@@ -177,9 +175,9 @@ impl Listing<'_> {
     }
 
     /// The page broke off. At a fixed instant the same page comes again, and what was given of it is passed over; a
-    /// list of "now" would be another one.
+    /// list of "now" would be another one, so it goes on as of the instant that it began with.
     fn again(&mut self, why: ApiError) -> Result<(), ApiError> {
-        self.page = None;
+        let instant = self.page.take().and_then(|(_, splitter)| splitter.instant());
         self.ready.clear();
         self.reopened += 1;
         let fixed = self.token.is_some() || matches!(self.query.at, At::Exact(_));
@@ -187,7 +185,8 @@ impl Listing<'_> {
             return Err(why);
         }
         if !fixed && self.given > 0 {
-            return Err(ApiError { fault: Fault::Interrupted, ..why });
+            let Some(instant) = instant else { return Err(ApiError { fault: Fault::Interrupted, ..why }) };
+            self.query.at = At::Exact(instant);
         }
         // All that was ever given of this page, however often it breaks off.
         self.skip = self.given;

@@ -2,7 +2,7 @@
 //!
 //! Objects are JSON as the server wrote it: a typed structure would drop the fields it does not know. Everything that
 //! reads waits and tries again as the server asks (429 with `Retry-After`, 503); what writes is tried again only where
-//! the server said that it did nothing.
+//! the server said that it did nothing. A server that has too many requests gets fewer at once (`pace.rs`).
 
 mod change;
 mod connect;
@@ -12,6 +12,7 @@ mod fault;
 mod kind;
 mod list;
 mod openapi;
+mod pace;
 mod request;
 mod split;
 
@@ -25,6 +26,7 @@ pub use list::{At, Listing, Query};
 
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
+use pace::Pace;
 use serde::Deserialize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -39,6 +41,7 @@ struct Inner {
     clock: SharedClock,
     cancel: CancellationToken,
     server: String,
+    pace: Arc<Pace>,
     /// Nothing was heard from the server through a whole round of attempts: until it answers again, one attempt is
     /// enough for each request, so that a run against a dead server ends soon.
     lost: AtomicBool,
@@ -65,12 +68,13 @@ impl Cluster {
     /// The same server for what undoes something: it goes on although the run was stopped.
     #[must_use]
     pub fn insisting(&self) -> Self {
-        let Inner { client, clock, server, .. } = &*self.0;
+        let Inner { client, clock, server, pace, .. } = &*self.0;
         Self(Arc::new(Inner {
             client: client.clone(),
             clock: clock.clone(),
             cancel: CancellationToken::new(),
             server: server.clone(),
+            pace: Arc::clone(pace),
             lost: AtomicBool::new(false),
         }))
     }

@@ -3,14 +3,15 @@
 use super::Cluster;
 use super::fault::{ApiError, Fault};
 use super::kind::{Kind, encode};
-use crate::retry::Policy;
+use crate::retry::{Policy, Retry, Retryable};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{Method, Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use std::future::Future;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -54,20 +55,31 @@ impl Call {
 }
 
 impl Cluster {
-    /// Sends a request once. Anything but success is an error.
+    /// Sends a request once, when it is its turn. Anything but success is an error.
     pub(super) async fn once(&self, call: &Call) -> Result<Response<Body>, ApiError> {
         let request = call.request()?;
+        let stopped = || ApiError::new(Fault::Other, "the run was stopped");
+        let turn = tokio::select! {
+            turn = self.0.pace.turn() => turn,
+            () = self.0.cancel.cancelled() => return Err(stopped()),
+        };
         let answer = tokio::select! {
             answer = tokio::time::timeout(ANSWER, self.0.client.send(request)) => answer,
-            () = self.0.cancel.cancelled() => return Err(ApiError::new(Fault::Other, "the run was stopped")),
+            () = self.0.cancel.cancelled() => return Err(stopped()),
         };
         let answer =
             answer.map_err(|_| ApiError::of_silence("no answer within 70 seconds"))?.map_err(|why| silence(&why))?;
-        self.0.lost.store(false, Ordering::Relaxed);
+        let code = answer.status().as_u16();
+        if !is_absence(code) {
+            self.0.lost.store(false, Ordering::Relaxed);
+        }
         if answer.status().is_success() {
+            turn.taken(self.0.clock.monotonic());
             return Ok(answer);
         }
-        let code = answer.status().as_u16();
+        if code == StatusCode::TOO_MANY_REQUESTS {
+            turn.refused(self.0.clock.monotonic());
+        }
         let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let body = Limited::new(answer.into_body(), LARGEST_REFUSAL).collect().await;
@@ -75,26 +87,49 @@ impl Cluster {
         Err(ApiError::of_answer(code, after, &body))
     }
 
-    /// Sends a request that changes nothing, as often as it takes and the limits allow.
+    /// Sends a request that changes nothing, as often as it takes and the limits allow, until its answer begins.
     pub(super) async fn patiently(&self, call: &Call) -> Result<Response<Body>, ApiError> {
+        self.insist(|| self.once(call)).await
+    }
+
+    /// Sends a request that changes nothing, as often as it takes and the limits allow, until its answer is here whole.
+    pub(super) async fn read(&self, call: &Call) -> Result<Bytes, ApiError> {
+        self.insist(|| async { whole(self.once(call).await?).await }).await
+    }
+
+    async fn insist<T, F, Fut>(&self, attempt: F) -> Result<T, ApiError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, ApiError>>,
+    {
         let policy = if self.0.lost.load(Ordering::Relaxed) { Policy::ONCE } else { Policy::API };
-        let answer = policy.run(self.0.clock.as_ref(), &self.0.cancel, |_| self.once(call)).await;
-        if answer.as_ref().is_err_and(|why| why.fault == Fault::Unreachable) {
+        let answer = policy.run(self.0.clock.as_ref(), &self.0.cancel, |_| attempt()).await;
+        if answer.as_ref().is_err_and(|why| why.fault == Fault::Unreachable || is_absence(why.code)) {
             self.0.lost.store(true, Ordering::Relaxed);
         }
         answer
     }
 
     /// Sends a request that may change something: again only after 429, which says that nothing was done.
-    pub(super) async fn carefully(&self, call: &Call) -> Result<Response<Body>, ApiError> {
-        let attempt = |_| async { self.once(call).await.map_err(Careful) };
-        Policy::API.run(self.0.clock.as_ref(), &self.0.cancel, attempt).await.map_err(|Careful(why)| why)
+    pub(super) async fn carefully(&self, call: &Call) -> Result<Bytes, ApiError> {
+        let answer = self.again_where(call, |why| why.fault == Fault::TooMany).await?;
+        whole(answer).await
+    }
+
+    /// Sends a request that only asks what the server would say: again until it has said it.
+    pub(super) async fn try_out(&self, call: &Call) -> Result<Bytes, ApiError> {
+        let answer = self.again_where(call, |why| !why.is_verdict()).await?;
+        whole(answer).await
+    }
+
+    async fn again_where(&self, call: &Call, again: fn(&ApiError) -> bool) -> Result<Response<Body>, ApiError> {
+        let attempt = |_| async move { self.once(call).await.map_err(|why| Failed { why, again }) };
+        Policy::API.run(self.0.clock.as_ref(), &self.0.cancel, attempt).await.map_err(|failed| failed.why)
     }
 
     /// Gets a document whose form is known.
     pub(super) async fn get_json<T: DeserializeOwned>(&self, path: &str) -> Result<T, ApiError> {
-        let body = whole(self.patiently(&Call::get(path)).await?).await?;
-        parse(path, &body)
+        parse(path, &self.read(&Call::get(path)).await?)
     }
 
     /// Looks for one object by listing it: an account that may list need not be allowed to get.
@@ -117,24 +152,29 @@ impl Cluster {
     }
 }
 
-/// An error after which only 429 is tried again.
-struct Careful(ApiError);
+/// Whether this is what somebody in between says when nobody is behind them.
+const fn is_absence(code: u16) -> bool {
+    matches!(code, 502 | 504)
+}
 
-impl crate::retry::Retryable for Careful {
-    fn retry(&self) -> crate::retry::Retry {
-        match self.0.fault {
-            Fault::TooMany => crate::retry::Retry::Later,
-            _ => crate::retry::Retry::Never,
-        }
+/// An error, and what says whether it is worth another try.
+struct Failed {
+    why: ApiError,
+    again: fn(&ApiError) -> bool,
+}
+
+impl Retryable for Failed {
+    fn retry(&self) -> Retry {
+        if (self.again)(&self.why) { Retry::Later } else { Retry::Never }
     }
 
     fn pause(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.why.pause()
     }
 }
 
 /// The whole body of an answer.
-pub(super) async fn whole(answer: Response<Body>) -> Result<Bytes, ApiError> {
+async fn whole(answer: Response<Body>) -> Result<Bytes, ApiError> {
     let body = tokio::time::timeout(ANSWER, Limited::new(answer.into_body(), LARGEST_BODY).collect()).await;
     let body = body.map_err(|_| ApiError::of_silence("the answer did not end within 70 seconds"))?;
     body.map(http_body_util::Collected::to_bytes)

@@ -142,6 +142,15 @@ impl Splitter {
         self.rest.extend_from_slice(bytes);
     }
 
+    /// The instant of the list, if the part that is here says it: it stands before the items.
+    pub(super) fn instant(&self) -> Option<String> {
+        const FIELD: &[u8] = br#""resourceVersion":""#;
+        let from = memchr::memmem::find(&self.rest, FIELD)? + FIELD.len();
+        let length = memchr::memchr(b'"', self.rest.get(from..)?)?;
+        let version = std::str::from_utf8(&self.rest[from..from + length]).ok()?;
+        (!version.is_empty()).then(|| version.to_owned())
+    }
+
     /// Whether every bracket was closed.
     pub(super) fn is_whole(&self) -> bool {
         self.depth == 0 && !self.in_string
@@ -199,6 +208,19 @@ mod tests {
             assert!(split(body.as_bytes(), 3).is_err(), "{body}");
         }
         assert_eq!(split(br#"{"items":null,"metadata":{}}"#, 4).unwrap().0.len(), 0);
+    }
+
+    #[test]
+    fn the_instant_is_known_before_the_first_item() {
+        let body =
+            r#"{"kind":"L","metadata": { "resourceVersion" : "77"}, "items":[{"metadata":{"resourceVersion":"5"}},"#;
+        let instant = |body: &[u8]| {
+            let mut splitter = Splitter::default();
+            splitter.feed(body, &mut VecDeque::new()).unwrap();
+            splitter.instant()
+        };
+        assert_eq!(instant(body.as_bytes()).as_deref(), Some("77"));
+        assert_eq!(instant(br#"{"items":[{"metadata":{"resourceVersion":"5"}},"#), None);
     }
 
     fn json() -> impl Strategy<Value = serde_json::Value> {

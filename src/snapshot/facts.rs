@@ -65,7 +65,7 @@ pub struct KindFacts {
     pub custom: bool,
     /// A pack ends after an object whose name's hash is a multiple of this; carried over from point to point.
     pub cut_every: u32,
-    /// What each chunk holds, in order.
+    /// What each pack holds, in order; a pack is two chunks, one after the other (one, in points of before).
     pub packs: Vec<PackFacts>,
 }
 

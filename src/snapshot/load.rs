@@ -2,8 +2,9 @@
 
 use super::facts::{KindFacts, PointFacts, kind as line};
 use super::object::{Marks, Saved, SavedKind};
-use super::pack::{Entry, unpack};
+use super::pack::{Entry, Part, damaged, row, unpack};
 use super::show::details;
+use super::slim;
 use crate::error::{Error, Result};
 use crate::repository::manifest::{Chunk, Line, PointKind};
 use crate::repository::{FetchError, PointSummary, Repository};
@@ -11,6 +12,7 @@ use crate::rowsum::RowSum;
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 
 /// Chunks that are fetched side by side.
@@ -27,8 +29,17 @@ pub struct Loaded {
     pub objects: Vec<Saved>,
 }
 
+/// Whether the server's account of who set what comes along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Managers {
+    /// It does.
+    Kept,
+    /// It is passed over: it would take as much memory as everything else.
+    Dropped,
+}
+
 /// Reads the objects of a point. A damaged chunk is an error: half a namespace is not what anybody asked for.
-pub async fn load(repository: &Repository, point: &PointSummary) -> Result<Loaded> {
+pub async fn load(repository: &Repository, point: &PointSummary, managers: Managers) -> Result<Loaded> {
     point.must_be(PointKind::Namespace)?;
     let mut manifest = repository.read_point(&point.source, point.point()).await?;
     let facts: PointFacts = details("the header", manifest.header().details.clone())?;
@@ -54,7 +65,7 @@ pub async fn load(repository: &Repository, point: &PointSummary) -> Result<Loade
     let mut makers = Vec::new();
     for (number, related, rows, facts) in kinds {
         let of_kind = chunks.remove(&number).unwrap_or_default();
-        let sum = read_kind(repository, &facts.saved, of_kind, |entry, body| {
+        let sum = read_kind(repository, (&facts.saved, managers), of_kind, |entry, body| {
             let marks = Marks { derived: false, related };
             objects.push(Saved { marks, ..Saved::new(&facts.saved, body) });
             makers.push(entry.controller);
@@ -77,7 +88,7 @@ pub async fn load(repository: &Repository, point: &PointSummary) -> Result<Loade
 
 async fn read_kind(
     repository: &Repository,
-    kind: &SavedKind,
+    (kind, managers): (&SavedKind, Managers),
     chunks: Vec<Chunk>,
     mut read: impl FnMut(Entry, Value),
 ) -> Result<RowSum> {
@@ -85,15 +96,68 @@ async fn read_kind(
     let mut packs = futures_util::stream::iter(chunks)
         .map(|chunk| async move { fetch(repository, kind, &chunk).await })
         .buffered(FETCHES);
+    let mut before: Option<Bytes> = None;
+    let doing = |entry: &Entry| format!("reading {} {}", kind.group_resource(), entry.name);
+    let parsed = |entry: &Entry, object: &[u8]| {
+        let body = match managers {
+            Managers::Kept => serde_json::from_slice(object),
+            Managers::Dropped => slim::read(object),
+        };
+        body.map_err(|why| Error::check(doing(entry)).because(why))
+    };
     while let Some(pack) = packs.try_next().await? {
-        for (entry, object) in unpack(&pack)? {
-            sum.add_row(object);
-            let doing = || format!("reading {} {}", kind.group_resource(), entry.name);
-            let body = serde_json::from_slice(object).map_err(|why| Error::check(doing()).because(why))?;
-            read(entry, body);
+        match (before.take(), unpack(&pack)?) {
+            (None, Part::Whole(objects)) => {
+                for (entry, object) in objects {
+                    sum.add_row(object);
+                    let body = parsed(&entry, object)?;
+                    read(entry, body);
+                }
+            }
+            (None, Part::Steady(_)) => before = Some(pack.clone()),
+            (Some(steady), Part::Moving(lines)) => {
+                let Part::Steady(objects) = unpack(&steady)? else {
+                    return Err(damaged("it has two halves of a sort"));
+                };
+                if objects.len() != lines.len() {
+                    return Err(damaged("its halves are of different packs"));
+                }
+                for ((entry, object), moving) in objects.into_iter().zip(lines) {
+                    sum.add_row(&row(object, moving));
+                    let mut body = parsed(&entry, object)?;
+                    put_back(&mut body, moving, managers).map_err(|why| Error::check(doing(&entry)).because(why))?;
+                    read(entry, body);
+                }
+            }
+            _ => return Err(damaged("it has two halves of a sort")),
         }
     }
-    Ok(sum)
+    match before {
+        None => Ok(sum),
+        Some(_) => Err(damaged("its second half is missing")),
+    }
+}
+
+/// Puts what moves by itself back to where it stood.
+fn put_back(body: &mut Value, moving: &[u8], managers: Managers) -> serde_json::Result<()> {
+    let (version, managed, status): (Value, &RawValue, Value) = serde_json::from_slice(moving)?;
+    if let Some(fields) = body.as_object_mut()
+        && !status.is_null()
+    {
+        fields.insert("status".to_owned(), status);
+    }
+    if let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) {
+        if !version.is_null() {
+            metadata.insert("resourceVersion".to_owned(), version);
+        }
+        if managers == Managers::Kept {
+            let managed: Value = serde_json::from_str(managed.get())?;
+            if !managed.is_null() {
+                metadata.insert("managedFields".to_owned(), managed);
+            }
+        }
+    }
+    Ok(())
 }
 
 async fn fetch(repository: &Repository, kind: &SavedKind, chunk: &Chunk) -> Result<Bytes> {

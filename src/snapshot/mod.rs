@@ -19,6 +19,7 @@ pub mod plan;
 pub mod quantity;
 pub mod restore;
 pub mod show;
+mod slim;
 pub mod velero;
 pub mod verify;
 pub mod volumes;

@@ -1,7 +1,8 @@
 //! Many objects in one chunk, so that a second snapshot of much the same objects stores next to nothing.
 //!
-//! A pack is text: its index as one line of JSON, then one object per line. Where a pack ends depends on the names of
-//! its objects only: a changed object changes its own pack and moves no boundary.
+//! A pack is two texts. The first has its index as one line of JSON, then one object per line, with nulls where the server
+//! writes by itself; the second has what stands there. So a status that changed stores no spec again. Where a pack ends
+//! depends on the names of its objects only: a changed object changes its own pack and moves no boundary.
 
 use crate::error::{Error, Result};
 use crate::rowsum::RowSum;
@@ -10,16 +11,16 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How large a pack is on average.
-const AVERAGE: u64 = 256 << 10;
+/// How large the two texts of a pack are together, on average: a quarter of a megabyte each.
+const AVERAGE: u64 = 512 << 10;
 /// No pack is larger, unless one object is.
 const LARGEST: usize = 4 << 20;
 /// The most objects in a pack, on average.
 const MOST_OBJECTS: u64 = 4096;
 /// A changed average changes the cuts only when it is off by this factor: moved cuts store everything anew.
 const PATIENCE: u32 = 4;
-/// The format of a pack.
-const FORMAT: u32 = 1;
+/// The format of a pack. In format 1 it was one text, with whole objects.
+const FORMAT: u32 = 2;
 
 /// What the index of a pack says about one object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,21 +35,27 @@ pub struct Entry {
     /// The uid of the controller that made it.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub controller: Option<String>,
-    /// How long its line is, without the line feed.
+    /// How long its line in the first text is, without the line feed.
     pub bytes: u64,
 }
 
-/// The first line of a pack.
+/// The first line of a text.
 #[derive(Serialize, Deserialize)]
 struct Index<'a> {
     pack: u32,
-    objects: Cow<'a, [Entry]>,
+    /// Who is in it; the second text has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    objects: Option<Cow<'a, [Entry]>>,
+    /// How many lines the second text has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    moving: Option<usize>,
 }
 
 /// A pack as it is stored.
 #[derive(Debug, Clone)]
 pub(super) struct Pack {
-    pub(super) text: Bytes,
+    pub(super) steady: Bytes,
+    pub(super) moving: Bytes,
     pub(super) objects: RowSum,
     pub(super) first: String,
     pub(super) last: String,
@@ -74,27 +81,32 @@ pub(super) fn cut_every(before: Option<u32>, objects: u64, bytes: u64) -> u32 {
 pub(super) struct Packer {
     cut_every: u32,
     entries: Vec<Entry>,
-    lines: Vec<u8>,
+    steady: Vec<u8>,
+    moving: Vec<u8>,
     sum: RowSum,
 }
 
 impl Packer {
     pub(super) fn new(cut_every: u32) -> Self {
-        Self { cut_every: cut_every.max(1), entries: Vec::new(), lines: Vec::new(), sum: RowSum::default() }
+        let (steady, moving, sum) = (Vec::new(), Vec::new(), RowSum::default());
+        Self { cut_every: cut_every.max(1), entries: Vec::new(), steady, moving, sum }
     }
 
-    /// Adds an object, which is one line; gives the packs that are full now.
-    pub(super) fn add(&mut self, mut entry: Entry, line: &[u8]) -> Result<Vec<Pack>> {
+    /// Adds an object, which is one line of each text; gives the packs that are full now.
+    pub(super) fn add(&mut self, mut entry: Entry, (steady, moving): (&[u8], &[u8])) -> Result<Vec<Pack>> {
         let mut full = Vec::new();
-        if !self.entries.is_empty() && self.lines.len() + line.len() > LARGEST {
+        let long = self.steady.len() + self.moving.len() + steady.len() + moving.len();
+        if !self.entries.is_empty() && long > LARGEST {
             full.extend(self.close()?);
         }
         let ends = is_cut(&entry, self.cut_every);
-        entry.bytes = line.len() as u64;
+        entry.bytes = steady.len() as u64;
         self.entries.push(entry);
-        self.sum.add_row(line);
-        self.lines.extend_from_slice(line);
-        self.lines.push(b'\n');
+        self.sum.add_row(&row(steady, moving));
+        for (text, line) in [(&mut self.steady, steady), (&mut self.moving, moving)] {
+            text.extend_from_slice(line);
+            text.push(b'\n');
+        }
         if ends {
             full.extend(self.close()?);
         }
@@ -105,15 +117,28 @@ impl Packer {
     pub(super) fn close(&mut self) -> Result<Option<Pack>> {
         let (Some(first), Some(last)) = (self.entries.first(), self.entries.last()) else { return Ok(None) };
         let (first, last) = (first.name.clone(), last.name.clone());
-        let index = Index { pack: FORMAT, objects: Cow::Borrowed(&self.entries) };
-        let mut text =
-            serde_json::to_vec(&index).map_err(|why| Error::failed("writing the index of a pack").because(why))?;
-        text.reserve_exact(self.lines.len() + 1);
-        text.push(b'\n');
-        text.append(&mut self.lines);
+        let steady = Index { pack: FORMAT, objects: Some(Cow::Borrowed(&self.entries)), moving: None };
+        let steady = text(&steady, &mut self.steady)?;
+        let moving = Index { pack: FORMAT, objects: None, moving: Some(self.entries.len()) };
+        let moving = text(&moving, &mut self.moving)?;
         self.entries.clear();
-        Ok(Some(Pack { text: text.into(), objects: std::mem::take(&mut self.sum), first, last }))
+        Ok(Some(Pack { steady, moving, objects: std::mem::take(&mut self.sum), first, last }))
     }
+}
+
+/// An index and the lines behind it, which are taken.
+fn text(index: &Index<'_>, lines: &mut Vec<u8>) -> Result<Bytes> {
+    let mut text =
+        serde_json::to_vec(index).map_err(|why| Error::failed("writing the index of a pack").because(why))?;
+    text.reserve_exact(lines.len() + 1);
+    text.push(b'\n');
+    text.append(lines);
+    Ok(text.into())
+}
+
+/// What is counted and summed of an object.
+pub(super) fn row(steady: &[u8], moving: &[u8]) -> Vec<u8> {
+    [steady, b"\n", moving].concat()
 }
 
 fn is_cut(entry: &Entry, cut_every: u32) -> bool {
@@ -123,18 +148,35 @@ fn is_cut(entry: &Entry, cut_every: u32) -> bool {
     xxh3_64(&key).is_multiple_of(u64::from(cut_every))
 }
 
-/// Reads a pack: each object's entry and its line.
-pub fn unpack(text: &[u8]) -> Result<Vec<(Entry, &[u8])>> {
-    let damaged = |what: String| Error::check(format!("reading a pack of objects: {what}"));
-    let end = memchr::memchr(b'\n', text).ok_or_else(|| damaged("it has no index".to_owned()))?;
-    let index: Index<'_> = serde_json::from_slice(&text[..end]).map_err(|why| damaged(why.to_string()))?;
+/// What a text of a pack holds.
+#[derive(Debug)]
+pub(super) enum Part<'a> {
+    /// Each object's entry and its line, whole.
+    Whole(Vec<(Entry, &'a [u8])>),
+    /// The same, without what the second text has.
+    Steady(Vec<(Entry, &'a [u8])>),
+    /// What the objects of the text before lack, in the same order.
+    Moving(Vec<&'a [u8]>),
+}
+
+/// Reads a text of a pack.
+pub(super) fn unpack(text: &[u8]) -> Result<Part<'_>> {
+    let end = memchr::memchr(b'\n', text).ok_or_else(|| damaged("it has no index"))?;
+    let index: Index<'_> = serde_json::from_slice(&text[..end]).map_err(damaged)?;
     if index.pack > FORMAT {
         return Err(Error::refused(format!("reading a pack of objects: it is of format {}", index.pack))
             .hint("use a newer davit"));
     }
     let mut rest = &text[end + 1..];
-    let mut objects = Vec::with_capacity(index.objects.len());
-    for entry in index.objects.into_owned() {
+    let Some(entries) = index.objects else {
+        let lines: Vec<&[u8]> = rest.strip_suffix(b"\n").unwrap_or(rest).split(|byte| *byte == b'\n').collect();
+        return match index.moving {
+            Some(moving) if moving == lines.len() && rest.ends_with(b"\n") => Ok(Part::Moving(lines)),
+            _ => Err(damaged("it has another number of lines than it says")),
+        };
+    };
+    let mut objects = Vec::with_capacity(entries.len());
+    for entry in entries.into_owned() {
         let length = usize::try_from(entry.bytes).unwrap_or(usize::MAX);
         match rest.split_at_checked(length) {
             Some((line, [b'\n', after @ ..])) => {
@@ -144,7 +186,15 @@ pub fn unpack(text: &[u8]) -> Result<Vec<(Entry, &[u8])>> {
             _ => return Err(damaged(format!("it ends within {}", entry.name))),
         }
     }
-    if rest.is_empty() { Ok(objects) } else { Err(damaged("it goes on after its last object".to_owned())) }
+    match (rest.is_empty(), index.pack) {
+        (false, _) => Err(damaged("it goes on after its last object")),
+        (true, 1) => Ok(Part::Whole(objects)),
+        (true, _) => Ok(Part::Steady(objects)),
+    }
+}
+
+pub(super) fn damaged(what: impl std::fmt::Display) -> Error {
+    Error::check(format!("reading a pack of objects: {what}"))
 }
 
 #[cfg(test)]
@@ -166,7 +216,7 @@ mod tests {
         let mut packer = Packer::new(every);
         let mut packs = Vec::new();
         for name in names {
-            packs.extend(packer.add(entry(name), body(name).as_bytes()).unwrap());
+            packs.extend(packer.add(entry(name), (body(name).as_bytes(), b"[1]")).unwrap());
         }
         packs.extend(packer.close().unwrap());
         packs
@@ -183,7 +233,12 @@ mod tests {
             let packs = packed(&names, every, |name| format!("{{\"n\":\"{name}\"}}"));
             let mut back = Vec::new();
             for pack in &packs {
-                let objects = unpack(&pack.text).unwrap();
+                let (Part::Steady(objects), Part::Moving(moving)) =
+                    (unpack(&pack.steady).unwrap(), unpack(&pack.moving).unwrap())
+                else {
+                    panic!("other parts");
+                };
+                prop_assert_eq!(moving, vec![&b"[1]"[..]; objects.len()]);
                 prop_assert_eq!(pack.objects.rows, objects.len() as u64);
                 prop_assert_eq!((&pack.first, &pack.last), (&objects[0].0.name, &objects[objects.len() - 1].0.name));
                 for (entry, line) in objects {
@@ -204,8 +259,8 @@ mod tests {
             let more = if name == "config-02500" { "0".repeat(10_000) } else { String::new() };
             format!("{{\"n\":\"{name}\",\"rv\":\"1{more}\"}}")
         });
-        let known: BTreeSet<&Bytes> = before.iter().map(|pack| &pack.text).collect();
-        let new = after.iter().filter(|pack| !known.contains(&pack.text)).count();
+        let known: BTreeSet<&Bytes> = before.iter().map(|pack| &pack.steady).collect();
+        let new = after.iter().filter(|pack| !known.contains(&pack.steady)).count();
         assert_eq!((before.len() == after.len(), new), (true, 1));
         assert!(before.len() > 40 && before.len() < 140, "{} packs of 64 objects each, on average", before.len());
     }
@@ -216,24 +271,24 @@ mod tests {
         let before = packed(&all, 32, |name| format!("{{\"n\":\"{name}\"}}"));
         let fewer: Vec<String> = all.iter().filter(|name| *name != "config-01000").cloned().collect();
         let after = packed(&fewer, 32, |name| format!("{{\"n\":\"{name}\"}}"));
-        let known: BTreeSet<&Bytes> = before.iter().map(|pack| &pack.text).collect();
-        assert!(after.iter().filter(|pack| !known.contains(&pack.text)).count() <= 1);
+        let known: BTreeSet<&Bytes> = before.iter().map(|pack| &pack.steady).collect();
+        assert!(after.iter().filter(|pack| !known.contains(&pack.steady)).count() <= 1);
     }
 
     #[test]
     fn a_pack_is_at_most_four_megabytes_or_one_object() {
         let large = "x".repeat(1_500_000);
         let packs = packed(&names(20), u32::MAX, |_| large.clone());
-        assert!(packs.len() >= 10 && packs.iter().all(|pack| pack.text.len() <= LARGEST + 4096));
+        assert!(packs.len() >= 10 && packs.iter().all(|pack| pack.steady.len() <= LARGEST + 4096));
         let huge = "x".repeat(LARGEST + 1);
         assert!(packed(&names(3), 64, |_| huge.clone()).iter().all(|pack| pack.objects.rows == 1));
     }
 
     #[test]
     fn the_average_decides_the_cuts_once_and_patiently() {
-        assert_eq!(cut_every(None, 100, 100 * 4096), 64);
+        assert_eq!(cut_every(None, 100, 100 * 4096), 128);
         assert_eq!(cut_every(Some(64), 100, 100 * 10_000), 64, "a little larger");
-        assert_eq!(cut_every(Some(64), 100, 100 * 262_144), 1, "far larger");
+        assert_eq!(cut_every(Some(64), 100, 100 * 524_288), 1, "far larger");
         assert_eq!(cut_every(Some(64), 0, 0), 64);
         assert_eq!(cut_every(None, 10, 10 * (1 << 20)), 1);
     }
@@ -241,10 +296,18 @@ mod tests {
     #[test]
     fn a_damaged_pack_is_told() {
         let pack = packed(&names(3), u32::MAX, str::to_owned).remove(0);
-        for cut in [0, 5, pack.text.len() - 1] {
-            assert!(unpack(&pack.text[..cut]).is_err(), "cut at {cut}");
+        for text in [&pack.steady, &pack.moving] {
+            for cut in [0, 5, text.len() - 1] {
+                assert!(unpack(&text[..cut]).is_err(), "cut at {cut}");
+            }
+            assert!(unpack(&[&text[..], b"more"].concat()).is_err());
         }
-        let longer = [&pack.text[..], b"more"].concat();
-        assert!(unpack(&longer).is_err());
+    }
+
+    #[test]
+    fn a_pack_of_before_has_whole_objects() {
+        let text = b"{\"pack\":1,\"objects\":[{\"name\":\"a\",\"uid\":\"u\",\"bytes\":2}]}\n{}\n";
+        let Part::Whole(objects) = unpack(text).unwrap() else { panic!("another part") };
+        assert_eq!((objects.len(), objects[0].1), (1, &b"{}"[..]));
     }
 }

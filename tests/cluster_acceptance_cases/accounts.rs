@@ -262,6 +262,47 @@ fn the_account_of_backups_runs_nothing_in_a_pod_unless_a_namespace_lets_it() {
 
 #[test]
 #[ignore = "needs root on Linux and the test cluster: make test"]
+fn moving_the_files_of_volumes_needs_the_rights_of_its_component() {
+    let cluster = Cluster::shared();
+    cluster.load_davit(std::path::Path::new(env!("CARGO_BIN_EXE_davit")));
+    let namespace = cluster.namespace("moving");
+    let name = namespace.name.as_str();
+    namespace.apply(super::volumes::KEEPER);
+    namespace.wait_rollout("statefulset/keeper");
+    let account = Account::new(&cluster, &namespace, "saver");
+    account.give("inside", &rules_of("base/roles.yaml", "ClusterRole", "davit-backup-namespace"), Some(name));
+    account.give("cluster", &rules_of("base/roles.yaml", "ClusterRole", "davit-backup-cluster"), None);
+    account.await_right(true, "list", "pods", Some(name));
+    account.await_right(true, "list", "namespaces", None);
+    let desk = desk(&account);
+    let save =
+        || desk.davit(&["snapshot", "create", name, "--volumes", "files", "--mover-image", "davit.test/davit:1"]);
+    ended(&save(), 1, "MISSING  volume of claim data-keeper-0: ");
+
+    let rules = rules_of("components/volumes/volumes.yaml", "Role", "davit-volumes");
+    let movers = || namespace.kubectl("get pods -l davit.dev/mover -o name");
+    account.give("volumes", &rules, Some(name));
+    account.await_right(true, "get", "pods/exec", Some(name));
+    ended(&save(), 0, "volume of data-keeper-0: ");
+    assert_eq!(movers(), "", "no mover is left");
+    for (verb, what) in [("create", "pods"), ("delete", "pods"), ("get", "pods/exec")] {
+        let mut fewer = rules.clone();
+        let rule = fewer.as_array_mut().unwrap().iter_mut().find(|rule| rule["resources"][0] == what).unwrap();
+        rule["verbs"].as_array_mut().unwrap().retain(|have| have != verb);
+        account.give("volumes", &fewer, Some(name));
+        account.await_right(false, verb, what, Some(name));
+        // A mover that cannot be taken away again is no good end either.
+        ended(&save(), 1, "MISSING  volume of claim data-keeper-0: ");
+        namespace.kubectl("delete pods -l davit.dev/mover --now");
+    }
+    // In no other namespace.
+    for (verb, what) in [("create", "pods"), ("get", "pods/exec"), ("delete", "pods")] {
+        assert!(!account.may(verb, what, Some("default")), "{verb} {what}");
+    }
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
 #[expect(clippy::too_many_lines, reason = "one right after another")]
 fn restoring_needs_each_of_its_rights_and_no_other() {
     const OBJECTS: &str = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {colour: green}\n---\n\

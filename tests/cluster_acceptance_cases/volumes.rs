@@ -7,7 +7,7 @@ use crate::support::wait_until;
 use std::path::Path;
 
 /// An application that makes itself at home in an empty volume.
-const KEEPER: &str = "apiVersion: apps/v1
+pub const KEEPER: &str = "apiVersion: apps/v1
 kind: StatefulSet
 metadata: {name: keeper}
 spec:

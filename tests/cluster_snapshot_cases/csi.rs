@@ -3,8 +3,14 @@
 
 use crate::cli_support::Desk;
 use crate::control_support::{ControlPlane, control_plane};
+use davit::clock::{SharedClock, SimClock};
+use davit::repository::{Keys, OpenContext, Repository};
+use davit::snapshot::volumes;
+use davit::store::OpenOptions;
 use serde_json::{Value, json};
+use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The published definitions, as the Go module of the API brings them.
@@ -55,6 +61,100 @@ fn stand_in(plane: &ControlPlane, namespace: &str) {
     }
 }
 
+/// The account of backups, with what deploy/ gives it in this namespace; the kubeconfig that is it.
+fn account(plane: &ControlPlane, desk: &Desk, namespace: &str) -> String {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
+    plane.apply(
+        "apiVersion: v1\nkind: Namespace\nmetadata: {name: davit}\n---\n\
+        apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: davit-backup, namespace: davit}\n",
+    );
+    plane.apply(&read("base/roles.yaml"));
+    let component = read("components/volumes/volumes.yaml");
+    plane.apply(&component.replace("namespace: shop", &format!("namespace: {namespace}")));
+    plane.apply(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: davit-backup, namespace: {namespace}}}\n\
+        roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: davit-backup-namespace}}\n\
+        subjects: [{{kind: ServiceAccount, name: davit-backup, namespace: davit}}]\n"));
+    let token = plane.kubectl(&["create", "token", "davit-backup", "-n", "davit", "--duration=1h"], "").unwrap();
+    let config = std::fs::read_to_string(plane.kubeconfig()).unwrap().replace("davit-test-token", token.trim());
+    let file = desk.path().join("account");
+    std::fs::write(&file, config).unwrap();
+    file.to_str().unwrap().to_owned()
+}
+
+/// The repository of a desk, as it looks so many days from now.
+async fn repository(desk: &Desk, days: i64) -> Repository {
+    let clock: SharedClock =
+        Arc::new(SimClock::at(jiff::Timestamp::now() + jiff::SignedDuration::from_hours(24 * days)));
+    let place = desk.path().join("davit-repository").display().to_string();
+    let store = davit::store::open(&place, &OpenOptions::default(), clock.clone()).await.unwrap();
+    let keys = Keys::load(&desk.path().join("davit-keys")).unwrap();
+    Repository::open(store, keys, OpenContext::new(clock)).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes control plane, and Go for the published definitions: make test"]
+async fn what_the_storage_keeps_goes_when_no_point_needs_it_and_only_then() {
+    let plane = ControlPlane::start();
+    definitions(&plane);
+    plane.namespace("swept");
+    let mut desk = Desk::with_repository();
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    let said = desk.json(&["snapshot", "create", "swept"]);
+    assert_eq!(said.0, 0, "{:#}", said.1);
+    let run = said.1["points"][0]["run"].as_str().unwrap().to_lowercase();
+    let ours = repository(&desk, 0).await.id().to_string();
+    let content = |name: &str, run: &str, repository: &str, handle: &str| {
+        let body = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent",
+            "metadata": {"name": name, "labels": {"davit.dev/run": run, "davit.dev/repository": repository}},
+            "spec": {"deletionPolicy": "Retain", "driver": "csi.davit.test", "source": {"snapshotHandle": handle},
+                "volumeSnapshotRef": {"name": name, "namespace": "swept"}}});
+        plane.kubectl(&["create", "-f", "-"], &body.to_string()).unwrap();
+    };
+    content("needed", &run, &ours, "snap-1");
+    content("free", "run-gone", &ours, "snap-2");
+    content("others", "run-gone", &"0".repeat(32), "snap-3");
+    content("shared", "run-gone", &ours, "snap-4");
+    let restored = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshotContent", "metadata": {"name": "restored"},
+        "spec": {"deletionPolicy": "Retain", "driver": "csi.davit.test", "source": {"snapshotHandle": "snap-4"},
+            "volumeSnapshotRef": {"name": "restored", "namespace": "swept"}}});
+    plane.kubectl(&["create", "-f", "-"], &restored.to_string()).unwrap();
+    // A run that may still be under way keeps what it made.
+    let said = desk.davit(&["sweep", "--volume-snapshots"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(
+        said.stdout.contains("VolumeSnapshotContent free stays: its run may still be under way"),
+        "{}",
+        said.stdout
+    );
+    assert!(said.stdout.contains("VolumeSnapshotContent needed stays: "), "{}", said.stdout);
+    assert!(!said.stdout.contains("others"), "{}", said.stdout);
+
+    let cluster = plane.connect();
+    let found = volumes::leftovers(&cluster, &repository(&desk, 3).await).await.unwrap();
+    let going: Vec<_> = found.iter().filter(|one| one.goes).collect();
+    assert_eq!(going.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["free"], "{found:#?}");
+    // As a driver does, somebody waits for the word that the storage's snapshot may go, too.
+    let finalizer = r#"{"metadata":{"finalizers":["davit.test/driver"]}}"#;
+    plane.kubectl(&["patch", "volumesnapshotcontent", "free", "--type", "merge", "-p", finalizer], "").unwrap();
+    for one in &going {
+        volumes::remove(&cluster, one).await.unwrap();
+    }
+    let going = plane.get(&["volumesnapshotcontent", "free"]).unwrap();
+    assert_eq!(going["spec"]["deletionPolicy"], "Delete");
+    assert_eq!(going["metadata"]["annotations"]["snapshot.storage.kubernetes.io/volumesnapshot-being-deleted"], "yes");
+    assert!(going["metadata"]["deletionTimestamp"].is_string());
+    let none = r#"{"metadata":{"finalizers":null}}"#;
+    plane.kubectl(&["patch", "volumesnapshotcontent", "free", "--type", "merge", "-p", none], "").unwrap();
+    for name in ["needed", "others", "shared", "restored"] {
+        let there = plane.get(&["volumesnapshotcontent", name]).unwrap();
+        assert_eq!(
+            (&there["spec"]["deletionPolicy"], &there["metadata"]["deletionTimestamp"]),
+            (&json!("Retain"), &Value::Null)
+        );
+    }
+}
+
 #[test]
 #[ignore = "needs a Kubernetes control plane, and Go for the published definitions: make test"]
 fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_them() {
@@ -71,6 +171,7 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     plane.await_object(&["pvc", "data", "-n", "stored"], |claim| claim["status"]["phase"] == "Bound");
     let mut desk = Desk::with_repository();
     desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    let account = account(plane, &desk, "stored");
     let done = AtomicBool::new(false);
     let said = std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -78,12 +179,14 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
                 stand_in(plane, "stored");
             }
         });
-        let said = desk.davit(&["snapshot", "create", "stored", "--volumes", "csi"]);
+        // With the rights that deploy/ gives, and no others.
+        let arguments = ["snapshot", "create", "stored", "--volumes", "csi", "--kubeconfig", &account];
+        let said = desk.davit(&arguments);
         done.store(true, Ordering::SeqCst);
         said
     });
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
-    assert!(said.stderr.contains("which stays until it is deleted"), "{}", said.stderr);
+    assert!(said.stderr.contains("which stays until davit sweep --volume-snapshots"), "{}", said.stderr);
     assert_eq!(
         plane.get(&["volumesnapshots", "-n", "stored"]).unwrap()["items"],
         json!([]),

@@ -1,100 +1,105 @@
-//! Namespaces by the seed: objects of many kinds with random content, none of which runs anything.
+//! Namespaces by the seed: as many objects of each of twenty kinds, with random content; none of them runs anything.
 
-use rand::rngs::StdRng;
-use rand::{RngExt, SeedableRng};
-use serde_json::{Map, Value, json};
+#[path = "draw.rs"]
+mod draw;
+
+use draw::Draw;
+use serde_json::{Value, json};
+
+/// How many kinds there are.
+pub const KINDS: usize = 20;
 
 /// Objects of a namespace, drawn from `seed`; names are unique by kind.
 pub fn objects(seed: u64, count: usize) -> Vec<Value> {
-    let mut draw = Draw(StdRng::seed_from_u64(seed));
-    (0..count).map(|at| draw.object(at)).collect()
+    let mut draw = Draw::new(seed, 1..=8);
+    (0..count).map(|at| object(&mut draw, at)).collect()
 }
 
-struct Draw(StdRng);
-
-impl Draw {
-    fn below(&mut self, most: usize) -> usize {
-        self.0.random_range(0..most)
+fn container(draw: &mut Draw, name: &str) -> Value {
+    let mut container = json!({"name": name, "image": format!("none.invalid/{}:{}", draw.word(), draw.below(9))});
+    if draw.maybe() {
+        let env: Vec<Value> =
+            (0..draw.below(4)).map(|at| json!({"name": format!("V{at}"), "value": draw.word()})).collect();
+        container["env"] = Value::from(env);
     }
-
-    fn maybe(&mut self) -> bool {
-        self.0.random_bool(0.5)
+    if draw.maybe() {
+        container["resources"] = json!({"requests": {"cpu": "100m", "memory": draw.quantity()}});
     }
-
-    fn word(&mut self) -> String {
-        let length = 1 + self.below(8);
-        (0..length).map(|_| char::from(b'a' + u8::try_from(self.below(26)).unwrap())).collect()
+    if draw.maybe() {
+        container["ports"] = json!([{"containerPort": 1 + draw.below(9000)}]);
     }
-
-    fn words(&mut self, most: usize) -> Map<String, Value> {
-        let count = self.below(most + 1);
-        (0..count).map(|_| (self.word(), Value::from(self.word()))).collect()
+    if draw.maybe() {
+        container["livenessProbe"] =
+            json!({"httpGet": {"path": "/", "port": 1 + draw.below(9000)}, "periodSeconds": 1 + draw.below(60)});
     }
+    container
+}
 
-    fn quantity(&mut self) -> Value {
-        let number = 1 + self.below(9);
-        let unit = ["m", "", "Mi", "Gi", "k"][self.below(5)];
-        json!(format!("{number}{unit}"))
-    }
+/// What pods are made from; no node is called so, whatever makes them.
+fn pods(draw: &mut Draw, app: &str, restart: &str) -> Value {
+    let containers: Vec<Value> = (0..=draw.below(3)).map(|at| container(draw, &format!("c{at}"))).collect();
+    json!({"metadata": {"labels": {"app": app}, "annotations": draw.words(2)}, "spec": {"containers": containers,
+        "restartPolicy": restart, "nodeSelector": {"kubernetes.io/hostname": "nowhere"}}})
+}
 
-    fn container(&mut self, name: &str) -> Value {
-        let mut container = json!({"name": name, "image": format!("{}:{}", self.word(), self.below(9))});
-        if self.maybe() {
-            let env: Vec<Value> =
-                (0..self.below(4)).map(|at| json!({"name": format!("V{at}"), "value": self.word()})).collect();
-            container["env"] = Value::from(env);
+fn object(draw: &mut Draw, at: usize) -> Value {
+    let name = format!("{}-{at}", draw.word());
+    let app = draw.word();
+    let mut object = match at % KINDS {
+        0 => json!({"apiVersion": "v1", "kind": "ConfigMap", "data": draw.words(6)}),
+        1 => json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": draw.words(4)}),
+        2 => json!({"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": draw.maybe()}),
+        3 => {
+            let ports: Vec<Value> = (0..=draw.below(3))
+                .map(|at| json!({"name": format!("p{at}"), "port": 80 + at, "targetPort": 1 + draw.below(9000)}))
+                .collect();
+            json!({"apiVersion": "v1", "kind": "Service", "spec": {"selector": {"app": app}, "ports": ports}})
         }
-        if self.maybe() {
-            container["resources"] = json!({"requests": {"cpu": "100m", "memory": self.quantity()}});
+        4 => json!({"apiVersion": "v1", "kind": "PodTemplate", "template": pods(draw, &app, "Always")}),
+        5 => json!({"apiVersion": "v1", "kind": "PersistentVolumeClaim", "spec": {"accessModes": ["ReadWriteOnce"],
+            "storageClassName": "none", "resources": {"requests": {"storage": "2Gi"}}}}),
+        6 => json!({"apiVersion": "v1", "kind": "LimitRange", "spec": {"limits": [{"type": "PersistentVolumeClaim",
+            "max": {"storage": "900Gi"}, "min": {"storage": "1Mi"}}]}}),
+        7..=10 => workload(draw, at % KINDS - 7, &app),
+        11 => {
+            json!({"apiVersion": "v1", "kind": "ReplicationController", "spec": {"replicas": 0, "selector": {"app": app},
+            "template": pods(draw, &app, "Always")}})
         }
-        if self.maybe() {
-            container["ports"] = json!([{"containerPort": 1 + self.below(9000)}]);
+        12 => json!({"apiVersion": "batch/v1", "kind": "Job", "spec": {"suspend": true, "backoffLimit": draw.below(9),
+            "template": pods(draw, &app, "Never")}}),
+        13 => {
+            json!({"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"schedule": format!("{} 3 * * *", draw.below(60)),
+            "suspend": true, "jobTemplate": {"spec": {"template": pods(draw, &app, "Never")}}}})
         }
-        if self.maybe() {
-            container["livenessProbe"] =
-                json!({"httpGet": {"path": "/", "port": 1 + self.below(9000)}, "periodSeconds": 1 + self.below(60)});
-        }
-        container
-    }
+        14 => json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+            "rules": [{"apiGroups": [""], "resources": [draw.word()], "verbs": ["get", "list"]}]}),
+        15 => json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding",
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": draw.word()},
+            "subjects": [{"kind": "ServiceAccount", "name": draw.word(), "namespace": "default"}]}),
+        16 => json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "spec": {"podSelector": {"matchLabels": {"app": app}}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 1 + draw.below(9000)}]}]}}),
+        17 => json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "spec": {"ingressClassName": "none",
+            "rules": [{"host": format!("{app}.example.com"), "http": {"paths": [{"path": "/", "pathType": "Prefix",
+            "backend": {"service": {"name": app, "port": {"number": 80}}}}]}}]}}),
+        18 => json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+            "ports": [{"port": 1 + draw.below(9000)}], "endpoints": [{"addresses": ["192.0.2.1"]}]}),
+        _ => json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
+            "spec": {"maxUnavailable": if draw.maybe() { json!(1) } else { json!("25%") }, "selector": {"matchLabels": {"app": app}}}}),
+    };
+    object["metadata"] = json!({"name": name, "labels": draw.words(3), "annotations": draw.words(2)});
+    object
+}
 
-    fn pods(&mut self, app: &str) -> Value {
-        let containers: Vec<Value> = (0..=self.below(3)).map(|at| self.container(&format!("c{at}"))).collect();
-        json!({"metadata": {"labels": {"app": app}, "annotations": self.words(2)}, "spec": {"containers": containers}})
+fn workload(draw: &mut Draw, which: usize, app: &str) -> Value {
+    let kind = ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"][which];
+    let mut spec = json!({"selector": {"matchLabels": {"app": app}}, "template": pods(draw, app, "Always")});
+    if kind != "DaemonSet" {
+        spec["replicas"] = json!(0);
     }
-
-    fn object(&mut self, at: usize) -> Value {
-        let name = format!("{}-{at}", self.word());
-        let app = self.word();
-        let mut object = match self.below(14) {
-            0..=2 => json!({"apiVersion": "v1", "kind": "ConfigMap", "data": self.words(6)}),
-            3..=4 => json!({"apiVersion": "v1", "kind": "Secret", "type": "Opaque", "stringData": self.words(4)}),
-            5 => json!({"apiVersion": "v1", "kind": "ServiceAccount", "automountServiceAccountToken": self.maybe()}),
-            6 => {
-                let ports: Vec<Value> = (0..=self.below(3))
-                    .map(|at| json!({"name": format!("p{at}"), "port": 80 + at, "targetPort": 1 + self.below(9000)}))
-                    .collect();
-                json!({"apiVersion": "v1", "kind": "Service", "spec": {"selector": {"app": app}, "ports": ports}})
-            }
-            7 => json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
-                "rules": [{"apiGroups": [""], "resources": [self.word()], "verbs": ["get", "list"]}]}),
-            8 => json!({"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
-                "spec": {"podSelector": {"matchLabels": {"app": app}}, "policyTypes": ["Ingress"], "ingress": [{"ports": [{"port": 1 + self.below(9000)}]}]}}),
-            9 => json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget",
-                "spec": {"maxUnavailable": if self.maybe() { json!(1) } else { json!("25%") }, "selector": {"matchLabels": {"app": app}}}}),
-            10..=11 => json!({"apiVersion": "apps/v1", "kind": "Deployment",
-                "spec": {"replicas": 0, "selector": {"matchLabels": {"app": app}}, "template": self.pods(&app)}}),
-            12 => {
-                let mut pods = self.pods(&app);
-                pods["spec"]["restartPolicy"] = json!("Never");
-                json!({"apiVersion": "batch/v1", "kind": "CronJob", "spec": {"schedule": format!("{} 3 * * *", self.below(60)),
-                    "suspend": true, "jobTemplate": {"spec": {"template": pods}}}})
-            }
-            _ => json!({"apiVersion": "v1", "kind": "LimitRange",
-                "spec": {"limits": [{"type": "PersistentVolumeClaim", "max": {"storage": "900Gi"}, "min": {"storage": self.quantity()}}]}}),
-        };
-        object["metadata"] = json!({"name": name, "labels": self.words(3), "annotations": self.words(2)});
-        object
+    if kind == "StatefulSet" {
+        spec["serviceName"] = json!(app);
     }
+    json!({"apiVersion": "apps/v1", "kind": kind, "spec": spec})
 }
 
 /// Objects as kubectl reads them.

@@ -1,10 +1,13 @@
-//! A TCP proxy in front of an S3 server that misbehaves on command.
+//! A TCP proxy in front of a server of plain HTTP (S3, or a Kubernetes behind `kubectl proxy`) that misbehaves on command.
 
 use std::io::{BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// How long it waits for either side.
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// What the proxy does to a connection or an answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +65,13 @@ pub enum Misbehaviour {
         /// First request.
         from: u64,
     },
+    /// The request of this number, from 0, waits until the proxy behaves in another way or its client is gone.
+    Hold {
+        /// Which.
+        at: u64,
+        /// Whether it waits behind the server, done and without an answer, or before it.
+        passed: bool,
+    },
 }
 
 /// A running proxy; it stops accepting when dropped.
@@ -72,6 +82,15 @@ pub struct FaultyProxy {
     behaviour: Arc<Mutex<Misbehaviour>>,
     requests: Arc<AtomicU64>,
     stopped: Arc<AtomicBool>,
+    holds: Arc<AtomicBool>,
+}
+
+/// What the threads of a proxy share.
+#[derive(Clone)]
+struct Shared {
+    behaviour: Arc<Mutex<Misbehaviour>>,
+    requests: Arc<AtomicU64>,
+    holds: Arc<AtomicBool>,
 }
 
 impl FaultyProxy {
@@ -83,17 +102,22 @@ impl FaultyProxy {
             behaviour: Arc::new(Mutex::new(Misbehaviour::None)),
             requests: Arc::new(AtomicU64::new(0)),
             stopped: Arc::new(AtomicBool::new(false)),
+            holds: Arc::new(AtomicBool::new(false)),
         };
-        let (behaviour, requests, stopped) =
-            (Arc::clone(&proxy.behaviour), Arc::clone(&proxy.requests), Arc::clone(&proxy.stopped));
+        let shared = Shared {
+            behaviour: Arc::clone(&proxy.behaviour),
+            requests: Arc::clone(&proxy.requests),
+            holds: Arc::clone(&proxy.holds),
+        };
+        let stopped = Arc::clone(&proxy.stopped);
         std::thread::spawn(move || {
             for client in listener.incoming() {
                 if stopped.load(Ordering::SeqCst) {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let (behaviour, requests) = (Arc::clone(&behaviour), Arc::clone(&requests));
-                std::thread::spawn(move || serve(&client, upstream, &behaviour, &requests));
+                let shared = shared.clone();
+                std::thread::spawn(move || serve(&client, upstream, &shared));
             }
         });
         proxy
@@ -101,8 +125,15 @@ impl FaultyProxy {
 
     /// Changes what it does and counts requests from 0 again.
     pub fn behave(&self, behaviour: Misbehaviour) {
-        *self.behaviour.lock().unwrap() = behaviour;
+        let mut now = self.behaviour.lock().unwrap();
+        *now = behaviour;
         self.requests.store(0, Ordering::SeqCst);
+        self.holds.store(false, Ordering::SeqCst);
+    }
+
+    /// Whether the request that it is to hold is here.
+    pub fn holds(&self) -> bool {
+        self.holds.load(Ordering::SeqCst)
     }
 
     /// How many requests it saw since its behaviour was last changed.
@@ -193,20 +224,43 @@ fn passed_on(now: Misbehaviour, number: u64, body: &mut Vec<u8>) -> bool {
     }
 }
 
-fn serve(client: &TcpStream, upstream: u16, behaviour: &Mutex<Misbehaviour>, requests: &AtomicU64) {
+/// Keeps a request until it may go on; false if its client went away before.
+fn held(client: &TcpStream, shared: &Shared, this: Misbehaviour) -> bool {
+    shared.holds.store(true, Ordering::SeqCst);
+    client.set_read_timeout(Some(Duration::from_millis(5))).ok();
+    while *shared.behaviour.lock().unwrap() == this {
+        // A client that is gone is the end of its stream; one that waits says nothing for five milliseconds.
+        match client.peek(&mut [0]) {
+            Ok(0) => return false,
+            Ok(_) => std::thread::yield_now(),
+            Err(why) if matches!(why.kind(), std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut) => {}
+            Err(_) => return false,
+        }
+    }
+    client.set_read_timeout(Some(PATIENCE)).ok();
+    true
+}
+
+fn serve(client: &TcpStream, upstream: u16, shared: &Shared) {
     let (Ok(reader), Ok(mut client)) = (client.try_clone(), client.try_clone()) else { return };
     let Ok(mut server) = TcpStream::connect(("127.0.0.1", upstream)) else { return };
     let Ok(replies) = server.try_clone() else { return };
     for stream in [&reader, &replies] {
-        stream.set_read_timeout(Some(Duration::from_mins(2))).ok();
+        stream.set_read_timeout(Some(PATIENCE)).ok();
         stream.set_nodelay(true).ok();
     }
     let (mut reader, mut replies) = (BufReader::new(reader), BufReader::new(replies));
     while let Some(mut request) = read_message(&mut reader, false) {
-        let number = requests.fetch_add(1, Ordering::SeqCst);
         let is_head = request.head.starts_with(b"HEAD");
+        // The number belongs to the behaviour: both change together.
+        let (number, now) = {
+            let now = shared.behaviour.lock().unwrap();
+            (shared.requests.fetch_add(1, Ordering::SeqCst), *now)
+        };
         let nth = |every: u64| number % every == every - 1;
-        let now = *behaviour.lock().unwrap();
+        if matches!(now, Misbehaviour::Hold { at, passed: false } if at == number) && !held(&client, shared, now) {
+            break;
+        }
         if let Some((status, code)) = own_answer(now, number, &request.head) {
             answer(&mut client, is_head, status, code);
             continue;
@@ -226,6 +280,7 @@ fn serve(client: &TcpStream, upstream: u16, behaviour: &Mutex<Misbehaviour>, req
         let Some(reply) = read_message(&mut replies, is_head) else { break };
         match now {
             Misbehaviour::ResetAfter { every } if nth(every) => break,
+            Misbehaviour::Hold { at, passed: true } if at == number && !held(&client, shared, now) => break,
             Misbehaviour::Truncate { every } if nth(every) && !reply.body.is_empty() => {
                 client.write_all(&reply.head).ok();
                 client.write_all(&reply.body[..reply.body.len() / 2]).ok();

@@ -19,7 +19,7 @@ pub use manage::{
     ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg, SchemaArg,
 };
 pub use observe::ObserveArgs;
-pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs};
+pub use point::{ExportArgs, HoldArgs, PointsArgs, ReleaseArgs, RemoveArgs, SweepArgs};
 pub use recover::{ImportVeleroArgs, OnConflictArg, SnapshotDiffArgs, SnapshotImportCommand, SnapshotRestoreArgs};
 pub use run::{BackupArgs, DepthArg, EngineArg, ProofArg, RestoreArgs, VerifyArgs};
 pub use snapshot::{
@@ -146,7 +146,7 @@ pub enum Work {
     Retain(RemoveArgs),
     /// Remove chunks that no recovery point needs any more
     #[command(after_help = point::SWEEP)]
-    Sweep(RemoveArgs),
+    Sweep(SweepArgs),
     /// Keep a recovery point whatever the retention rules say
     Hold(HoldArgs),
     /// Let the retention rules have a held recovery point again

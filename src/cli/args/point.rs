@@ -1,5 +1,6 @@
 //! The command line of what looks at recovery points, keeps and removes them.
 
+use super::ClusterArgs;
 use clap::Args;
 
 /// `davit points`
@@ -39,14 +40,29 @@ that no point names, a later one removes those that are still not needed. What -
 
 Examples:
   davit sweep --dry-run                             how much could be removed, and what it waits for
-  davit sweep";
+  davit sweep
+  davit sweep --volume-snapshots                    and snapshots of the storage without a point";
 
-/// `davit retain` and `davit sweep`
+/// `davit retain`
 #[derive(Debug, Args)]
 pub struct RemoveArgs {
     /// Print what would be removed and why, and remove nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `davit sweep`
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// Print what would be removed and why, and remove nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Also remove what snapshots with --volumes csi left in this cluster's storage and no point names any more
+    #[arg(long)]
+    pub volume_snapshots: bool,
+    /// Which cluster that is.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// `davit hold`

@@ -4,6 +4,7 @@ use crate::cli::shell::Shell;
 use crate::error::{Error, Result};
 use crate::journal::Progress;
 use crate::repository::{PointSummary, Repository};
+use crate::snapshot::load::Managers;
 use crate::snapshot::object::Saved;
 use crate::snapshot::{load, show, velero};
 use crate::store;
@@ -29,16 +30,21 @@ pub(super) struct Source {
 
 /// Reads what the user named.
 pub(super) async fn read(spec: &str, shell: &Shell) -> Result<Source> {
+    read_with(spec, shell, Managers::Dropped).await
+}
+
+/// The same, perhaps with who set what.
+pub(super) async fn read_with(spec: &str, shell: &Shell, managers: Managers) -> Result<Source> {
     match spec.strip_prefix("velero:") {
         Some(url) => from_velero(url, shell).await,
-        None => from_point(spec, shell).await,
+        None => from_point(spec, shell, managers).await,
     }
 }
 
-async fn from_point(spec: &str, shell: &Shell) -> Result<Source> {
+async fn from_point(spec: &str, shell: &Shell, managers: Managers) -> Result<Source> {
     let (repository, point) = shell.point(spec).await?;
     let shown = show::show(&repository, &point).await?;
-    let loaded = load::load(&repository, &point).await?;
+    let loaded = load::load(&repository, &point, managers).await?;
     let whole = shown.facts.scope.selector.is_none();
     let covered = shown.coverage.kinds.iter().filter(|kind| whole && !kind.related && kind.error.is_none());
     let covered = covered.map(|kind| kind.kind.clone()).collect();

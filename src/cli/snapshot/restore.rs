@@ -11,6 +11,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::humane::{counted, seconds};
 use crate::journal::Progress;
 use crate::snapshot::clean::Keep;
+use crate::snapshot::load::Managers;
 use crate::snapshot::map::{self, Mapping, Rules, Unresolved};
 use crate::snapshot::plan::{Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
 use crate::snapshot::restore::{self, Failure, Means, Prepared, RestoreReport};
@@ -24,7 +25,8 @@ const SHOWN: usize = 200;
 
 /// Restores, or shows what that would do.
 pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<Ended> {
-    let source = from::read(&args.point, shell).await?;
+    let managers = if args.keep_managers { Managers::Kept } else { Managers::Dropped };
+    let source = from::read_with(&args.point, shell, managers).await?;
     let lacks = lacks(args, &source)?;
     let cluster = cluster(&args.cluster, shell)?;
     let mapping = mapping(args, &source)?;

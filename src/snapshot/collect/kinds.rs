@@ -1,7 +1,8 @@
 //! One kind: its list, packed and stored while it comes.
 
 use super::fill::Fill;
-use super::{object, plan, related::References, rules};
+use super::object::{self, Read};
+use super::{plan, related::References, rules};
 use crate::cluster::{ApiError, At, Fault, Kind, Query};
 use crate::error::{Error, Result};
 use crate::repository::manifest::{Chunk, ObjectLine, Range};
@@ -91,7 +92,7 @@ pub(super) async fn take(fill: &Fill<'_>, kind: &Kind, of: Of<'_>) -> Result<Out
 }
 
 /// A pack on its way into the store; dropping it gives it up.
-type Putting = AbortOnDropHandle<Result<Chunk>>;
+type Putting = AbortOnDropHandle<Result<[Chunk; 2]>>;
 
 struct OneKind<'a> {
     fill: &'a Fill<'a>,
@@ -100,7 +101,7 @@ struct OneKind<'a> {
     packer: Option<Packer>,
     cut_every: u32,
     /// Objects that wait until the cuts are known.
-    waiting: Vec<(Entry, Vec<u8>)>,
+    waiting: Vec<Read>,
     waiting_bytes: usize,
     putting: FuturesOrdered<Putting>,
     chunks: Vec<Chunk>,
@@ -166,21 +167,21 @@ impl<'a> OneKind<'a> {
             *self.coverage.left_out.entry(reason.to_owned()).or_default() += 1;
             return Ok(());
         }
-        let (entry, object) = object::read(self.kind, item)?;
+        let object = object::read(self.kind, item)?;
         if let Of::Related(wanted) = of
-            && !wanted(&entry, &object)
+            && !wanted(&object.entry, &object.line)
         {
             return Ok(());
         }
-        self.references.scan(self.kind, &object, &self.fill.custom_groups);
-        self.uids.push((entry.uid.clone(), entry.controller.clone()));
+        self.references.scan(self.kind, &object.line, &self.fill.custom_groups);
+        self.uids.push((object.entry.uid.clone(), object.entry.controller.clone()));
         self.coverage.objects += 1;
-        self.coverage.bytes += object.len() as u64;
+        self.coverage.bytes += object.line.len() as u64;
         if self.packer.is_some() {
-            return self.pack(entry, &object).await;
+            return self.pack(object).await;
         }
-        self.waiting_bytes += object.len();
-        self.waiting.push((entry, object));
+        self.waiting_bytes += object.line.len();
+        self.waiting.push(object);
         if self.waiting_bytes >= FIRST_LOOK {
             self.decide_cuts().await?;
         }
@@ -192,16 +193,17 @@ impl<'a> OneKind<'a> {
         if self.packer.is_none() {
             self.cut_every = cut_every(None, self.waiting.len() as u64, self.waiting_bytes as u64);
             self.packer = Some(Packer::new(self.cut_every));
-            for (entry, object) in std::mem::take(&mut self.waiting) {
-                self.pack(entry, &object).await?;
+            for object in std::mem::take(&mut self.waiting) {
+                self.pack(object).await?;
             }
         }
         Ok(())
     }
 
-    async fn pack(&mut self, entry: Entry, object: &[u8]) -> Result<()> {
+    async fn pack(&mut self, object: Read) -> Result<()> {
+        let (steady, moving) = object.parted();
         let full = match &mut self.packer {
-            Some(packer) => packer.add(entry, object)?,
+            Some(packer) => packer.add(object.entry, (&steady, &moving))?,
             None => Vec::new(),
         };
         for pack in full {
@@ -217,12 +219,15 @@ impl<'a> OneKind<'a> {
             objects: u32::try_from(pack.objects.rows).unwrap_or(u32::MAX),
         });
         self.total += pack.objects;
-        let room = self.fill.room(pack.text.len()).await?;
+        let room = self.fill.room(pack.steady.len() + pack.moving.len()).await?;
         let writer = Arc::clone(&self.fill.writer);
         self.putting.push_back(AbortOnDropHandle::new(tokio::spawn(async move {
-            let put = writer.put_chunk(pack.text, pack.objects).await;
+            let steady = writer.put_chunk(pack.steady, pack.objects);
+            let moving = writer.put_chunk(pack.moving, RowSum::default());
+            let put = futures_util::future::try_join(steady, moving).await;
             drop(room);
-            Ok(put?.chunk)
+            let (steady, moving) = put?;
+            Ok([steady.chunk, moving.chunk])
         })));
         while self.putting.len() >= PUTS {
             self.settle_one().await?;
@@ -231,9 +236,9 @@ impl<'a> OneKind<'a> {
     }
 
     async fn settle_one(&mut self) -> Result<()> {
-        if let Some(chunk) = self.putting.next().await {
-            let chunk = chunk.map_err(|why| Error::failed("storing a pack").because(why))?;
-            self.chunks.push(chunk?);
+        if let Some(chunks) = self.putting.next().await {
+            let chunks = chunks.map_err(|why| Error::failed("storing a pack").because(why))?;
+            self.chunks.extend(chunks?);
         }
         Ok(())
     }

@@ -183,7 +183,8 @@ impl Run<'_> {
     /// The storage of this namespace, for snapshots that it makes itself.
     fn storage<'a>(&'a self, run: &'a str) -> csi::Of<'a> {
         let (plan, clock) = (self.plan, self.repository.clock());
-        csi::Of { cluster: &plan.cluster, clock, namespace: &plan.request.namespace, run }
+        let repository = self.repository.id().to_string();
+        csi::Of { cluster: &plan.cluster, clock, namespace: &plan.request.namespace, run, repository }
     }
 
     /// The files of volumes: before what was frozen is thawed.

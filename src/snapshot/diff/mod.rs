@@ -81,13 +81,26 @@ impl fmt::Display for Change {
 /// Compares two objects of one kind. Neither need be cleaned before.
 pub fn compare(group_resource: &str, shape: Shape<'_>, left: &Value, right: &Value, keep: &Keep) -> Vec<Change> {
     let cleaned = |body: &Value| {
-        let mut body = body.clone();
+        let mut body = without_managers(body);
         clean::clean(group_resource, &mut body, keep);
         body
     };
     let mut walk = Walk { secret: group_resource == "secrets", path: Vec::new(), changes: Vec::new() };
     walk.values(shape, &cleaned(left), &cleaned(right));
     walk.changes
+}
+
+/// A copy without the server's account of who set what: it is half of an object, and nothing of it is compared.
+fn without_managers(body: &Value) -> Value {
+    let Value::Object(fields) = body else { return body.clone() };
+    let copy = |(name, value): (&String, &Value)| match value {
+        Value::Object(metadata) if name == "metadata" => {
+            let kept = metadata.iter().filter(|(field, _)| *field != "managedFields");
+            (name.clone(), Value::Object(kept.map(|(field, value)| (field.clone(), value.clone())).collect()))
+        }
+        value => (name.clone(), value.clone()),
+    };
+    Value::Object(fields.iter().map(copy).collect())
 }
 
 /// Whether everything that `wanted` says is so in `there`, which may say more.
@@ -120,15 +133,19 @@ impl Walk {
 
     fn maps(&mut self, shape: Shape<'_>, left: &Map<String, Value>, right: &Map<String, Value>) {
         let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
+        // The API server writes null and leaves out for the same thing.
+        let there = |value: &&Value| !value.is_null();
         for name in names {
-            // The API server writes null and leaves out for the same thing.
-            let of = |side: &'_ Map<String, Value>| side.get(name).filter(|value| !value.is_null()).cloned();
+            let (left, right) = (left.get(name).filter(there), right.get(name).filter(there));
+            // Most are equal, and what a field means need not be known for that.
+            if left == right {
+                continue;
+            }
             let inner = shape.field(&self.fields(), name);
             self.path.push(Step::Field(name.clone()));
-            match (of(left), of(right)) {
-                (Some(left), Some(right)) => self.values(inner, &left, &right),
-                (None, None) => {}
-                (left, right) => self.note(left.as_ref(), right.as_ref()),
+            match (left, right) {
+                (Some(left), Some(right)) => self.values(inner, left, right),
+                (left, right) => self.note(left, right),
             }
             self.path.pop();
         }
@@ -144,13 +161,10 @@ impl Walk {
                 }
             }
             Match::Keys(keys) => {
-                let by_key = |list: &[Value]| -> BTreeMap<String, Value> {
-                    list.iter().map(|value| (shape::key_of(&keys, value).unwrap_or_default(), value.clone())).collect()
-                };
-                let (left, right) = (by_key(left), by_key(right));
+                let (left, right) = (by_key(&keys, left), by_key(&keys, right));
                 let names: BTreeSet<&String> = left.keys().chain(right.keys()).collect();
                 for name in names {
-                    self.pair(element, name.clone(), left.get(name), right.get(name));
+                    self.pair(element, name.clone(), left.get(name).copied(), right.get(name).copied());
                 }
             }
             Match::Set => {
@@ -167,6 +181,7 @@ impl Walk {
     fn pair(&mut self, shape: Shape<'_>, name: String, left: Option<&Value>, right: Option<&Value>) {
         self.path.push(Step::Element(name));
         match (left, right) {
+            (Some(left), Some(right)) if left == right => {}
             (Some(left), Some(right)) => self.values(shape, left, right),
             (left, right) => self.note(left, right),
         }
@@ -221,6 +236,10 @@ impl Walk {
         }
         text
     }
+}
+
+fn by_key<'a>(keys: &[String], list: &'a [Value]) -> BTreeMap<String, &'a Value> {
+    list.iter().map(|value| (shape::key_of(keys, value).unwrap_or_default(), value)).collect()
 }
 
 #[cfg(test)]

@@ -18,12 +18,12 @@ pub const NEVER_DELETED: [&str; 4] =
 
 /// What the rules look at besides the object at hand.
 pub(super) struct Facts<'a> {
-    saved: &'a [Saved],
     live: &'a Live,
     schemas: &'a Schemas,
     options: &'a Options,
     keep: Keep,
-    makers: Vec<Option<&'a Saved>>,
+    /// Who made each saved object, if that is saved, too.
+    makers: Vec<Option<Place>>,
     /// Versions that definitions in the snapshot would serve.
     defined: BTreeMap<String, BTreeSet<String>>,
     volumes: volumes::Volumes,
@@ -32,28 +32,23 @@ pub(super) struct Facts<'a> {
 }
 
 impl<'a> Facts<'a> {
-    pub(super) fn gather(saved: &'a [Saved], live: &'a Live, schemas: &'a Schemas, options: &'a Options) -> Self {
+    pub(super) fn gather(saved: &[Saved], live: &'a Live, schemas: &'a Schemas, options: &'a Options) -> Self {
         let mut keep = options.keep.clone();
         let own_status = status_is_data(saved, live);
         keep.status.extend(own_status.iter().cloned());
         let with_status = saved.iter().filter(|one| any_means(&options.with_status, &one.identity.place()));
         keep.status.extend(with_status.map(|one| one.kind.group_resource()));
+        let makers = order::makers(saved).into_iter().map(|maker| maker.map(|maker| maker.identity.place()));
         Self {
-            saved,
             live,
             schemas,
             options,
             keep,
-            makers: order::makers(saved),
+            makers: makers.collect(),
             defined: defined(saved),
             volumes: volumes::Volumes::of(saved, live),
             own_status,
         }
-    }
-
-    /// The objects that have a line.
-    pub(super) fn asked(&self) -> Vec<&'a Saved> {
-        self.saved.iter().filter(|one| self.is_wanted(one)).collect()
     }
 
     /// Whether the object is part of what the user asked for. A namespace that is not there is always needed.
@@ -66,8 +61,8 @@ impl<'a> Facts<'a> {
             || (place.group_resource == "namespaces" && !self.live.objects.contains_key(&place))
     }
 
-    /// The line of one object.
-    pub(super) fn line(&self, at: usize, saved: &Saved) -> Line {
+    /// The line of one object. Its body goes into the line: two copies of every object would be twice the memory.
+    pub(super) fn line(&self, at: usize, saved: &mut Saved) -> Line {
         let place = saved.identity.place();
         let there = self.live.objects.get(&place);
         let mut line = Line {
@@ -100,12 +95,12 @@ impl<'a> Facts<'a> {
         if let Some(why) = clean::made_by_the_cluster(kind, &saved.body) {
             return Some(why.to_owned());
         }
-        if let Some(maker) = self.makers[at]
+        if let Some(maker) = &self.makers[at]
             && !order::carries_data(kind)
             && !named
             && !any_means(&self.options.restore_derived, &place)
         {
-            return Some(format!("{} makes it", maker.identity.place()));
+            return Some(format!("{maker} makes it"));
         }
         if object::annotation(&saved.body, "kubernetes.io/config.mirror").is_some() {
             return Some("a kubelet makes it from a file".to_owned());
@@ -166,10 +161,9 @@ impl<'a> Facts<'a> {
     }
 
     /// Writes what is sent when the object is made.
-    fn prepare(&self, saved: &Saved, line: &mut Line) {
+    fn prepare(&self, saved: &mut Saved, line: &mut Line) {
         let kind = line.place.group_resource.clone();
         let mut keep = self.keep.clone();
-        let mut body = saved.body.clone();
         match kind.as_str() {
             "persistentvolumeclaims" => match self.volumes.of_claim(saved) {
                 volumes::OfClaim::Kept(note) => {
@@ -185,7 +179,7 @@ impl<'a> Facts<'a> {
                 }
                 // Whatever happens to the claim, the data of a volume that we made a way to are not deleted with it.
                 if line.live.is_none() {
-                    path::set(&mut body, &["spec", "persistentVolumeReclaimPolicy"], json!("Retain"));
+                    path::set(&mut saved.body, &["spec", "persistentVolumeReclaimPolicy"], json!("Retain"));
                 }
             }
             "secrets" if clean::is_token_secret(&saved.body) => {
@@ -198,10 +192,12 @@ impl<'a> Facts<'a> {
             line.status = saved.body.get("status").cloned();
             keep.status.remove(&kind);
         }
+        let tracker = gitops::tracked_by(&saved.body, &self.live.applications);
+        let mut body = std::mem::take(&mut saved.body);
         clean::clean(&kind, &mut body, &keep);
         path::set(&mut body, &["apiVersion"], json!(saved.kind.api_version()));
         path::set(&mut body, &["kind"], json!(saved.kind.kind));
-        if let Some(tracker) = gitops::tracked_by(&saved.body, &self.live.applications) {
+        if let Some(tracker) = tracker {
             line.notes.push(format!("{tracker} tracks it and may change or remove it"));
         }
         line.body = body;

@@ -287,21 +287,22 @@ impl Plan {
     }
 }
 
-/// Plans a restore of `saved`, which was mapped already.
-pub fn plan(saved: &[Saved], live: &Live, schemas: &Schemas, options: &Options) -> Plan {
-    let facts = decide::Facts::gather(saved, live, schemas, options);
-    let mut lines: Vec<Line> =
-        saved.iter().enumerate().filter(|(_, one)| facts.is_wanted(one)).map(|(at, one)| facts.line(at, one)).collect();
-    let mut warnings = quota::limit(&mut lines, live);
-    let asked: Vec<&Saved> = facts.asked();
+/// Plans a restore of `saved`, which was mapped already and goes into the plan.
+pub fn plan(mut saved: Vec<Saved>, live: &Live, schemas: &Schemas, options: &Options) -> Plan {
+    let facts = decide::Facts::gather(&saved, live, schemas, options);
+    let wanted: Vec<usize> = (0..saved.len()).filter(|at| facts.is_wanted(&saved[*at])).collect();
+    let asked: Vec<&Saved> = wanted.iter().map(|at| &saved[*at]).collect();
     let order = order::order(&asked);
-    owners::link(&mut lines, &asked, live, &order);
+    let owned = owners::Owned::of(&asked);
+    let mut lines: Vec<Line> = wanted.iter().map(|at| facts.line(*at, &mut saved[*at])).collect();
+    let mut warnings = quota::limit(&mut lines, live);
+    owners::link(&mut lines, &owned, live, &order);
     warnings.extend(webhooks::warn(&lines, live));
     warnings.extend(gitops::warn(&lines, live));
     let mut waves = order.waves;
     if options.prune {
         let first = lines.len();
-        lines.extend(prune::lines(saved, live, options));
+        lines.extend(prune::lines(&saved, live, options));
         waves.push((order::Tier::Quotas, (first..lines.len()).collect()));
     }
     Plan { lines, waves, warnings }

@@ -37,20 +37,38 @@ impl OwnerLink {
     }
 }
 
-/// Finds the owners of the objects that are made; `asked` are the saved objects of the lines, in the same order.
-pub(super) fn link(lines: &mut [Line], asked: &[&Saved], live: &Live, order: &Order) {
-    let by_uid: HashMap<&str, usize> =
-        asked.iter().enumerate().map(|(at, saved)| (saved.identity.uid.as_str(), at)).collect();
+/// Who owns what, as it was saved.
+pub(super) struct Owned {
+    /// The number of each object's line, by the uid it had.
+    by_uid: HashMap<String, usize>,
+    /// The references of each object.
+    references: Vec<Vec<Value>>,
+}
+
+impl Owned {
+    /// Of the saved objects of the lines, in the same order.
+    pub(super) fn of(asked: &[&Saved]) -> Self {
+        let references = |saved: &&Saved| {
+            let all = object::metadata(&saved.body).and_then(|metadata| metadata.get("ownerReferences")?.as_array());
+            all.cloned().unwrap_or_default()
+        };
+        Self {
+            by_uid: asked.iter().enumerate().map(|(at, saved)| (saved.identity.uid.clone(), at)).collect(),
+            references: asked.iter().map(references).collect(),
+        }
+    }
+}
+
+/// Finds the owners of the objects that are made.
+pub(super) fn link(lines: &mut [Line], saved: &Owned, live: &Live, order: &Order) {
     for at in 0..lines.len() {
         if !matches!(lines[at].action, Action::Create | Action::Recreate | Action::Same) {
             continue;
         }
-        let references =
-            object::metadata(&asked[at].body).and_then(|metadata| metadata.get("ownerReferences")?.as_array());
         let mut found_owners = Vec::new();
         let mut notes = Vec::new();
-        for reference in references.into_iter().flatten() {
-            let owner = by_uid.get(reference["uid"].as_str().unwrap_or_default()).copied();
+        for reference in &saved.references[at] {
+            let owner = saved.by_uid.get(reference["uid"].as_str().unwrap_or_default()).copied();
             let found = owner
                 .and_then(|owner| place_of(owner, at, lines, order))
                 .or_else(|| living(reference, &lines[at].place, live));

@@ -74,7 +74,8 @@ async fn mark(means: &Means, prepared: &Prepared, line: &Line, documents: &Docum
     match (kind, missing(prepared, line)) {
         (Some(kind), None) => match dry_run(means, prepared, line, &kind).await {
             Ok(()) => Mark::Checked,
-            Err(error) => Mark::Refused(error.to_string()),
+            Err(error) if error.is_verdict() => Mark::Refused(error.to_string()),
+            Err(error) => Mark::Unchecked(format!("the server could not be asked: {error}")),
         },
         (kind, missing) => {
             let known = kind.filter(|kind| !kind.custom).and_then(|kind| by_document(documents, &kind, line));

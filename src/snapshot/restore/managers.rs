@@ -4,7 +4,7 @@
 use super::super::object::{self, Place, Saved};
 use super::super::plan::{Action, Line};
 use super::run::Run;
-use crate::cluster::{ApiError, Kind, Patch, Write};
+use crate::cluster::{ApiError, Fault, Kind, Patch, Write};
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -19,7 +19,13 @@ struct Applied {
 pub(super) async fn give_back(run: &mut Run<'_>) {
     let saved: BTreeMap<Place, &Saved> = run.prepared.saved.iter().map(|one| (one.identity.place(), one)).collect();
     let lines = &run.prepared.plan.lines;
-    let made = run.done.iter().filter(|at| matches!(lines[**at].action, Action::Create | Action::Recreate));
+    // One that an interrupted run of this restore made still carries our name.
+    let resumed = |line: &Line| {
+        line.action == Action::Same
+            && line.live.as_ref().is_some_and(|live| object::is_managed_by(live, &run.prepared.options.manager))
+    };
+    let ours = |line: &Line| matches!(line.action, Action::Create | Action::Recreate) || resumed(line);
+    let made = run.done.iter().filter(|at| ours(&lines[**at]));
     let work: Vec<(usize, Vec<Applied>)> = made
         .filter_map(|at| Some((*at, applied(&saved.get(&lines[*at].place)?.body))))
         .filter(|(_, applied)| !applied.is_empty())
@@ -54,7 +60,7 @@ fn applied(body: &Value) -> Vec<Applied> {
 }
 
 async fn one(run: &Run<'_>, kind: &Kind, line: &Line, applied: &[Applied]) -> Result<(), ApiError> {
-    let cluster = &run.means.cluster;
+    let (cluster, hands) = (&run.means.cluster, &run.hands);
     let at = (line.place.namespace.as_deref(), line.place.name.as_str());
     let mut there = Value::Null;
     for one in applied {
@@ -65,19 +71,30 @@ async fn one(run: &Run<'_>, kind: &Kind, line: &Line, applied: &[Applied]) -> Re
                 "metadata": {"name": line.place.name, "namespace": line.place.namespace}}),
         );
         let write = Write { field_manager: Some(&one.manager), ..Write::default() };
-        there = cluster.patch(kind, at, Patch::Apply { force: true }, &body, write).await?;
+        there = hands.settle(|| cluster.patch(kind, at, Patch::Apply { force: true }, &body, write)).await?;
     }
     // As long as this restore owns the fields too, nobody else's apply removes one.
-    let managers = object::metadata(&there).and_then(|metadata| metadata.get("managedFields")?.as_array());
-    let mine = managers.and_then(|all| all.iter().position(|entry| entry["manager"] == run.hands.manager));
-    let Some(mine) = mine else { return Ok(()) };
+    let Some(mine) = own_entry_of(&there, hands.manager) else { return Ok(()) };
     let own_entry = format!("/metadata/managedFields/{mine}");
     let patch = json!([
         {"op": "test", "path": format!("{own_entry}/manager"), "value": run.hands.manager},
         {"op": "remove", "path": own_entry}
     ]);
     let write = Write { field_manager: Some(run.hands.manager), ..Write::default() };
-    cluster.patch(kind, at, Patch::Json, &patch, write).await.map(drop)
+    match hands.settle(|| cluster.patch(kind, at, Patch::Json, &patch, write)).await {
+        // It went through before, and that answer was lost.
+        Err(why) if why.fault == Fault::Invalid => {
+            let there = cluster.get(kind, at.0, at.1).await?;
+            own_entry_of(&there, hands.manager).map_or(Ok(()), |_| Err(why))
+        }
+        answer => answer.map(drop),
+    }
+}
+
+/// Where in the list of managers this restore stands.
+fn own_entry_of(there: &Value, manager: &str) -> Option<usize> {
+    let managers = object::metadata(there)?.get("managedFields")?.as_array()?;
+    managers.iter().position(|entry| entry["manager"] == manager)
 }
 
 /// The part of `value` that a set of fields (`FieldsV1` of the API) names.

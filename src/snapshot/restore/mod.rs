@@ -82,21 +82,13 @@ pub async fn prepare(means: &Means, mut saved: Vec<Saved>, mapping: &Mapping, op
     let looked = live::look(means, &saved, &options).await?;
     let mut schemas = looked.schemas;
     schemas.extend(diff::schemas_of(&saved));
-    let mut plan = plan::plan(&saved, &looked.live, &schemas, &options);
+    let namespaces = saved.iter().filter_map(|one| one.identity.namespace.clone()).collect();
+    let kept = if options.keep_managers { saved.clone() } else { Vec::new() };
+    let mut plan = plan::plan(saved, &looked.live, &schemas, &options);
     plan.warnings.splice(0..0, looked.warnings);
     let unused = mapped.unused.iter().map(|flag| format!("{flag} met nothing"));
     plan.warnings.extend(unused);
-    let namespaces = saved.iter().filter_map(|one| one.identity.namespace.clone()).collect();
-    Ok(Prepared {
-        plan,
-        mapped,
-        kinds: looked.kinds,
-        live: looked.live,
-        schemas,
-        saved: if options.keep_managers { saved } else { Vec::new() },
-        options,
-        namespaces,
-    })
+    Ok(Prepared { plan, mapped, kinds: looked.kinds, live: looked.live, schemas, saved: kept, options, namespaces })
 }
 
 /// Two objects that would go to one place: a mapping that folds two namespaces into one.

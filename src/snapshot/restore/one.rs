@@ -9,6 +9,8 @@ use super::{Kinds, Means};
 use crate::cluster::{ApiError, Delete, Fault, Kind, Patch, Write};
 use crate::retry::{Policy, Retry, Retryable};
 use serde_json::{Value, json};
+use std::borrow::Cow;
+use std::future::Future;
 use std::time::Duration;
 
 /// An answer that was lost, or a server that is busy: a few tries; whatever needs longer is tried in a later pass.
@@ -91,31 +93,35 @@ impl Hands<'_> {
 
     async fn create(&self, kind: &Kind, line: &Line, owners: Vec<Value>) -> Result<Outcome, ApiError> {
         let place = &line.place;
-        let mut body = line.body.clone();
+        let mut body = Cow::Borrowed(&line.body);
         if !owners.is_empty() {
-            clean::path::set(&mut body, &["metadata", "ownerReferences"], Value::Array(owners));
+            clean::path::set(body.to_mut(), &["metadata", "ownerReferences"], Value::Array(owners));
         }
-        let clock = self.means.clock.as_ref();
-        let body = &body;
-        let made = TRIES
-            .run(clock, &self.means.cancel, |_| async move {
-                self.means.cluster.create(kind, place.namespace.as_deref(), body, self.write()).await.map_err(Unsettled)
-            })
-            .await;
-        match made {
-            Ok(made) => Ok(Outcome::Done(Some(object::uid(&made).to_owned()))),
-            Err(Unsettled(error)) if error.fault == Fault::Exists => self.meet(kind, line).await,
+        let (cluster, namespace) = (&self.means.cluster, place.namespace.as_deref());
+        match self.settle(|| cluster.make(kind, namespace, &body, self.write())).await {
+            Ok(uid) => Ok(Outcome::Done(Some(uid))),
+            Err(error) if error.fault == Fault::Exists => self.meet(kind, line).await,
             // Whether it was made is not known: its name settles that.
-            Err(Unsettled(error)) if matches!(error.fault, Fault::Unreachable | Fault::Unavailable) => {
-                match self.get(kind, place).await {
-                    Ok(Some(there)) if self.is_ours(line, &there) => {
-                        Ok(Outcome::Done(Some(object::uid(&there).to_owned())))
-                    }
-                    _ => Err(error),
+            Err(error) if is_open(&error) => match self.get(kind, place).await {
+                Ok(Some(there)) if self.is_ours(line, &there) => {
+                    Ok(Outcome::Done(Some(object::uid(&there).to_owned())))
                 }
-            }
-            Err(Unsettled(error)) => Err(error),
+                _ => Err(error),
+            },
+            Err(error) => Err(error),
         }
+    }
+
+    /// Makes a change until its answer comes, or it has been tried often enough. Whether an earlier try went through, the
+    /// last answer says: a name that is taken, a version that moved on, an object that is gone.
+    pub(super) async fn settle<T, F, Fut>(&self, change: F) -> Result<T, ApiError>
+    where
+        F: Fn() -> Fut,
+        Fut: Future<Output = Result<T, ApiError>>,
+    {
+        let attempt = |_| async { change().await.map_err(Unsettled) };
+        let settled = TRIES.run(self.means.clock.as_ref(), &self.means.cancel, attempt).await;
+        settled.map_err(|Unsettled(error)| error)
     }
 
     async fn get(&self, kind: &Kind, place: &Place) -> Result<Option<Value>, ApiError> {
@@ -158,9 +164,9 @@ impl Hands<'_> {
         Ok(Outcome::diverged("an object of this name appeared after the plan was made"))
     }
 
-    async fn patch(&self, kind: &Kind, place: &Place, patch: &Value) -> Result<Value, ApiError> {
+    pub(super) async fn patch(&self, kind: &Kind, place: &Place, patch: &Value) -> Result<Value, ApiError> {
         let at = (place.namespace.as_deref(), place.name.as_str());
-        self.means.cluster.patch(kind, at, Patch::Merge, patch, self.write()).await
+        self.settle(|| self.means.cluster.patch(kind, at, Patch::Merge, patch, self.write())).await
     }
 
     async fn merge(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
@@ -172,25 +178,41 @@ impl Hands<'_> {
                 clean::path::set(&mut patch, &["metadata", "resourceVersion"], json!(version));
             }
         }
-        match self.patch(kind, &line.place, &patch).await {
-            Ok(there) => Ok(Outcome::Done(Some(object::uid(&there).to_owned()))),
-            Err(error) if error.fault == Fault::Conflict => {
-                Ok(Outcome::diverged("it was changed after the plan was made"))
-            }
-            Err(error) => Err(error),
-        }
+        let (kept, shape) = (clean::Keep::default(), Shape::of(&line.kind.group, None));
+        let holds = |there: &Value| diff::holds(&line.place.group_resource, shape, &line.body, there, &kept);
+        self.changed(kind, line, self.patch(kind, &line.place, &patch).await, holds).await
     }
 
     async fn replace(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
-        let place = &line.place;
-        let put =
-            self.means.cluster.replace(kind, place.namespace.as_deref(), &place.name, &line.body, self.write()).await;
-        match put {
-            Ok(there) => Ok(Outcome::Done(Some(object::uid(&there).to_owned()))),
-            Err(error) if error.fault == Fault::Conflict => {
-                Ok(Outcome::diverged("it was changed after the plan was made"))
+        let (cluster, namespace, name) = (&self.means.cluster, line.place.namespace.as_deref(), &line.place.name);
+        let put = self.settle(|| cluster.replace(kind, namespace, name, &line.body, self.write())).await;
+        let (kept, shape) = (clean::Keep::default(), Shape::of(&line.kind.group, None));
+        let same =
+            |there: &Value| diff::compare(&line.place.group_resource, shape, &line.body, there, &kept).is_empty();
+        self.changed(kind, line, put, same).await
+    }
+
+    /// What became of a change in place. The version that it was made for has moved on also where the change went through
+    /// and its answer was lost: then what is there is what was wanted.
+    async fn changed(
+        &self,
+        kind: &Kind,
+        line: &Line,
+        answer: Result<Value, ApiError>,
+        is_wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Outcome, ApiError> {
+        let error = match answer {
+            Ok(there) => return Ok(Outcome::Done(Some(object::uid(&there).to_owned()))),
+            Err(error) if error.fault == Fault::Conflict || is_open(&error) => error,
+            Err(error) => return Err(error),
+        };
+        let planned = line.live.as_ref().map(object::uid).unwrap_or_default();
+        match self.get(kind, &line.place).await {
+            Ok(Some(there)) if object::uid(&there) == planned && is_wanted(&there) => {
+                Ok(Outcome::Done(Some(planned.to_owned())))
             }
-            Err(error) => Err(error),
+            _ if error.fault == Fault::Conflict => Ok(Outcome::diverged("it was changed after the plan was made")),
+            _ => Err(error),
         }
     }
 
@@ -229,7 +251,7 @@ impl Hands<'_> {
         }
         let at = (place.namespace.as_deref(), place.name.as_str());
         let delete = Delete { uid: Some(uid), propagation: Some(how), ..Delete::default() };
-        match self.means.cluster.delete(kind, at, delete, Write::default()).await {
+        match self.settle(|| self.means.cluster.delete(kind, at, delete, Write::default())).await {
             Ok(_) => Ok(None),
             Err(error) if error.fault == Fault::NotFound => Ok(None),
             Err(error) if error.fault == Fault::Conflict => {
@@ -242,23 +264,27 @@ impl Hands<'_> {
     async fn status(&self, kind: &Kind, place: &Place, status: &Value) -> Option<Outcome> {
         let at = (place.namespace.as_deref(), place.name.as_str());
         let write = Write { subresource: Some("status"), ..self.write() };
-        let patched = self.means.cluster.patch(kind, at, Patch::Merge, &json!({ "status": status }), write).await;
+        let patch = json!({ "status": status });
+        let patched = self.settle(|| self.means.cluster.patch(kind, at, Patch::Merge, &patch, write)).await;
         patched.err().map(|error| Outcome::diverged(format!("its status did not come back: {error}")))
     }
 }
 
-/// A POST: tried again also when its answer was lost, because its name and our manager settle what happened.
+/// Whether something was done is not known.
+const fn is_open(error: &ApiError) -> bool {
+    matches!(error.fault, Fault::Unreachable | Fault::Unavailable)
+}
+
+/// A change: tried again also when its answer was lost, because the name, the uid, the version or our manager settles
+/// what happened.
 struct Unsettled(ApiError);
 
 impl Retryable for Unsettled {
     fn retry(&self) -> Retry {
-        match self.0.fault {
-            Fault::TooMany | Fault::Unavailable | Fault::Unreachable => Retry::Later,
-            _ => Retry::Never,
-        }
+        self.0.retry()
     }
 
     fn pause(&self) -> Option<Duration> {
-        self.0.retry_after
+        self.0.pause()
     }
 }

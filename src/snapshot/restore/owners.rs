@@ -4,7 +4,6 @@ use super::super::object;
 use super::super::plan::{Action, Line, OwnerAt};
 use super::one::Hands;
 use super::run::Run;
-use crate::cluster::{Patch, Write};
 use futures_util::StreamExt;
 use serde_json::{Value, json};
 
@@ -62,7 +61,5 @@ async fn patch(
 ) -> Option<String> {
     // The uid is a precondition: an object that was made anew meanwhile is not ours to change.
     let body = json!({"metadata": {"uid": uid, "ownerReferences": Value::Array(references)}});
-    let at = (line.place.namespace.as_deref(), line.place.name.as_str());
-    let write = Write { field_manager: Some(hands.manager), ..Write::default() };
-    hands.means.cluster.patch(kind, at, Patch::Merge, &body, write).await.err().map(|error| error.to_string())
+    hands.patch(kind, &line.place, &body).await.err().map(|error| error.to_string())
 }

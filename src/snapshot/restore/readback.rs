@@ -3,6 +3,7 @@
 use super::super::diff::{self, Shape};
 use super::super::object::{self, Place};
 use super::super::plan::{Action, Line};
+use super::super::slim;
 use super::report::Failure;
 use super::run::Run;
 use crate::cluster::Query;
@@ -55,7 +56,7 @@ async fn compare(run: &Run<'_>, acted: &BTreeMap<&Place, &Line>, name: &str, nam
             Ok(None) => break,
             Err(why) => return all(&format!("it could not be looked at again: {why}")),
         };
-        let Ok(body) = serde_json::from_slice::<Value>(&bytes) else { continue };
+        let Ok(body) = slim::read(&bytes) else { continue };
         let place = Place {
             group_resource: name.to_owned(),
             namespace: namespace.map(str::to_owned),
@@ -63,7 +64,8 @@ async fn compare(run: &Run<'_>, acted: &BTreeMap<&Place, &Line>, name: &str, nam
         };
         let Some(line) = acted.get(&place) else { continue };
         seen.insert(place.clone());
-        if let Some(why) = differs(run, line, &body) {
+        // A list does not tell the kinds of its elements.
+        if let Some(why) = differs(run, line, &kind.said_by(body)) {
             diverged.push(Failure { place, why });
         }
     }
@@ -81,14 +83,7 @@ fn differs(run: &Run<'_>, line: &Line, there: &Value) -> Option<String> {
     let shape = Shape::of(&line.kind.group, run.prepared.schemas.get(&key));
     let mut keep = run.prepared.options.keep.clone();
     keep.status.remove(&line.place.group_resource);
-    let mut wanted = line.body.clone();
-    // A list does not tell the kinds of its elements.
-    for field in ["apiVersion", "kind"] {
-        if let Some(map) = wanted.as_object_mut() {
-            map.remove(field);
-        }
-    }
-    let changes = diff::compare(&line.place.group_resource, shape, &wanted, there, &keep);
+    let changes = diff::compare(&line.place.group_resource, shape, &line.body, there, &keep);
     let told: Vec<String> = changes
         .iter()
         .filter(|change| change.left != diff::Seen::Absent)

@@ -2,7 +2,8 @@
 //! objects of the point together with the content that stands for it.
 //!
 //! The content is told to stay whatever becomes of the namespace, and the `VolumeSnapshot` is taken away again when the
-//! lists are done: only the content, which belongs to the cluster, is left. Nothing of Davit deletes contents.
+//! lists are done: only the content, which belongs to the cluster, is left. It goes when its point is gone and somebody
+//! says so (`leftover.rs`).
 
 use super::claims::{Claim, Use};
 use crate::clock::SharedClock;
@@ -19,8 +20,10 @@ const DEFAULT: &str = "snapshot.storage.kubernetes.io/is-default-class";
 /// Cloud providers take seconds to minutes.
 const READY: Duration = Duration::from_mins(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
-/// On a content: the run that made it.
+/// On a content and its `VolumeSnapshot`: the run that made it.
 pub(in crate::snapshot) const RUN_LABEL: &str = "davit.dev/run";
+/// On both: the repository whose run that was. Nobody takes away what another repository's points need.
+pub(in crate::snapshot) const REPOSITORY_LABEL: &str = "davit.dev/repository";
 /// On a content: the claim whose snapshot it is.
 const CLAIM_LABEL: &str = "davit.dev/claim";
 
@@ -39,6 +42,7 @@ pub(in crate::snapshot) struct Of<'a> {
     pub(in crate::snapshot) clock: &'a SharedClock,
     pub(in crate::snapshot) namespace: &'a str,
     pub(in crate::snapshot) run: &'a str,
+    pub(in crate::snapshot) repository: String,
 }
 
 fn kind(resource: &str, kind: &str, namespaced: bool) -> Kind {
@@ -51,11 +55,11 @@ fn kind(resource: &str, kind: &str, namespaced: bool) -> Kind {
     }
 }
 
-fn snapshots() -> Kind {
+pub(super) fn snapshots() -> Kind {
     kind("volumesnapshots", "VolumeSnapshot", true)
 }
 
-fn contents() -> Kind {
+pub(super) fn contents() -> Kind {
     kind("volumesnapshotcontents", "VolumeSnapshotContent", false)
 }
 
@@ -82,7 +86,7 @@ pub(in crate::snapshot) async fn take(of: &Of<'_>, claims: &[Claim]) -> Made {
     for (claim, name, what) in asked {
         match settle(of, &name, &claim.name, began).await {
             Ok(content) => {
-                made.notes.push(format!("{what}: its snapshot is {content}, which stays until it is deleted"));
+                made.notes.push(format!("{what}: its snapshot is {content}, which stays until davit sweep --volume-snapshots after its point is gone"));
             }
             Err(why) => made.missing.push(Missing { what, why }),
         }
@@ -136,7 +140,7 @@ async fn ask(of: &Of<'_>, claim: &Claim, classes: &Result<BTreeMap<String, Strin
     let body = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "VolumeSnapshot",
-        "metadata": {"name": name, "labels": {RUN_LABEL: of.run.to_lowercase()}},
+        "metadata": {"name": name, "labels": {RUN_LABEL: of.run.to_lowercase(), REPOSITORY_LABEL: of.repository}},
         "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim.name}}
     });
     match of.cluster.create(&snapshots(), Some(of.namespace), &body, Write::default()).await {
@@ -159,7 +163,8 @@ async fn settle(of: &Of<'_>, name: &str, claim: &str, began: Duration) -> Result
         if let (Some(true), Some(content)) =
             (status["readyToUse"].as_bool(), status["boundVolumeSnapshotContentName"].as_str())
         {
-            let labels = json!({RUN_LABEL: of.run.to_lowercase(), CLAIM_LABEL: label(claim)});
+            let labels =
+                json!({RUN_LABEL: of.run.to_lowercase(), REPOSITORY_LABEL: of.repository, CLAIM_LABEL: label(claim)});
             let patch = json!({"metadata": {"labels": labels}, "spec": {"deletionPolicy": "Retain"}});
             let kept = of.cluster.patch(&contents(), (None, content), Patch::Merge, &patch, Write::default()).await;
             return match kept {

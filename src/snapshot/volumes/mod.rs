@@ -7,12 +7,14 @@ mod claims;
 pub(super) mod csi;
 mod cut;
 mod fill;
+mod leftover;
 mod pod;
 mod rewire;
 mod take;
 
 pub use claims::{Claim, Use};
 pub use fill::{Stored, stored};
+pub use leftover::{StorageSnapshot, leftovers, remove};
 
 pub(super) use claims::plan;
 pub(super) use fill::{Into, fill};

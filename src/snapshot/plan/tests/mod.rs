@@ -77,7 +77,7 @@ fn mode(on_conflict: OnConflict) -> Options {
 }
 
 fn planned(saved: &[Saved], live: &Live, options: &Options) -> Plan {
-    plan(saved, live, &schemas_of(saved), options)
+    plan(saved.to_vec(), live, &schemas_of(saved), options)
 }
 
 /// `create configmaps/a; leave pods/b: …`
