@@ -46,10 +46,7 @@ fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
     let _open = Open::all(&cluster);
     stand.account(&["node-cordon", "node-taint", "node-drain"]);
     let before = nodes(&cluster);
-    let hit = |fault: &str, more: &[&str]| {
-        let more = [&["--max-percent", "100"], more].concat();
-        inject(&stand.desk, &stand.helpers.name, fault, "node/node-2", &more)
-    };
+    let hit = |fault: &str, more: &[&str]| inject(&stand.desk, &stand.helpers.name, fault, "node/node-2", more);
     refused(&hit("node-cordon", &["--environment", "production"]), "environment");
     assert!(proven(&hit("node-cordon", &[])).contains("is tainted"));
     assert_eq!(nodes(&cluster), before);
@@ -83,7 +80,7 @@ fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
     // The harness stands for whatever stops a kubelet: an SSH call, a cloud's command.
     let stop = command(&cluster, "do", &["hold node-3-kubelet", "kill node-3 kubelet"]);
     let start = command(&cluster, "undo", &["release node-3-kubelet"]);
-    let more = ["--max-percent", "100", "--set", &stop, "--set", &start];
+    let more = ["--set", &stop, "--set", &start];
     let seen = proven(&inject(&stand.desk, &stand.helpers.name, "kubelet-stop", "node/node-3", &more));
     assert!(seen.contains("misses the heartbeat of node node-3"), "{seen}");
     wait_until(30, "the nodes as before", || nodes(&cluster) == before);

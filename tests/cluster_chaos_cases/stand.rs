@@ -91,6 +91,7 @@ impl<'a> Stand<'a> {
 
     /// A kubeconfig with which one is that account.
     pub fn kubeconfig_of_account(&self) -> PathBuf {
+        self.helpers.try_kubectl(&format!("create serviceaccount {}", self.helpers.name));
         let token = self.helpers.kubectl(&format!("create token {} --duration=2h", self.helpers.name));
         let path = "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}";
         let output = self.cluster.kubectl_command().args(["config", "view", "--raw", "-o", path]).output().unwrap();
@@ -127,13 +128,19 @@ pub fn desk(cluster: &Cluster) -> Desk {
     let mut desk = Desk::with_repository();
     desk.set("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
     desk.set("DAVIT_TEST_CACHE", crate::support::cache().to_str().unwrap());
-    desk.set("DAVIT_LEASE_TERM", "2s");
+    desk.set("DAVIT_LEASE_TERM", "3s");
     desk
 }
 
 /// `davit chaos inject`
 pub fn inject(desk: &Desk, helpers: &str, fault: &str, target: &str, more: &[&str]) -> (i32, Value) {
-    let mut arguments = vec!["chaos", "inject", fault, "--target", target, "--for", "2s"];
+    let mut arguments = vec!["chaos", "inject", fault, "--target", target];
+    // One pod of one that was named is all of them.
+    for (name, usual) in [("--for", "2s"), ("--max-percent", "100")] {
+        if !more.contains(&name) {
+            arguments.extend([name, usual]);
+        }
+    }
     arguments.extend(["--helper-image", IMAGE, "--helper-namespace", helpers, "--helper-account", helpers]);
     arguments.extend(more);
     desk.json(&arguments)

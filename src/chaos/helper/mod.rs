@@ -123,7 +123,8 @@ fn manifest(scene: &Scene<'_>, prepared: &Prepared, orders: &Orders, mode: Mode)
                 "name": "helper",
                 "image": helper.image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["/bin/sh", "-c", SCRIPT],
+                // Kubernetes reads `$$` and `$(NAME)` itself, unless each sign is doubled.
+                "command": ["/bin/sh", "-c", SCRIPT.replace('$', "$$")],
                 "securityContext": { "privileged": true, "runAsUser": 0 },
                 "terminationMessagePolicy": "FallbackToLogsOnError",
                 "env": [
