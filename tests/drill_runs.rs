@@ -8,7 +8,9 @@ mod support;
 
 use cli_support::Desk;
 use serde_json::Value;
+use std::io::{BufRead, BufReader};
 use std::path::Path;
+use std::process::Stdio;
 use support::postgres::PgServer;
 use support::wait_until;
 
@@ -174,6 +176,29 @@ fn sessions_are_terminated_and_come_back() {
     assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 500);
     nothing_left(&server);
     made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn nobody_else_breaks_anything_from_the_first_look_of_a_drill_to_its_end() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let _application = Application::of(&server);
+    let mut desk = desk(&server.url("shop"), &server);
+    desk.set("DAVIT_LEASE_TERM", "3s");
+    let path = scenario("backend-kill");
+    let mut arguments = vec!["drill", &path, "--set", "fault.victims=1"];
+    arguments.extend(QUICK);
+    let mut child = desk.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut story = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(story.any(|line| line.contains("looking at what normal is")), "the drill did not begin");
+    // What is drained is never full, so nobody waits for us.
+    let rest = std::thread::spawn(move || story.count());
+    let url = server.url("shop");
+    let said = desk.davit(&["chaos", "inject", "lock-storm", "--target", &url, "--set", "tables=orders"]);
+    assert!(said.code == 3 && said.stderr.contains("guard lease"), "{}{}", said.code, said.stderr);
+    assert_eq!(child.wait().unwrap().code(), Some(0), "the drill went on");
+    rest.join().unwrap();
 }
 
 #[test]

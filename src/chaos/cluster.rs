@@ -11,6 +11,11 @@ pub(super) fn pods() -> Kind {
     Kind::known("", "v1", "pods", "Pod")
 }
 
+/// Services.
+pub(super) fn services() -> Kind {
+    Kind::known("", "v1", "services", "Service")
+}
+
 /// Nodes.
 pub(super) fn nodes() -> Kind {
     Kind::known("", "v1", "nodes", "Node")

@@ -34,6 +34,15 @@ impl Proof {
             Self::Unproven { .. } => None,
         }
     }
+
+    /// The same where what is seen comes later than the effect that it shows: it may have begun as early as this.
+    #[must_use]
+    pub fn since(mut self, asked: std::time::Duration) -> Self {
+        if let Self::Proven(Evidence { effective, .. }) = &mut self {
+            effective.low = asked;
+        }
+        self
+    }
 }
 
 /// What was found when the target was looked at after healing.

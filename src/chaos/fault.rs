@@ -145,6 +145,12 @@ pub trait Fault: Send + Sync + std::fmt::Debug {
         Ok(Vec::new())
     }
 
+    /// What is left in place by the API server until somebody takes it back wants a fuse: how long proving it may take,
+    /// so that the fuse does not burn into the fault itself. `None` for what ends by itself.
+    fn proving(&self, _scene: &Scene<'_>) -> Result<Option<Duration>> {
+        Ok(None)
+    }
+
     /// Reads how a victim is now; changes nothing. What cannot be undone later is refused here.
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared>;
 
@@ -254,6 +260,11 @@ impl Held {
     pub fn keep(mut self, carrier: impl Any + Send + Sync) -> Self {
         self.keep.push(Box::new(carrier));
         self
+    }
+
+    /// A carrier of this type, if one is held.
+    pub fn carrier<T: Any>(&self) -> Option<&T> {
+        self.keep.iter().find_map(|carrier| carrier.downcast_ref())
     }
 
     /// The same with notes for the proof.

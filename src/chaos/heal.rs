@@ -3,6 +3,7 @@
 use super::event::{Event, Witness};
 use super::evidence::ReadBack;
 use super::fault::{Fault, Prepared, Scene};
+use super::helper::fuse;
 use super::intent::Undone;
 use super::select::Victim;
 use crate::error::{Error, Kind, Result};
@@ -92,6 +93,10 @@ async fn heal_one(
     tell(witness, Event::Healing { number }).await;
     // What was read back counts; a heal that complained may have done enough.
     let complaint = fault.heal(scene, prepared).await.err();
+    let fuse = match fault.proving(scene) {
+        Ok(Some(_)) => fuse::extinguish(scene, number).await.err(),
+        _ => None,
+    };
     let read_back = fault.read_back(scene, prepared).await;
     let read_back = match (read_back, complaint) {
         (Ok(ReadBack::Not { why }), Some(complaint)) => {
@@ -102,6 +107,10 @@ async fn heal_one(
         (Err(why), Some(complaint)) => {
             ReadBack::Not { why: format!("it could not be looked at: {why}; undoing it: {complaint}") }
         }
+    };
+    let read_back = match fuse {
+        Some(why) if read_back.is_good() => ReadBack::Not { why: format!("{}, but {why}", read_back.text()) },
+        _ => read_back,
     };
     let at = scene.means.clock.monotonic();
     tell(witness, Event::ReadBack { number, read_back: read_back.clone(), at }).await;

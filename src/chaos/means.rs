@@ -43,13 +43,16 @@ pub struct Means {
 pub struct Helper {
     /// The namespace; it must admit privileged pods.
     pub namespace: String,
-    /// The image; it needs a shell, and `iptables` for faults of the network.
+    /// The image: Davit's own. It needs a shell and the usual small programs; `iptables` is the node's if it has none.
     pub image: String,
+    /// The account there that fuses use; it needs what undoing the fault takes.
+    pub account: String,
 }
 
 impl Default for Helper {
     fn default() -> Self {
-        Self { namespace: "davit-chaos".to_owned(), image: format!("davit:{}", env!("CARGO_PKG_VERSION")) }
+        let name = || "davit-chaos".to_owned();
+        Self { namespace: name(), account: name(), image: format!("davit:{}", env!("CARGO_PKG_VERSION")) }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::fault::{Class, Facts, Fault, Prepared, Scene, find};
 use super::guard::{self, Allowed, Finding, GuardName};
+use super::helper;
 use super::means::Means;
 use super::request::{Amount, Request};
 use super::select::{self, Seed, Victim};
@@ -30,6 +31,8 @@ pub struct Plan {
     pub guards: Vec<Allowed>,
     /// How long injection waits at random.
     pub phase: Duration,
+    /// Whether a fuse in the cluster will undo it if nobody else does.
+    pub(super) fuse: bool,
     /// The cluster's uid, if it is about one.
     pub(super) cluster: Option<String>,
 }
@@ -82,7 +85,8 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
         prepared.push(fault.prepare(&scene, victim).await?);
     }
     let phase = seed.phase(request.control_loop);
-    Ok(Plan { run, facts, seed, candidates: count, prepared, guards, phase, cluster, request })
+    let fuse = fault.proving(&scene)?.is_some() && helper::fuse::is_possible(&scene).await?;
+    Ok(Plan { run, fuse, facts, seed, candidates: count, prepared, guards, phase, cluster, request })
 }
 
 fn check(facts: &Facts, request: &Request) -> Result<()> {
@@ -146,6 +150,13 @@ impl Plan {
         ));
         for Prepared { victim, undo, .. } in &self.prepared {
             lines.push(format!("hits {}; undo: {undo}", victim.shown));
+        }
+        if self.fuse {
+            lines.push("a fuse in the cluster undoes it if nobody else does".to_owned());
+        } else if facts.expires == helper::fuse::FUSE {
+            lines.push(
+                "no fuse: the namespace of helpers is not there; only this command and the janitor undo it".to_owned(),
+            );
         }
         if !self.phase.is_zero() {
             lines.push(format!("after a pause of {:.1} s, drawn from the seed", self.phase.as_secs_f64()));

@@ -5,6 +5,7 @@ use super::evidence::Proof;
 use super::fault::{Fault, Held, Prepared, Scene, find};
 use super::guard::GuardName;
 use super::heal::{Healing, heal_all};
+use super::helper::fuse;
 use super::intent::{Intent, open_intents};
 use super::means::Means;
 use super::plan::Plan;
@@ -14,6 +15,7 @@ use crate::measure::Interval;
 use crate::repository::lease::{Claim, Lease};
 use futures_util::future::join_all;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// A fault that was injected and must be healed. Dropping it leaves its intents open, for the janitor.
 #[derive(Debug)]
@@ -25,6 +27,8 @@ pub struct Injection {
     pub(super) held: Vec<Held>,
     pub(super) proofs: Vec<Proof>,
     pub(super) lease: Option<Lease>,
+    /// Says that the lease is lost, whoever holds it.
+    pub(super) lost: CancellationToken,
     /// When the first effect was asked for, on the monotonic clock: t0.
     pub requested: Duration,
 }
@@ -38,7 +42,8 @@ pub async fn inject(means: &Means, plan: Plan, witness: &dyn Witness) -> Result<
     witness.line(planned(&plan)).await?;
     let lease = take_lease(means).await?;
     witness.line(Event::LeaseTaken { fence: lease.fence() }).await?;
-    let injected = begin(means, plan, witness, Some(lease)).await;
+    let lost = lease.lost().clone();
+    let injected = begin(means, plan, witness, Some(lease), lost).await;
     injected.map_err(|(error, lease)| {
         drop(lease);
         error
@@ -52,11 +57,14 @@ pub async fn inject(means: &Means, plan: Plan, witness: &dyn Witness) -> Result<
 pub async fn inject_in_drill(means: &Means, plan: Plan, witness: &dyn Witness, lease: &Lease) -> Result<Injection> {
     lease.check()?;
     witness.line(planned(&plan)).await?;
-    begin(means, plan, witness, None).await.map_err(|(error, _)| error)
+    begin(means, plan, witness, None, lease.lost().clone()).await.map_err(|(error, _)| error)
 }
 
 /// Takes the lease that drills, injections and the janitor share.
-pub(super) async fn take_lease(means: &Means) -> Result<Lease> {
+///
+/// # Errors
+/// Exit 3 if somebody else holds it: nothing was touched.
+pub async fn take_lease(means: &Means) -> Result<Lease> {
     let claim = Claim { name: super::LEASE.to_owned(), holder: means.holder.clone(), term: means.lease_term };
     let repository = &means.repository;
     let lease = Lease::acquire(repository.store(), &means.clock, &claim, &means.cancel).await;
@@ -81,7 +89,13 @@ fn planned(plan: &Plan) -> Event {
 
 type Begun = Result<Injection, (Error, Option<Lease>)>;
 
-async fn begin(means: &Means, plan: Plan, witness: &dyn Witness, lease: Option<Lease>) -> Begun {
+async fn begin(
+    means: &Means,
+    plan: Plan,
+    witness: &dyn Witness,
+    lease: Option<Lease>,
+    lost: CancellationToken,
+) -> Begun {
     let fault = match find(plan.facts.name) {
         Ok(fault) => fault,
         Err(error) => return Err((error, lease)),
@@ -92,6 +106,7 @@ async fn begin(means: &Means, plan: Plan, witness: &dyn Witness, lease: Option<L
         held: Vec::new(),
         proofs: Vec::new(),
         lease,
+        lost,
         requested: means.clock.monotonic(),
         plan,
     };
@@ -123,6 +138,9 @@ impl Injection {
     async fn act(&mut self, witness: &dyn Witness) -> Result<()> {
         self.put_intents(witness).await?;
         self.wait_for_phase().await?;
+        for (number, prepared) in (0u32..).zip(&self.plan.prepared) {
+            self.light(number, prepared).await?;
+        }
         self.requested = self.means.clock.monotonic();
         let mut asked = Vec::new();
         for (number, prepared) in (0u32..).zip(&self.plan.prepared) {
@@ -153,6 +171,17 @@ impl Injection {
             witness.line(Event::IntentDurable { number, object: object.to_string() }).await?;
         }
         Ok(())
+    }
+
+    /// Whatever would stay for ever gets a fuse before it is there.
+    async fn light(&self, number: u32, prepared: &Prepared) -> Result<()> {
+        let (scene, plan) = (self.scene(), &self.plan);
+        let Some(proving) = self.fault.proving(&scene)? else { return Ok(()) };
+        if !plan.fuse {
+            return Ok(());
+        }
+        let intent = Intent::new(&scene, plan.facts.name, number, prepared, plan.cluster.clone());
+        fuse::light(&scene, &intent, proving + scene.expiry()).await
     }
 
     async fn wait_for_phase(&self) -> Result<()> {

@@ -45,7 +45,7 @@ pub enum PodChoice {
 /// |---|---|
 /// | `postgres://user@host/database` | a database |
 /// | `NAMESPACE/pods`, `NAMESPACE/pod/NAME`, `NAMESPACE/pods/app=web`, `NAMESPACE/deployment/NAME` | pods |
-/// | `node/NAME`, `nodes/LABEL=VALUE` | nodes |
+/// | `node/NAME`, `nodes/LABEL=VALUE`, `nodes/running:NAMESPACE/app=web` | nodes |
 /// | `tcp://HOST:PORT` | the way to a server |
 /// | `dns://NAME` | a name as a process resolves it |
 #[derive(Clone, PartialEq, Eq)]
@@ -208,6 +208,7 @@ mod tests {
             "shop/deployment/web",
             "node/node-1",
             "nodes/topology.kubernetes.io/zone=a",
+            "nodes/running:shop/app=web,tier in (edge)",
             "tcp://127.0.0.1:5432",
             "dns://db.shop.svc",
         ] {

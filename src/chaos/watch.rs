@@ -60,16 +60,10 @@ impl Injection {
 
     async fn wait(&self, alarm: impl Future<Output = String>) -> Ending {
         let request = &self.plan.request;
-        let lost = async {
-            match &self.lease {
-                Some(lease) => lease.lost().cancelled().await,
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             biased;
             () = self.means.cancel.cancelled() => Ending::Stopped { how: "a signal".to_owned() },
-            () = lost => Ending::Aborted { why: "the lease was lost: another run may begin".to_owned() },
+            () = self.lost.cancelled() => Ending::Aborted { why: "the lease was lost: another run may begin".to_owned() },
             why = alarm => Ending::Aborted { why },
             ending = self.look() => ending,
             () = self.means.clock.sleep(request.duration) => Ending::TimeUp,

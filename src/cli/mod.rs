@@ -7,6 +7,7 @@ pub mod shell;
 pub mod table;
 
 mod backup;
+mod carrier;
 mod chaos;
 mod completions;
 mod demo;
@@ -87,6 +88,7 @@ impl Place {
         match command {
             Command::Work(Work::Export(_)) => Self::Stderr,
             Command::Work(Work::Mover(_)) => Self::Nowhere("mover"),
+            Command::Work(Work::Carrier(_)) => Self::Nowhere("carrier"),
             Command::Work(Work::Demo(_)) => Self::Nowhere("demo"),
             Command::Work(Work::Observe(_)) => Self::Nowhere("observe"),
             Command::Completions(_) => Self::Nowhere("completions"),
@@ -167,6 +169,7 @@ fn dispatch<'a>(work: &'a Work, shell: &'a Shell) -> Running<'a> {
         Work::Chaos(command) => Box::pin(chaos::run(command, shell)),
         Work::Key(command) => Box::pin(key::run(command, shell)),
         Work::Mover(command) => Box::pin(mover::run(command, shell)),
+        Work::Carrier(command) => Box::pin(carrier::run(command, shell)),
         Work::Verify(args) => Box::pin(verify::run(args, shell)),
         Work::Observe(args) => Box::pin(observe::run(args, shell)),
     }

@@ -110,7 +110,7 @@ pub fn check(scenario: &Scenario) -> Result<()> {
         return Err(Error::input("planning the recovery: there is no standby to promote")
             .hint("add `standby: {url: …}` to the target"));
     }
-    parameters(scenario).check(&facts)
+    parameters(scenario, &facts).check(&facts)
 }
 
 /// Whether a place has something of this kind.
@@ -123,9 +123,17 @@ fn can_aim(place: &Place, kind: TargetKind) -> bool {
     }
 }
 
-fn parameters(scenario: &Scenario) -> chaos::Parameters {
+fn parameters(scenario: &Scenario, facts: &chaos::Facts) -> chaos::Parameters {
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
-    scenario.fault.with.iter().map(|(name, value)| (name.clone(), text(value))).collect()
+    let given = scenario.fault.with.iter().map(|(name, value)| (name.clone(), text(value)));
+    // What the target says of itself is what the fault is told, where it wants to know.
+    let known = |name: &str| facts.parameters.iter().any(|parameter| parameter.name == name);
+    let of_target = match &scenario.target.place {
+        Place::Cluster(target) => vec![("container", &target.container), ("peers", &target.peers)],
+        Place::Processes(_) => Vec::new(),
+    };
+    let of_target = of_target.into_iter().filter(|(name, _)| known(name));
+    of_target.filter_map(|(name, value)| Some((name.to_owned(), value.clone()?))).chain(given).collect()
 }
 
 /// What is asked of chaos.
@@ -135,7 +143,7 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     let kind = facts.targets.iter().copied().find(|kind| can_aim(&scenario.target.place, *kind));
     let kind = kind.ok_or_else(|| Error::input(format!("aiming {}: the target has nothing for it", facts.name)))?;
     let mut request = Request::new(&scenario.fault.name, aimed(scenario, access, kind)?);
-    request.parameters = parameters(scenario);
+    request.parameters = parameters(scenario, &facts);
     if let Some(lasts) = scenario.fault.lasts {
         request.duration = lasts;
     }
@@ -168,9 +176,10 @@ fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Targe
             Some(labels) => format!("{}/pods/{labels}", target.namespace),
             None => format!("{}/pods", target.namespace),
         },
-        (TargetKind::Nodes, Place::Cluster(target)) => match &target.node {
-            Some(node) => format!("node/{node}"),
-            None => "nodes".to_owned(),
+        (TargetKind::Nodes, Place::Cluster(target)) => match (&target.node, &target.pods) {
+            (Some(node), _) => format!("node/{node}"),
+            (None, Some(labels)) => format!("nodes/running:{}/{labels}", target.namespace),
+            (None, None) => "nodes".to_owned(),
         },
         (TargetKind::Link, Place::Processes(target)) => {
             let to = target.proxy.as_ref().map(|proxy| proxy.to.as_str()).unwrap_or_default();

@@ -14,6 +14,7 @@ use crate::measure::{Instant, Interval, Recovery, Steady};
 use crate::postgres::connect;
 use crate::report::journal::{Event, Line, Stage};
 use crate::report::{DrillReport, drill};
+use crate::repository::lease::Lease;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -41,6 +42,16 @@ pub struct Done {
 /// # Errors
 /// What could not even begin. What was begun ends with a report, and its verdict says how.
 pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
+    // Somebody else may have begun since this was planned; nothing was touched yet.
+    let lease = chaos::take_lease(&means.chaos).await?;
+    let done = Box::pin(execute(means, plan, &lease)).await;
+    if let Err(error) = lease.release().await {
+        tracing::warn!("{error}");
+    }
+    done
+}
+
+async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
     let Plan { script, fault, .. } = plan;
     let versions = versions(means, &script).await;
     let desk = Desk::open(means, script, versions, fault.seed.0)?;
@@ -49,7 +60,7 @@ pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
         Ok(begun) => begun,
         Err(error) => return Err(with_journal(as_refusal(error), &desk.notebook)),
     };
-    let outcome = Box::pin(act(&desk, fault, &mut kept)).await;
+    let outcome = Box::pin(act(&desk, fault, lease, &mut kept)).await;
     let seen = observing.end(&desk).await;
     if let Err(error) = outcome.and(seen) {
         desk.notebook.note(Event::Aborted { why: error.to_string() })?;
@@ -68,10 +79,10 @@ fn as_refusal(error: Error) -> Error {
 }
 
 /// Steady state, fault, recovery, healing, steady state.
-async fn act(desk: &Desk<'_>, fault: chaos::Plan, kept: &mut Kept) -> Result<()> {
+async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept) -> Result<()> {
     let Some(steady) = steady_before(desk).await? else { return Ok(()) };
     desk.stage(Stage::Fault, &format!("{} strikes", desk.script.scenario.fault.name))?;
-    let injection = chaos::inject(&desk.means.chaos, fault, &desk.notebook).await?;
+    let injection = chaos::inject_in_drill(&desk.means.chaos, fault, &desk.notebook, lease).await?;
     let Some(effective) = injection.effective() else {
         // The report says that nothing was proven; what was done is undone all the same.
         return heal(desk, injection).await;

@@ -40,7 +40,8 @@ put_tree() { # FOLDER
 shell_tools() {
   local tool
   put /bin/dash /bin/sh
-  for tool in cat chmod cp date dd df env false head id kill ls mkdir mv rm sha256sum sleep stat sync tail touch true wc grep sed; do
+  for tool in cat chmod chroot cp cut date dd df env false find head id kill ls mkdir mv nsenter rm sha256sum sleep sort \
+    stat sync tail touch tr true wc grep sed; do
     put "$(command -v "$tool" | grep / || echo "/bin/$tool")" "/bin/$tool"
   done
 }

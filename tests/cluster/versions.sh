@@ -4,5 +4,5 @@
 kubernetes_version=1.33.13
 kubernetes_folder=kubernetes-v$kubernetes_version-1
 dns_folder=coredns-v1.14.3-1
-service_folder=cluster-service-1
-images_folder=cluster-images-1
+service_folder=cluster-service-2
+images_folder=cluster-images-2

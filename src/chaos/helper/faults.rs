@@ -1,13 +1,14 @@
-//! `container-kill`, `pod-unready`, `cpu-pressure`, `memory-pressure`, `disk-pressure`, `pod-partition`.
+//! `container-kill`, `pod-unready`, `cpu-pressure`, `memory-pressure`, `disk-pressure`, `pod-partition`, `pod-latency`.
 
-use super::{Orders, RBAC, evidence, heal, hold, is_clean};
+use super::peers::peers;
+use super::what::What;
+use super::{Orders, evidence, heal, hold, is_clean};
 use crate::chaos::cluster::{is_ready, meta, pods};
-use crate::chaos::evidence::{Proof, ReadBack};
-use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::evidence::{Evidence, Proof, ReadBack};
+use crate::chaos::fault::{Facts, Fault, Held, Prepared, Scene};
 use crate::chaos::guard::Finding;
 use crate::chaos::pod;
 use crate::chaos::select::Victim;
-use crate::chaos::target::TargetKind;
 use crate::cluster::Fault as ApiFault;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -15,17 +16,20 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// All faults that helper pods carry.
-pub(in crate::chaos) const FAULTS: [&dyn Fault; 6] = [
+pub(in crate::chaos) const FAULTS: [&dyn Fault; 7] = [
     &Inside { what: What::Kill },
     &Inside { what: What::Unready },
     &Inside { what: What::Cpu },
     &Inside { what: What::Memory },
     &Inside { what: What::Disk },
     &Inside { what: What::Partition },
+    &Inside { what: What::Latency },
 ];
 
 /// How long a container or a probe may take to be seen.
 const SEEN: Duration = Duration::from_mins(1);
+/// What a ballast leaves free at least, unless somebody says otherwise.
+const FLOOR: u32 = 64;
 const SIGNALS: [&str; 8] = ["KILL", "TERM", "INT", "HUP", "QUIT", "ABRT", "USR1", "USR2"];
 
 #[derive(Debug)]
@@ -33,88 +37,10 @@ struct Inside {
     what: What,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum What {
-    Kill,
-    Unready,
-    Cpu,
-    Memory,
-    Disk,
-    Partition,
-}
-
-const CONTAINER: Parameter = Parameter { name: "container", default: Some(""), what: "which container [the first]" };
-
 #[async_trait]
 impl Fault for Inside {
     fn facts(&self) -> Facts {
-        let common = Facts {
-            name: "cpu-pressure",
-            class: Class::Reversible,
-            targets: &[TargetKind::Pods],
-            summary: "busy processes in the victim's own control group",
-            needs: "the helper's namespace: privileged pods on the victim's node",
-            proof: "the helper sees the busy processes in the container's control group",
-            heals: "the helper is taken away, and another one looks that nothing is left",
-            expires: "the helper and the processes end by themselves",
-            parameters: &[CONTAINER, Parameter { name: "amount", default: Some("2"), what: "how many busy processes" }],
-            rbac: &RBAC,
-            many: true,
-        };
-        match self.what {
-            What::Cpu => common,
-            What::Memory => Facts {
-                name: "memory-pressure",
-                summary: "a process in the victim's own control group holds memory; beyond the limit the kernel kills in it",
-                proof: "the helper sees the memory held in the container's control group",
-                parameters: &[CONTAINER, Parameter { name: "amount", default: Some("64"), what: "MiB" }],
-                ..common
-            },
-            What::Disk => Facts {
-                name: "disk-pressure",
-                summary: "a file of our own fills a folder of the victim",
-                proof: "the helper sees the file, and what is free beside it",
-                expires: "the helper deletes the file",
-                parameters: &[
-                    CONTAINER,
-                    Parameter { name: "amount", default: Some("64"), what: "MiB" },
-                    Parameter { name: "path", default: Some("/tmp"), what: "the folder in the container" },
-                ],
-                ..common
-            },
-            What::Unready => Facts {
-                name: "pod-unready",
-                summary: "stops the container's processes (SIGSTOP), so that its readiness probe fails",
-                proof: "every process of the container is stopped, and the pod is not ready",
-                expires: "the helper lets them go on",
-                parameters: &[CONTAINER],
-                ..common
-            },
-            What::Partition => Facts {
-                name: "pod-partition",
-                summary: "drops the victim's packets in a chain of our own in its network namespace",
-                proof: "the chain's packet counter moved",
-                expires: "the rules end in the kernel (--datestop), and the helper takes the chain away",
-                parameters: &[
-                    CONTAINER,
-                    Parameter { name: "peer", default: Some(""), what: "only from and to this address [everybody]" },
-                ],
-                ..common
-            },
-            What::Kill => Facts {
-                name: "container-kill",
-                class: Class::SelfHealing,
-                summary: "sends a signal to a container's first process from its node",
-                proof: "the node says that the container of this id has ended",
-                heals: "the kubelet starts the container again",
-                expires: "at once",
-                parameters: &[
-                    CONTAINER,
-                    Parameter { name: "signal", default: Some("KILL"), what: "KILL, TERM, INT, HUP, …" },
-                ],
-                ..common
-            },
-        }
+        self.what.facts()
     }
 
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {
@@ -138,17 +64,25 @@ impl Fault for Inside {
         let id = id.and_then(|id| id.split_once("://")).map(|(_, id)| id.to_owned());
         let container =
             id.ok_or_else(|| Error::refused(format!("looking for a container of {}: none that runs", victim.shown)))?;
+        if pod["spec"]["hostNetwork"] == true && matches!(self.what, What::Partition | What::Latency) {
+            let why = format!("{} uses the network of its node, which would be hit as a whole", victim.shown);
+            return Err(Error::refused(why));
+        }
+        if self.what == What::Disk {
+            outlives(&pod, &victim, status.and_then(|status| status["name"].as_str()), scene)?;
+        }
         let text = |name: &str, default: &str| {
             scene.parameters.get(name).filter(|text| !text.is_empty()).unwrap_or(default).to_owned()
         };
         let orders = Orders {
-            what: self.word().to_owned(),
+            what: self.what.word().to_owned(),
             node: pod::fact(&victim, "node")?.to_owned(),
+            address: pod["status"]["podIP"].as_str().unwrap_or_default().to_owned(),
             container,
             amount: self.amount(scene)?,
             place: text("path", "/tmp"),
-            peer: text("peer", ""),
-            until: scene.means.clock.now().as_second() + i64::try_from(scene.expiry().as_secs()).unwrap_or(3600) + 1,
+            floor: scene.parameters.read("floor", FLOOR)?,
+            peers: peers(scene, &victim).await?,
         };
         let undo = match self.what {
             What::Kill => "nothing; the kubelet starts the container again".to_owned(),
@@ -158,29 +92,37 @@ impl Fault for Inside {
     }
 
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
-        hold(scene, prepared).await?;
-        Ok(Held::nothing())
+        let word = hold(scene, prepared).await?;
+        Ok(Held::nothing().noting(json!(word)))
     }
 
-    async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
+    /// Nothing was done before the helper got the word, and what it did it did before it was seen.
+    async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
         let victim = &prepared.victim;
+        let word = serde_json::from_value(held.notes.clone()).unwrap_or(asked);
         match self.what {
             What::Kill => {
                 let orders: Orders = prepared.prior()?;
                 let orders = &orders;
                 let look = || async move { Ok(ended(&there(scene, victim).await?, &orders.container)) };
-                scene.look(asked, SEEN, "the node did not say that the container ended", look).await
+                let proof = scene.look(word, SEEN, "the node did not say that the container ended", look).await?;
+                Ok(proof.since(word))
             }
             What::Unready => {
-                let stopped = evidence(scene, prepared, asked).await?;
+                let stopped = evidence(scene, prepared, word).await?;
                 let Some(stopped) = stopped.evidence() else { return Ok(stopped) };
                 let look = || async move {
                     let ready = is_ready(&there(scene, victim).await?);
                     Ok((!ready).then(|| format!("{}, and the pod is not ready", stopped.seen)))
                 };
-                scene.look(asked, SEEN, "the pod stayed ready (has it a readiness probe?)", look).await
+                // It serves nobody from the moment on that its processes stand.
+                let why = "the pod stayed ready (has it a readiness probe?)";
+                Ok(match scene.look(word, SEEN, why, look).await? {
+                    Proof::Proven(seen) => Proof::Proven(Evidence { effective: stopped.effective, ..seen }),
+                    unproven => unproven,
+                })
             }
-            _ => evidence(scene, prepared, asked).await,
+            _ => evidence(scene, prepared, word).await,
         }
     }
 
@@ -202,28 +144,18 @@ impl Fault for Inside {
 }
 
 impl Inside {
-    const fn word(&self) -> &'static str {
-        match self.what {
-            What::Kill => "kill",
-            What::Unready => "stop",
-            What::Cpu => "cpu",
-            What::Memory => "memory",
-            What::Disk => "disk",
-            What::Partition => "partition",
-        }
-    }
-
     fn amount(&self, scene: &Scene<'_>) -> Result<String> {
-        let number = |default: u32, most: u32| -> Result<String> {
-            let amount: u32 = scene.parameters.read("amount", default)?;
+        let number = |name: &str, default: u32, most: u32| -> Result<u32> {
+            let amount: u32 = scene.parameters.read(name, default)?;
             if (1..=most).contains(&amount) {
-                return Ok(amount.to_string());
+                return Ok(amount);
             }
-            Err(Error::input(format!("reading the parameter amount={amount}")).hint(format!("it is from 1 to {most}")))
+            Err(Error::input(format!("reading the parameter {name}={amount}")).hint(format!("it is from 1 to {most}")))
         };
         match self.what {
-            What::Cpu => number(2, 256),
-            What::Memory | What::Disk => number(64, 1 << 20),
+            What::Cpu => Ok(number("amount", 2, 256)?.to_string()),
+            What::Memory | What::Disk => Ok(number("amount", 64, 1 << 20)?.to_string()),
+            What::Latency => Ok(format!("{}:{}", number("latency", 200, 60_000)?, number("port", 0, 65_535)?)),
             What::Kill => {
                 let signal = scene.parameters.get("signal").unwrap_or("KILL").to_uppercase();
                 let signal = signal.trim_start_matches("SIG").to_owned();
@@ -235,6 +167,28 @@ impl Inside {
             What::Unready | What::Partition => Ok(String::new()),
         }
     }
+}
+
+/// Refuses a folder on a volume that is there when the pod is not: a ballast in it could not be found again.
+fn outlives(pod: &Value, victim: &Victim, container: Option<&str>, scene: &Scene<'_>) -> Result<()> {
+    let path = scene.parameters.get("path").filter(|path| !path.is_empty()).unwrap_or("/tmp");
+    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
+    let containers = list(&pod["spec"], "containers");
+    let container = containers.iter().find(|one| container.is_some_and(|name| one["name"] == name));
+    let mounts = container.map(|container| list(container, "volumeMounts")).unwrap_or_default();
+    let inside = |mount: &&Value| {
+        let at = mount["mountPath"].as_str().unwrap_or_default().trim_end_matches('/');
+        path.strip_prefix(at).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    };
+    let Some(mount) = mounts.iter().filter(inside).max_by_key(|mount| mount["mountPath"].as_str().map(str::len)) else {
+        return Ok(());
+    };
+    let volumes = list(&pod["spec"], "volumes");
+    if volumes.iter().any(|volume| volume["name"] == mount["name"] && volume["emptyDir"].is_object()) {
+        return Ok(());
+    }
+    Err(Error::refused(format!("filling {path} of {}: it is on a volume that outlives the pod", victim.shown))
+        .hint("a folder in the container itself or in an emptyDir can be filled; disk-full is for databases"))
 }
 
 /// What says that the container of an id ended: the node's word, in the present or the last state.

@@ -5,11 +5,17 @@
 //! of the one that injected.
 
 mod faults;
+pub(super) mod fuse;
+mod peers;
+pub(super) mod scout;
+mod what;
 
 pub(super) use faults::FAULTS;
 
 use super::evidence::Proof;
 use super::fault::{Place, Prepared, Rule, Scene};
+use super::pod;
+use super::select::Victim;
 use crate::chaos::cluster::{meta, pods};
 use crate::cluster::{Delete, Exec, Fault as ApiFault, Write};
 use crate::error::{Error, Result};
@@ -21,13 +27,18 @@ const SCRIPT: &str = include_str!("script.sh");
 const STARTED: Duration = Duration::from_mins(2);
 /// How long healing or looking may take.
 const DONE: Duration = Duration::from_mins(2);
+/// How long its effect may take to be seen by it.
+const SEEN: Duration = Duration::from_mins(1);
 const EXEC: Duration = Duration::from_secs(10);
+/// How often a helper that has just started is spoken to.
+const ATTEMPTS: u32 = 20;
 
-/// What the helpers take in their own namespace.
-pub(super) const RBAC: [Rule; 3] = [
-    Rule { group: "", resource: "pods", verbs: &["get", "list", "create", "delete"], place: Place::Helper },
+/// What the helpers take in their own namespace, and what looking at the victims takes.
+pub(super) const RBAC: [Rule; 4] = [
+    fuse::RBAC,
     Rule { group: "", resource: "pods/exec", verbs: &["create", "get"], place: Place::Helper },
-    Rule { group: "", resource: "pods", verbs: &["get", "list"], place: Place::Target },
+    pod::READS[0],
+    pod::READS[1],
 ];
 
 /// What a helper is told to do, noted in the intent.
@@ -37,14 +48,32 @@ pub(super) struct Orders {
     pub(super) what: String,
     /// The node.
     pub(super) node: String,
+    /// The pod's address.
+    pub(super) address: String,
     /// The container's id.
     pub(super) container: String,
     /// What else the script wants.
     pub(super) amount: String,
     pub(super) place: String,
-    pub(super) peer: String,
-    /// When it heals by itself, in seconds since 1970.
-    pub(super) until: i64,
+    pub(super) floor: u32,
+    pub(super) peers: String,
+}
+
+impl Orders {
+    /// Orders of a helper that waits until nothing of a pod runs on its node any more.
+    pub(super) fn gone(victim: &Victim) -> Option<Self> {
+        let empty = String::new;
+        victim.facts["node"].as_str().map(|node| Self {
+            what: "gone".to_owned(),
+            node: node.to_owned(),
+            address: empty(),
+            container: empty(),
+            amount: empty(),
+            place: empty(),
+            floor: 0,
+            peers: empty(),
+        })
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +100,8 @@ fn name(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> String {
 
 fn manifest(scene: &Scene<'_>, prepared: &Prepared, orders: &Orders, mode: Mode) -> Value {
     let helper = &scene.means.helper;
-    let deadline = scene.expiry() + DONE;
+    let deadline = STARTED + scene.expiry() + DONE;
+    let latest = scene.means.clock.now().as_second() + i64::try_from(STARTED.as_secs()).unwrap_or_default();
     let pair = |name: &str, value: &str| json!({ "name": name, "value": value });
     json!({
         "apiVersion": "v1",
@@ -93,12 +123,16 @@ fn manifest(scene: &Scene<'_>, prepared: &Prepared, orders: &Orders, mode: Mode)
                 "name": "helper",
                 "image": helper.image,
                 "imagePullPolicy": "IfNotPresent",
-                "command": ["/bin/sh", "-c", SCRIPT],
+                // Kubernetes reads `$$` and `$(NAME)` itself, unless each sign is doubled.
+                "command": ["/bin/sh", "-c", SCRIPT.replace('$', "$$")],
                 "securityContext": { "privileged": true, "runAsUser": 0 },
+                "terminationMessagePolicy": "FallbackToLogsOnError",
                 "env": [
                     pair("MODE", mode.word()), pair("WHAT", &orders.what), pair("MARK", &scene.mark()),
+                    pair("POD", &prepared.victim.key), pair("ADDRESS", &orders.address),
                     pair("CONTAINER", &orders.container), pair("AMOUNT", &orders.amount), pair("WHERE", &orders.place),
-                    pair("PEER", &orders.peer), pair("UNTIL", &orders.until.to_string()),
+                    pair("FLOOR", &orders.floor.to_string()), pair("PEERS", &orders.peers),
+                    pair("LASTS", &scene.expiry().as_secs_f64().ceil().to_string()), pair("LATEST", &latest.to_string()),
                 ],
             }],
         },
@@ -134,7 +168,10 @@ async fn now(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<Optio
 /// Takes a helper away and waits until its node says that it ended.
 async fn remove(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<()> {
     let (namespace, name) = (scene.means.helper.namespace.as_str(), name(scene, prepared, mode));
-    match scene.means.cluster()?.delete(&pods(), (Some(namespace), &name), Delete::default(), Write::default()).await {
+    // What holds a fault heals when it is told to end; the others have ended.
+    let grace = if mode == Mode::Hold { None } else { Some(0) };
+    let delete = Delete { grace_seconds: grace, ..Delete::default() };
+    match scene.means.cluster()?.delete(&pods(), (Some(namespace), &name), delete, Write::default()).await {
         Ok(_) => {}
         Err(why) if why.fault == ApiFault::NotFound => return Ok(()),
         Err(why) => return Err(why.during(format!("deleting the helper pod {name}"))),
@@ -145,45 +182,61 @@ async fn remove(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<()
     Err(Error::failed(format!("deleting the helper pod {name}: it does not go")))
 }
 
-/// Starts the helper that holds the fault.
-pub(super) async fn hold(scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+/// Starts the helper that holds the fault, and gives it the word when it runs. Says when: before that nothing was done.
+pub(super) async fn hold(scene: &Scene<'_>, prepared: &Prepared) -> Result<Duration> {
     start(scene, prepared, Mode::Hold).await?;
-    let mut last = Value::Null;
-    let clock = &scene.means.clock;
-    let began = clock.monotonic();
-    while clock.monotonic().saturating_sub(began) < STARTED {
-        last = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
-        match last["status"]["phase"].as_str() {
-            Some("Running" | "Succeeded") => return Ok(()),
-            Some("Failed") => break,
-            _ => clock.sleep(Duration::from_millis(200)).await,
+    let name = name(scene, prepared, Mode::Hold);
+    let runs = scene.until(STARTED, || async {
+        let pod = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
+        Ok(matches!(pod["status"]["phase"].as_str(), Some("Running" | "Succeeded" | "Failed")))
+    });
+    if runs.await? {
+        for _ in 0..ATTEMPTS {
+            let word = scene.means.clock.monotonic();
+            if ask(scene, &name, &["touch", "/tmp/go"]).await.is_some() {
+                return Ok(word);
+            }
+            scene.means.clock.sleep(Duration::from_millis(200)).await;
         }
     }
-    let waits = &last["status"]["containerStatuses"][0]["state"];
-    Err(Error::failed(format!(
-        "starting the helper pod {}: it does not run: {waits}",
-        name(scene, prepared, Mode::Hold)
-    )))
+    let last = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
+    Err(Error::failed(format!("starting the helper pod {name}: {}", why_not(&last))))
 }
 
-/// What the helper has seen of its effect.
-pub(super) async fn evidence(scene: &Scene<'_>, prepared: &Prepared, asked: Duration) -> Result<Proof> {
-    let cluster = scene.means.cluster()?;
-    let (namespace, name) = (scene.means.helper.namespace.as_str(), &name(scene, prepared, Mode::Hold));
-    let command = &["cat".to_owned(), "/tmp/evidence".to_owned()];
+/// What a node says of a helper that does not run, or ended before its time.
+fn why_not(pod: &Value) -> String {
+    let status = &pod["status"]["containerStatuses"][0];
+    let said = [&status["lastState"]["terminated"], &status["state"]["terminated"], &status["state"]["waiting"]];
+    let said = said.into_iter().find_map(|state| state["message"].as_str().or_else(|| state["reason"].as_str()));
+    said.map_or_else(|| "it does not run".to_owned(), |said| said.trim().to_owned())
+}
+
+/// What a program in a helper printed; `None` if it cannot be asked yet, or says no.
+async fn ask(scene: &Scene<'_>, pod: &str, words: &[&str]) -> Option<String> {
+    let command: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
+    let namespace = scene.means.helper.namespace.as_str();
+    let exec = Exec { namespace, pod, container: None, command: &command, timeout: EXEC, insists: true };
+    let mut said = Vec::new();
+    let outcome = scene.means.cluster().ok()?.exec(&exec, None, &mut said).await.ok()?;
+    outcome.is_success().then(|| String::from_utf8_lossy(&said).trim().to_owned())
+}
+
+/// What the helper has seen of its effect since it got the word.
+pub(super) async fn evidence(scene: &Scene<'_>, prepared: &Prepared, word: Duration) -> Result<Proof> {
+    let name = &name(scene, prepared, Mode::Hold);
     let look = || async move {
-        let exec = Exec { namespace, pod: name, container: None, command, timeout: EXEC, insists: true };
-        let mut said = Vec::new();
-        // A helper that is just starting cannot be asked yet.
-        match cluster.exec(&exec, None, &mut said).await {
-            Ok(outcome) if outcome.is_success() => {
-                let text = String::from_utf8_lossy(&said).trim().to_owned();
-                Ok((!text.is_empty()).then_some(text))
-            }
-            _ => Ok(None),
+        if let Some(said) = ask(scene, name, &["cat", "/tmp/evidence"]).await.filter(|said| !said.is_empty()) {
+            return Ok(Some(said));
         }
+        // One that was started again has healed, and does nothing more.
+        let pod = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
+        if pod["status"]["containerStatuses"][0]["lastState"]["terminated"].is_object() {
+            return Err(Error::failed(format!("the helper pod {name} gave up: {}", why_not(&pod))));
+        }
+        Ok(None)
     };
-    scene.look(asked, Duration::from_mins(1), "the helper on the node saw no effect", look).await
+    let proof = scene.look(word, SEEN, "the helper on the node saw no effect", look).await?;
+    Ok(proof.since(word))
 }
 
 /// Takes the holder away and has another helper undo what is left.
@@ -197,6 +250,16 @@ pub(super) async fn is_clean(scene: &Scene<'_>, prepared: &Prepared) -> Result<b
     if now(scene, prepared, Mode::Hold).await?.is_some() {
         return Ok(false);
     }
+    run(scene, prepared, Mode::Check).await
+}
+
+/// Takes away the helper that looked, if its runner could not.
+pub(super) async fn forget(scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+    remove(scene, prepared, Mode::Check).await
+}
+
+/// Whether nothing of the victim runs on its node any more, as a helper there sees it.
+pub(super) async fn ended_on_node(scene: &Scene<'_>, prepared: &Prepared) -> Result<bool> {
     run(scene, prepared, Mode::Check).await
 }
 

@@ -2,7 +2,7 @@
 
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
-use crate::chaos::proxy::{Conditions, Mode, Proxy};
+use crate::chaos::proxy::{Conditions, Counters, Mode, Proxy};
 use crate::chaos::select::Victim;
 use crate::chaos::target::{Target, TargetKind};
 use crate::clock::SharedClock;
@@ -19,6 +19,8 @@ use tokio::net::TcpStream;
 const SEEN: Duration = Duration::from_secs(30);
 /// How long one knock may take.
 const KNOCK: Duration = Duration::from_secs(10);
+/// Enough to fill a narrow wire.
+const MUCH: usize = 16 * 1024;
 /// What PostgreSQL answers with one byte, and what makes most other servers answer or close: enough for a round trip.
 const QUESTION: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -78,7 +80,7 @@ impl Fault for Link {
             What::Bandwidth => Facts {
                 name: "network-bandwidth",
                 summary: "so many bytes a second pass, over all connections",
-                proof: "bytes passed under the limit: the proxy's counters moved",
+                proof: "bytes of ours waited for the wire: the proxy's counters moved",
                 parameters: &[LISTEN, Parameter { name: "rate", default: Some("65536"), what: "bytes a second" }],
                 ..common
             },
@@ -157,6 +159,9 @@ impl Fault for Link {
         let address: SocketAddr = serde_json::from_value(held.notes["address"].clone())
             .context(Kind::Failed, || "reading where the proxy listens".to_owned())?;
         let before: Duration = serde_json::from_value(held.notes["before"].clone()).unwrap_or_default();
+        let counters: Counters = serde_json::from_value(held.notes["counters"].clone()).unwrap_or_default();
+        let proxy = held.carrier::<Arc<Proxy>>().or_else(|| scene.means.proxies.get(place(scene).ok()?));
+        let proxy = proxy.ok_or_else(|| Error::failed("looking for the proxy: it is gone"))?;
         let (wanted, clock) = (self.conditions(scene)?, &scene.means.clock);
         let look = || async move {
             Ok(match self.what {
@@ -169,9 +174,16 @@ impl Fault for Link {
                     .await
                     .filter(|took| *took >= wanted.close_delay)
                     .map(|took| format!("the end of a connection took {} ms", took.as_millis())),
-                What::Bandwidth => round_trip(clock, address)
-                    .await
-                    .map(|took| format!("bytes pass under the limit; a round trip takes {} ms", took.as_millis())),
+                What::Bandwidth => {
+                    // Whoever hangs up on this many bytes has got a part of them, no faster than the wire allows.
+                    push(clock, address).await;
+                    let waited = |counters: Counters| Duration::from_micros(counters.waited);
+                    let held_back = waited(proxy.counters()).saturating_sub(waited(counters));
+                    let passed = proxy.counters().up.saturating_sub(counters.up);
+                    (passed > 0 && !held_back.is_zero()).then(|| {
+                        format!("{passed} bytes of ours waited {:.1} ms for the wire", held_back.as_secs_f64() * 1e3)
+                    })
+                }
                 What::Mode(mode) => met(address, mode).await,
             })
         };
@@ -257,6 +269,19 @@ async fn round_trip(clock: &SharedClock, address: SocketAddr) -> Option<Duration
         stream.read(&mut answer).await.ok()
     })
     .await
+}
+
+/// Sends as much as a wire notices, and waits until the server says or does something.
+async fn push(clock: &SharedClock, address: SocketAddr) {
+    timed(clock, async {
+        let mut stream = TcpStream::connect(address).await.ok()?;
+        let mut bytes = QUESTION.to_vec();
+        bytes.resize(MUCH, 0);
+        stream.write_all(&bytes).await.ok()?;
+        let mut answer = [0; 1];
+        stream.read(&mut answer).await.ok()
+    })
+    .await;
 }
 
 /// How long it takes until the end of a connection comes back.

@@ -5,6 +5,7 @@ use crate::chaos::cluster::nodes;
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene};
 use crate::chaos::guard::Finding;
+use crate::chaos::helper::fuse::{self, FUSE};
 use crate::chaos::select::Victim;
 use crate::cluster::{Patch, Write};
 use crate::error::{Error, Result};
@@ -13,7 +14,7 @@ use serde_json::{Value, json};
 use std::time::Duration;
 
 /// The controller that follows `unschedulable` looks at once; its restart takes some seconds.
-const SOON: Duration = Duration::from_secs(30);
+pub(super) const SOON: Duration = Duration::from_secs(30);
 /// What that controller puts on a node, which shows that the scheduler will see it.
 const TAINT: &str = "node.kubernetes.io/unschedulable";
 
@@ -31,9 +32,9 @@ impl Fault for Cordon {
             needs: "patch on nodes",
             proof: "the node controller has tainted the node as unschedulable",
             heals: "the node takes pods again",
-            expires: "never by itself: the intent is what undoes it",
+            expires: FUSE,
             parameters: &[],
-            rbac: &[READS, PATCHES],
+            rbac: &[READS, PATCHES, fuse::RBAC],
             many: true,
         }
     }
@@ -44,6 +45,10 @@ impl Fault for Cordon {
 
     async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
         objections(scene, victims).await
+    }
+
+    fn proving(&self, _scene: &Scene<'_>) -> Result<Option<Duration>> {
+        Ok(Some(SOON))
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

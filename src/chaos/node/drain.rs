@@ -1,11 +1,12 @@
 //! `node-drain`: cordons a node and evicts its pods, one after another as disruption budgets allow.
 
-use super::cordon::{cordoned, refuse_cordoned, set, takes_pods, uncordon};
+use super::cordon::{SOON, cordoned, refuse_cordoned, set, takes_pods, uncordon};
 use super::{PATCHES, READS, TARGETS, candidates, name, objections, there};
 use crate::chaos::cluster::{list, meta, pods};
 use crate::chaos::evidence::{Evidence, Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::{Finding, GuardName};
+use crate::chaos::helper::fuse::{self, FUSE};
 use crate::chaos::pod::evict::evict;
 use crate::chaos::select::Victim;
 use crate::cluster::Fault as ApiFault;
@@ -44,13 +45,13 @@ impl Fault for Drain {
             needs: "patch on nodes, list on pods and create on pods/eviction in the whole cluster",
             proof: "every pod that had to go is gone from the node, and the node is tainted as unschedulable",
             heals: "the node takes pods again; pods do not move back by themselves",
-            expires: "never by itself: the intent is what undoes it",
+            expires: FUSE,
             parameters: &[Parameter {
                 name: "within",
                 default: Some("300"),
                 what: "seconds that all evictions may take",
             }],
-            rbac: &[READS, PATCHES, EVICTS, PODS],
+            rbac: &[READS, PATCHES, EVICTS, PODS, fuse::RBAC],
             many: true,
         }
     }
@@ -63,7 +64,9 @@ impl Fault for Drain {
     async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
         let mut findings = objections(scene, victims).await?;
         for victim in victims {
-            for pod in on_node(scene, name(victim)?).await? {
+            let all = on_node(scene, name(victim)?).await?;
+            // What is going already goes anyhow.
+            for pod in all.into_iter().filter(|pod| pod["metadata"]["deletionTimestamp"].is_null()) {
                 let shown = format!("pod {}/{} on {}", meta(&pod, "namespace"), meta(&pod, "name"), victim.shown);
                 if is_lonely(&pod) {
                     let why = format!("{shown} has no controller: nobody makes it again");
@@ -74,6 +77,10 @@ impl Fault for Drain {
             }
         }
         Ok(findings)
+    }
+
+    fn proving(&self, scene: &Scene<'_>) -> Result<Option<Duration>> {
+        Ok(Some(SOON + Duration::from_secs(scene.parameters.read("within", 300)?)))
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

@@ -135,7 +135,8 @@ impl Fault for Driver {
                 _ => (!is_ready(&node)).then(|| format!("the control plane misses the heartbeat of {}", victim.shown)),
             })
         };
-        scene.look(asked, SEEN, "nobody saw that it took effect", look).await
+        // The command took a while, and the control plane takes longer to miss a heartbeat.
+        Ok(scene.look(asked, SEEN, "nobody saw that it took effect", look).await?.since(asked))
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {

@@ -6,7 +6,7 @@ mod drain;
 mod driver;
 mod taint;
 
-use super::cluster::{is_ready, list, meta, nodes};
+use super::cluster::{self, is_ready, list, meta, nodes};
 use super::fault::{Fault, Place, Rule, Scene};
 use super::guard::{Finding, GuardName};
 use super::select::Victim;
@@ -35,8 +35,19 @@ async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
     let Target::Nodes { name, labels } = scene.target else {
         return Err(Error::input(format!("reading {} as nodes", scene.target)));
     };
+    if let Some((namespace, pods)) = labels.as_deref().and_then(running) {
+        let pods = list(scene.means.cluster()?, &cluster::pods(), Some(namespace), Some(pods)).await?;
+        let on = |node: &&Value| pods.iter().any(|pod| pod["spec"]["nodeName"] == meta(node, "name"));
+        let found = list(scene.means.cluster()?, &nodes(), None, None).await?;
+        return Ok(found.iter().filter(on).map(victim).collect());
+    }
     let found = list(scene.means.cluster()?, &nodes(), None, labels.as_deref()).await?;
     Ok(found.iter().filter(|node| name.as_deref().is_none_or(|name| meta(node, "name") == name)).map(victim).collect())
+}
+
+/// `running:NAMESPACE/LABELS`, which is no selector: the nodes on which these pods run.
+fn running(labels: &str) -> Option<(&str, &str)> {
+    labels.strip_prefix("running:")?.split_once('/')
 }
 
 fn victim(node: &Value) -> Victim {

@@ -5,6 +5,8 @@ use crate::chaos::cluster::{list, nodes, pods};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::Finding;
+use crate::chaos::helper::fuse::{self, FUSE};
+use crate::chaos::helper::scout;
 use crate::chaos::select::Victim;
 use crate::cluster::{Fault as ApiFault, Patch, Write};
 use crate::error::{Error, Result};
@@ -33,11 +35,11 @@ impl Fault for Taint {
             targets: TARGETS,
             summary: "a taint of our own drives pods off a node that do not tolerate it; disruption budgets are not asked",
             needs: "patch on nodes, list on pods in the whole cluster",
-            proof: "no pod is left on the node that does not tolerate the taint",
+            proof: "no pod is left on the node that does not tolerate the taint; for NoSchedule, the scheduler says no to a pod of ours",
             heals: "our own taint is taken away",
-            expires: "never by itself: the intent is what undoes it",
+            expires: FUSE,
             parameters: &[Parameter { name: "effect", default: Some("NoExecute"), what: "NoExecute or NoSchedule" }],
-            rbac: &[READS, PATCHES, PODS],
+            rbac: &[READS, PATCHES, PODS, fuse::RBAC],
             many: true,
         }
     }
@@ -49,6 +51,10 @@ impl Fault for Taint {
 
     async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
         objections(scene, victims).await
+    }
+
+    fn proving(&self, _scene: &Scene<'_>) -> Result<Option<Duration>> {
+        Ok(Some(DRIVEN_OFF))
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
@@ -68,12 +74,12 @@ impl Fault for Taint {
 
     async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
         let (node, effect) = (name(&prepared.victim)?, effect(scene)?);
+        if effect == "NoSchedule" {
+            return scout::turned_away(scene, node, KEY, asked).await;
+        }
         let look = || async move {
             if !has_taint(&there(scene, &prepared.victim).await?, KEY) {
                 return Ok(None);
-            }
-            if effect == "NoSchedule" {
-                return Ok(Some(format!("node {node} carries the taint {KEY}:{effect}")));
             }
             let all = list(scene.means.cluster()?, &pods(), None, None).await?;
             let left =
@@ -84,6 +90,7 @@ impl Fault for Taint {
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+        scout::call_back(scene, name(&prepared.victim)?).await?;
         match now(scene, &prepared.victim).await? {
             Some(node) if has_taint(&node, KEY) => {
                 change(scene, &prepared.victim, |taints| taints.retain(|taint| taint["key"] != KEY)).await

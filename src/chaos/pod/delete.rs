@@ -2,13 +2,16 @@
 
 use super::{READS, TARGETS, candidates, fact, gone_in_time, objections, standing, without_undo};
 use crate::chaos::cluster::pods;
-use crate::chaos::evidence::{Proof, ReadBack};
+use crate::chaos::evidence::{Evidence, Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::{Finding, GuardName};
+use crate::chaos::helper::{Orders, ended_on_node, forget, fuse};
 use crate::chaos::select::Victim;
 use crate::cluster::{Delete, Write};
 use crate::error::Result;
+use crate::measure::Interval;
 use async_trait::async_trait;
+use serde_json::{Value, json};
 use std::time::Duration;
 
 #[derive(Debug)]
@@ -23,6 +26,8 @@ impl Deletion {
 
 const RBAC: [Rule; 3] =
     [READS[0], READS[1], Rule { group: "", resource: "pods", verbs: &["delete"], place: Place::Target }];
+
+const FORCED_RBAC: [Rule; 4] = [RBAC[0], RBAC[1], RBAC[2], fuse::RBAC];
 
 #[async_trait]
 impl Fault for Deletion {
@@ -46,8 +51,10 @@ impl Fault for Deletion {
         Facts {
             name: "pod-force-delete",
             summary: "deletes pods without waiting for their nodes: containers may run on for a while",
-            proof: "the pod of this uid is gone from the server; that its containers ended is not seen",
+            proof: "the pod of this uid is gone from the server, and a helper on its node sees no process of it",
+            needs: "delete on pods; the helper's namespace: privileged pods on the victim's node",
             parameters: &[],
+            rbac: &FORCED_RBAC,
             ..common
         }
     }
@@ -75,7 +82,8 @@ impl Fault for Deletion {
     }
 
     async fn prepare(&self, _scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
-        Ok(without_undo(victim))
+        let prior = if self.forced { json!(Orders::gone(&victim)) } else { Value::Null };
+        Ok(Prepared { prior, ..without_undo(victim) })
     }
 
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
@@ -95,11 +103,17 @@ impl Fault for Deletion {
     }
 
     async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
-        gone_in_time(scene, &prepared.victim, asked).await
+        let gone = gone_in_time(scene, &prepared.victim, asked).await?;
+        let (Proof::Proven(seen), true) = (&gone, self.forced && !prepared.prior.is_null()) else { return Ok(gone) };
+        if !ended_on_node(scene, prepared).await? {
+            return Ok(Proof::Unproven { why: format!("{}, but it still runs on its node", seen.seen) });
+        }
+        let seen = format!("{}, and no process of it runs on its node", seen.seen);
+        Ok(Proof::Proven(Evidence { seen, effective: Interval::new(asked, scene.means.clock.monotonic()) }))
     }
 
-    async fn heal(&self, _scene: &Scene<'_>, _prepared: &Prepared) -> Result<()> {
-        Ok(())
+    async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+        if prepared.prior.is_null() { Ok(()) } else { forget(scene, prepared).await }
     }
 
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {

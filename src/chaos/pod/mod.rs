@@ -25,7 +25,7 @@ const TARGETS: &[TargetKind] = &[TargetKind::Pods];
 const GONE: Duration = Duration::from_mins(1);
 
 /// What every fault of pods reads.
-const READS: [Rule; 2] = [
+pub(super) const READS: [Rule; 2] = [
     Rule { group: "", resource: "pods", verbs: &["get", "list"], place: Place::Target },
     Rule { group: "policy", resource: "poddisruptionbudgets", verbs: &["list"], place: Place::Target },
 ];
@@ -140,7 +140,8 @@ async fn gone(scene: &Scene<'_>, victim: &Victim, asked: Duration, limit: Durati
             Err(why) => Err(why.during(format!("looking for pod {name}"))),
         }
     };
-    scene.look(asked, limit, "the pod was not gone", look).await
+    // Its containers ended some time before the server took it away.
+    Ok(scene.look(asked, limit, "the pod was not gone", look).await?.since(asked))
 }
 
 /// How the pods of the same controller stand.

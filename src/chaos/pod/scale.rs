@@ -5,6 +5,7 @@ use crate::chaos::cluster::{list, meta, pods, selector, workload};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::{Finding, GuardName};
+use crate::chaos::helper::fuse::{self, FUSE};
 use crate::chaos::select::Victim;
 use crate::chaos::target::{PodChoice, Target};
 use crate::cluster::{Cluster, Fault as ApiFault, Kind, Patch, Write};
@@ -23,12 +24,13 @@ struct Prior {
     selector: String,
 }
 
-const RBAC: [Rule; 5] = [
+const RBAC: [Rule; 6] = [
     READS[0],
     Rule { group: "apps", resource: "deployments", verbs: &["get"], place: Place::Target },
     Rule { group: "apps", resource: "statefulsets", verbs: &["get"], place: Place::Target },
     Rule { group: "apps", resource: "deployments/scale", verbs: &["patch"], place: Place::Target },
     Rule { group: "apps", resource: "statefulsets/scale", verbs: &["patch"], place: Place::Target },
+    fuse::RBAC,
 ];
 
 /// Who writes the number of replicas.
@@ -45,7 +47,7 @@ impl Fault for ScaleToZero {
             needs: "patch on its scale; an autoscaler of the same workload works against it",
             proof: "no pod of its selector is left",
             heals: "the recorded number of replicas is put back",
-            expires: "never by itself: the intent is what undoes it",
+            expires: FUSE,
             parameters: &[],
             rbac: &RBAC,
             many: false,
@@ -65,6 +67,10 @@ impl Fault for ScaleToZero {
     async fn objections(&self, _scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
         let all = victims.iter().map(|victim| format!("no pod of {} would be left", victim.shown));
         Ok(all.map(|why| Finding::no(GuardName::Quorum, why)).collect())
+    }
+
+    fn proving(&self, _scene: &Scene<'_>) -> Result<Option<Duration>> {
+        Ok(Some(GONE))
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

@@ -86,6 +86,8 @@ pub struct Counters {
     pub lost: u64,
     /// Times that the door was closed, so that the kernel refuses.
     pub closed: u64,
+    /// Microseconds that bytes waited because the wire was full.
+    pub waited: u64,
 }
 
 #[derive(Debug, Default)]
@@ -98,6 +100,7 @@ struct Counting {
     down: AtomicU64,
     lost: AtomicU64,
     closed: AtomicU64,
+    waited: AtomicU64,
 }
 
 fn add(counter: &AtomicU64, more: u64) {
@@ -174,6 +177,7 @@ impl Proxy {
             down: read(&counting.down),
             lost: read(&counting.lost),
             closed: read(&counting.closed),
+            waited: read(&counting.waited),
         }
     }
 }

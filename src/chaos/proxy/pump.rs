@@ -49,12 +49,15 @@ impl<'a> Way<'a> {
         if let Some(rate) = conditions.bandwidth {
             let nanos = bytes as u128 * 1_000_000_000 / u128::from(rate.max(1));
             let takes = Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX));
+            let now = self.shared.clock.monotonic();
             let free = {
                 let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-                *free = (*free).max(self.shared.clock.monotonic()).saturating_add(takes);
+                *free = (*free).max(now).saturating_add(takes);
                 *free
             };
             self.shared.clock.sleep_until(free).await;
+            let waited = self.shared.clock.monotonic().saturating_sub(now);
+            add(&self.shared.counting.waited, u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
         }
         add(self.carried, bytes as u64);
     }

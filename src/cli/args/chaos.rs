@@ -4,6 +4,7 @@ use super::ClusterArgs;
 use super::span;
 use crate::units::Span;
 use clap::{Args, Subcommand};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// `davit chaos …`
@@ -119,12 +120,23 @@ pub struct ChaosInjectArgs {
     /// The slowest control loop of the system: injection waits at random for a part of it
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub control_loop: Option<Span>,
-    /// Image of the helper pods that carry faults in other pods
-    #[arg(long, value_name = "IMAGE")]
+    /// Which cluster, and what carries faults in it.
+    #[command(flatten)]
+    pub helper: HelperArgs,
+}
+
+/// Which cluster, and where the pods run that carry faults in it.
+#[derive(Debug, Args)]
+pub struct HelperArgs {
+    /// Image of the helper pods that carry faults in other pods [default: davit of this version]
+    #[arg(long, value_name = "IMAGE", help_heading = "Cluster")]
     pub helper_image: Option<String>,
-    /// Namespace of the helper pods [default: davit-chaos]
-    #[arg(long, value_name = "NAME")]
-    pub helper_namespace: Option<String>,
+    /// Namespace of the helper pods
+    #[arg(long, value_name = "NAME", default_value = "davit-chaos", help_heading = "Cluster")]
+    pub helper_namespace: String,
+    /// Account of the helper pods that undo a fault in the cluster when its time is over
+    #[arg(long, value_name = "NAME", default_value = "davit-chaos", help_heading = "Cluster")]
+    pub helper_account: String,
     /// Which cluster.
     #[command(flatten)]
     pub cluster: ClusterArgs,
@@ -157,12 +169,9 @@ pub struct ChaosJanitorArgs {
     /// Only what this run left
     #[arg(long, value_name = "RUN")]
     pub run: Option<String>,
-    /// Namespace of the helper pods [default: davit-chaos]
-    #[arg(long, value_name = "NAME")]
-    pub helper_namespace: Option<String>,
-    /// Which cluster.
+    /// Which cluster, and what carries faults in it.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub helper: HelperArgs,
 }
 
 /// `davit chaos rbac`
@@ -186,4 +195,33 @@ pub struct ChaosRbacArgs {
     /// Namespace of the helper pods and of the account
     #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
     pub helper_namespace: String,
+}
+
+/// `davit carrier`
+#[derive(Debug, Subcommand)]
+pub enum CarrierCommand {
+    /// Hold every byte of a connection back
+    Proxy {
+        /// Where it listens
+        #[arg(long, value_name = "ADDRESS")]
+        listen: SocketAddr,
+        /// Where it leads to
+        #[arg(long, value_name = "ADDRESS")]
+        to: String,
+        /// How long each byte is held back
+        #[arg(long, value_name = "SPAN", value_parser = span)]
+        latency: Span,
+        /// How long it runs
+        #[arg(long = "for", value_name = "SPAN", value_parser = span)]
+        lasts: Span,
+    },
+    /// Wait, then undo what an intent says
+    Fuse {
+        /// When, in seconds since 1970
+        #[arg(long, value_name = "SECONDS")]
+        at: i64,
+        /// The intent, as JSON
+        #[arg(long, value_name = "JSON")]
+        intent: String,
+    },
 }

@@ -1,6 +1,6 @@
 //! The command line of drills and their reports.
 
-use super::ClusterArgs;
+use super::HelperArgs;
 use crate::report::render::Form;
 use crate::scenario::Override;
 use clap::{Args, Subcommand, ValueEnum};
@@ -51,9 +51,9 @@ pub struct DrillArgs {
     /// Lift a guard for this run, by its name (may be repeated); it is recorded
     #[arg(long, value_name = "GUARD", help_heading = "Guards")]
     pub lift: Vec<String>,
-    /// Which cluster.
+    /// Which cluster, and what carries faults in it.
     #[command(flatten)]
-    pub cluster: ClusterArgs,
+    pub helper: HelperArgs,
 }
 
 /// `davit report …`

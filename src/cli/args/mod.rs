@@ -13,7 +13,10 @@ mod recover;
 mod run;
 mod snapshot;
 
-pub use chaos::{ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs};
+pub use chaos::{
+    CarrierCommand, ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs,
+    HelperArgs,
+};
 pub use drill::{DrillArgs, FormArg, ReportCheckArgs, ReportCommand, ReportDrillArgs, ReportMonthArgs};
 pub use manage::{
     ConfigCommand, DoctorArgs, InitArgs, KeyCommand, KeyNewArgs, KeyRotateArgs, ObjectLockArg, SchemaArg,
@@ -174,6 +177,9 @@ pub enum Work {
     /// Move the files of a volume; runs in the pods that davit snapshot makes
     #[command(subcommand, hide = true)]
     Mover(MoverCommand),
+    /// Carry a fault; runs in the pods that davit chaos makes
+    #[command(subcommand, hide = true)]
+    Carrier(CarrierCommand),
 }
 
 /// `davit demo`

@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::means::{target, with_cluster};
 use crate::chaos::{
-    self, Allowed, Amount, Caps, Condition, Ending, Healed, Healing, Helper, Incident, Plan, Proof, Request, Seed,
-    TargetKind, Victim, Window,
+    self, Allowed, Amount, Caps, Condition, Ending, Healed, Healing, Incident, Plan, Proof, Request, Seed, TargetKind,
+    Victim, Window,
 };
 use crate::cli::args::ChaosInjectArgs;
 use crate::cli::exit::Exit;
@@ -21,14 +21,7 @@ pub(super) async fn run(args: &ChaosInjectArgs, shell: &Shell) -> Result<Ended> 
     let must = matches!(request.target.kind(), TargetKind::Pods | TargetKind::Nodes);
     // What cannot be meant is said before anything is opened.
     chaos::find(&request.fault)?;
-    let mut helper = Helper::default();
-    if let Some(image) = &args.helper_image {
-        helper.image.clone_from(image);
-    }
-    if let Some(namespace) = &args.helper_namespace {
-        helper.namespace.clone_from(namespace);
-    }
-    let means = with_cluster(shell, &args.cluster, helper, must).await?;
+    let means = with_cluster(shell, &args.helper, must).await?;
     let plan = chaos::plan(&means, request).await?;
     if args.dry_run {
         return Ended::with(&Injected::planned(&plan));

@@ -1,8 +1,8 @@
 //! What the commands of faults work with. Neither the repository nor the cluster is closed by the signal that says stop:
 //! healing needs both.
 
-use crate::chaos::{Helper, Means, Target};
-use crate::cli::args::ClusterArgs;
+use crate::chaos::{Means, Target};
+use crate::cli::args::HelperArgs;
 use crate::cli::shell::Shell;
 use crate::cli::snapshot;
 use crate::error::Result;
@@ -20,15 +20,14 @@ pub(super) async fn means(shell: &Shell) -> Result<Means> {
 }
 
 /// The same with a cluster, if one is described somewhere; whoever needs it and has none says so.
-pub(in crate::cli) async fn with_cluster(
-    shell: &Shell,
-    args: &ClusterArgs,
-    helper: Helper,
-    must: bool,
-) -> Result<Means> {
+pub(in crate::cli) async fn with_cluster(shell: &Shell, args: &HelperArgs, must: bool) -> Result<Means> {
     let mut means = means(shell).await?;
-    means.helper = helper;
-    match snapshot::connect::cluster_for_healing(args, shell) {
+    means.helper.namespace.clone_from(&args.helper_namespace);
+    means.helper.account.clone_from(&args.helper_account);
+    if let Some(image) = &args.helper_image {
+        means.helper.image.clone_from(image);
+    }
+    match snapshot::connect::cluster_for_healing(&args.cluster, shell) {
         Ok(cluster) => means.cluster = Some(cluster),
         Err(error) if must => return Err(error),
         Err(error) => tracing::debug!("no cluster is at hand: {error}"),

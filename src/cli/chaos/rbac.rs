@@ -18,7 +18,7 @@ pub(super) fn run(args: &ChaosRbacArgs) -> Result<Ended> {
     }
     if !rules.is_empty() {
         // Which cluster this is, and what the namespace says of itself.
-        rules.entry(Place::Cluster).or_default().entry(("", "namespaces")).or_default().extend(["get", "list"]);
+        rules.entry(Place::Cluster).or_default().entry(("", "namespaces")).or_default().extend(["get"]);
     }
     let objects: Vec<Value> = rules.into_iter().flat_map(|(place, rules)| role(args, place, &rules)).collect();
     Ended::with(&Roles { faults: args.faults.clone(), objects })

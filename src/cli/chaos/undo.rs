@@ -2,7 +2,7 @@
 
 use super::journal::Journal;
 use super::means::{means, with_cluster};
-use crate::chaos::{self, Healed, Helper};
+use crate::chaos::{self, Healed};
 use crate::cli::args::{ChaosJanitorArgs, ChaosStopArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
@@ -37,11 +37,7 @@ impl Document for Stopped {
 /// Undoes what runners left.
 pub(super) async fn janitor(args: &ChaosJanitorArgs, shell: &Shell) -> Result<Ended> {
     let run: Option<RunId> = args.run.as_deref().map(str::parse).transpose()?;
-    let mut helper = Helper::default();
-    if let Some(namespace) = &args.helper_namespace {
-        helper.namespace.clone_from(namespace);
-    }
-    let means = with_cluster(shell, &args.cluster, helper, false).await?;
+    let means = with_cluster(shell, &args.helper, false).await?;
     let journal = Journal::new(None, shell.clock.clone(), shell.story.clone());
     let cleaned = chaos::janitor(&means, run.as_ref(), &journal).await?;
     let stuck = cleaned.healing.result().err();

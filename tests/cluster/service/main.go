@@ -1,6 +1,6 @@
 // A service as small as one can be, for the images of the tests: it serves, fetches, resolves, and sleeps.
 //
-//	service serve [ADDRESS]   answers /healthz, /file/PATH, and everything else with the pod's name
+//	service serve [ADDRESS]   answers /healthz, /file/PATH, /reaches/HOST:PORT, and everything else with the pod's name
 //	service get URL           prints what a URL answers; exit 1 unless it is 2xx
 //	service resolve NAME      prints the addresses of a name
 //	service pause             does nothing, for ever: what holds a pod's namespaces
@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -61,6 +62,16 @@ func serve(address string) error {
 	name, _ := os.Hostname()
 	http.HandleFunc("/healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	http.Handle("/file/", http.StripPrefix("/file/", http.FileServer(http.Dir("/"))))
+	// What a service is that needs another one: 503 when it cannot be reached.
+	http.HandleFunc("/reaches/", func(w http.ResponseWriter, r *http.Request) {
+		connection, err := net.DialTimeout("tcp", strings.TrimPrefix(r.URL.Path, "/reaches/"), 500*time.Millisecond)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
+		connection.Close()
+		fmt.Fprintln(w, "ok")
+	})
 	http.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, name) })
 	return http.ListenAndServe(address, nil)
 }

@@ -1,0 +1,160 @@
+//! Drills from `scenarios/` on the cluster: only the target is another one, and times are short.
+
+use crate::nodes::{Open, command, nodes};
+use crate::stand::{IMAGE, Stand};
+use crate::support::cluster::Cluster;
+use crate::support::wait_until;
+use serde_json::Value;
+use std::path::Path;
+
+/// Times are short, and the steady state is that of a machine that compiles and runs three nodes beside.
+const QUICK: [&str; 10] = [
+    "steady_state.for=4s",
+    "steady_state.p95=3s",
+    "steady_state.p99=3s",
+    "steady_state.errors=10%",
+    "load.deadline=3s",
+    "limits.hold=4s",
+    "limits.control_loop=500ms",
+    "target.environment=staging",
+    "objectives.redundancy=none",
+    "objectives.detection=none",
+];
+
+/// Runs a scenario against a stand; its report, which must be that of a met drill that was put back.
+fn drill(stand: &Stand<'_>, name: &str, set: &[String], more: &[&str]) -> Value {
+    let path = format!("{}/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"));
+    let place = format!("target.cluster.namespace={}", stand.app.name);
+    let mut arguments = vec!["drill", &path, "--report", "reports", "--set", &place];
+    arguments.extend(["--helper-image", IMAGE, "--helper-namespace", &stand.helpers.name]);
+    arguments.extend(["--helper-account", &stand.helpers.name]);
+    for value in QUICK.iter().copied().chain(set.iter().map(String::as_str)) {
+        arguments.extend(["--set", value]);
+    }
+    arguments.extend(more);
+    let (code, document) = stand.desk.json(&arguments);
+    let report = document["drills"][0].clone();
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{name}: {document:#}");
+    assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+    // The stored journal alone gives the same report.
+    let run = report["run"].as_str().unwrap();
+    let again = stand.desk.davit(&["report", "drill", run, "--format", "json"]);
+    let written = std::fs::read_to_string(stand.desk.path().join(format!("reports/drill-{run}.json"))).unwrap();
+    assert_eq!(again.stdout, written);
+    if let Some(folder) = std::env::var_os("DAVIT_TEST_KEEP") {
+        std::fs::write(Path::new(&folder).join(format!("{name}.json")), &written).unwrap();
+    }
+    let rto = objective(&report, "rto");
+    println!("{name}: recovered after {} to {} s", rto["actual"]["low"], rto["actual"]["high"]);
+    report
+}
+
+fn objective<'a>(report: &'a Value, key: &str) -> &'a Value {
+    report["objectives"].as_array().unwrap().iter().find(|row| row["key"] == key).unwrap()
+}
+
+fn high(report: &Value) -> f64 {
+    objective(report, "rto")["actual"]["high"].as_f64().unwrap()
+}
+
+fn low(report: &Value) -> f64 {
+    objective(report, "rto")["actual"]["low"].as_f64().unwrap()
+}
+
+fn class(report: &Value, name: &str) -> u64 {
+    let classes = report["integrity"]["classes"].as_array().unwrap();
+    classes.iter().find(|class| class["class"] == name).unwrap()["count"].as_u64().unwrap()
+}
+
+fn web(stand: &Stand<'_>, door: u32) -> Vec<String> {
+    let clients = format!("target.cluster.clients=http://{}/healthz", stand.door(door, "web"));
+    vec![clients, "target.cluster.pods=app=web".to_owned()]
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn a_pod_of_a_web_service_is_deleted_and_a_container_of_it_killed() {
+    let cluster = Cluster::shared();
+    let stand = Stand::with_web(&cluster, "drill-web");
+    let mut set = web(&stand, 1);
+    set.push("target.in=cluster".to_owned());
+    drill(&stand, "web-pod-kill", &set, &[]);
+    stand.app.wait_rollout("deployment/web");
+    let report = drill(&stand, "container-kill", &web(&stand, 1), &[]);
+    assert!(report["timeline"].to_string().contains("ended at"), "{:#}", report["timeline"]);
+    stand.no_helper_is_left();
+}
+
+/// A database that may be broken, and a port for its clients on every node.
+fn database(stand: &Stand<'_>) -> String {
+    stand.app.apply_fixture("postgres.yaml");
+    stand.app.kubectl("create service nodeport clients --tcp=5432:5432");
+    stand.app.kubectl(r#"patch service clients -p {"spec":{"selector":{"app":"postgres"}}}"#);
+    stand.app.wait_rollout("statefulset/postgres");
+    stand.app.psql("postgres-0", "CREATE DATABASE shop");
+    format!("postgres://postgres@{}/shop", stand.door(1, "clients"))
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn the_primarys_pod_is_deleted_under_writers_and_no_acknowledged_write_is_lost() {
+    let cluster = Cluster::shared();
+    let mut stand = Stand::new(&cluster, "drill-db");
+    let url = database(&stand);
+    stand.desk.set("ECOTRACK_DATABASE_URL", &url).set("ECOTRACK_ADMIN_URL", &url);
+    // Probes that wait longer might take all connections.
+    let set = ["target.cluster.pods=app=postgres", "load.writes=100/s", "load.deadline=1s"].map(str::to_owned);
+    let report = drill(&stand, "database-pod-kill", &set, &["--lift", "quorum"]);
+    assert_eq!(class(&report, "lost") + class(&report, "phantom") + class(&report, "duplicate"), 0);
+    assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 400, "{:#}", report["integrity"]);
+    assert!(low(&report) > 0.0 && high(&report) < 60.0, "{:#}", report["objectives"]);
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn a_service_that_is_cut_off_from_its_database_comes_back_with_the_way() {
+    let cluster = Cluster::shared();
+    let stand = Stand::with_web(&cluster, "drill-apart");
+    database(&stand);
+    let url = format!("http://{}/reaches/clients:5432", stand.door(2, "web"));
+    let set = [
+        format!("target.cluster.clients={url}"),
+        "target.cluster.pods=app=postgres".to_owned(),
+        "target.cluster.peers=app=web".to_owned(),
+        "fault.lasts=5s".to_owned(),
+    ];
+    let report = drill(&stand, "service-database-partition", &set, &["--lift", "quorum"]);
+    assert!(low(&report) > 4.0 && high(&report) < 30.0, "{:#}", report["objectives"]);
+    stand.no_helper_is_left();
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn a_node_is_drained_and_another_one_lost_and_the_service_goes_on() {
+    let cluster = Cluster::alone();
+    let stand = Stand::with_web(&cluster, "drill-node");
+    let _open = Open::all(&cluster);
+    stand.account(&["node-drain"]);
+    stand.app.kubectl("create pdb web --selector app=web --min-available 2");
+    wait_until(30, "the budget being counted", || {
+        stand.app.kubectl("get pdb web -o jsonpath={.status.disruptionsAllowed}") == "1"
+    });
+    let before = nodes(&cluster);
+    let mut set = web(&stand, 1);
+    set.extend(["fault.lasts=3s".to_owned(), "target.cluster.node=node-2".to_owned()]);
+    drill(&stand, "node-drain", &set, &[]);
+    assert_eq!(nodes(&cluster), before);
+    stand.app.wait_rollout("deployment/web");
+
+    // One node's power fails: its door is another one, and one of three pods is on it.
+    stand.app.kubectl("rollout restart deployment/web");
+    stand.app.wait_rollout("deployment/web");
+    let off = command(&cluster, "do", &["node 3 off"]);
+    let on = command(&cluster, "undo", &["node 3 on"]);
+    let mut set = web(&stand, 1);
+    set.extend([format!("fault.with.{off}"), format!("fault.with.{on}"), "fault.lasts=20s".to_owned()]);
+    set.push("target.cluster.node=node-3".to_owned());
+    let report = drill(&stand, "node-lost", &set, &[]);
+    assert!(high(&report) < 60.0, "{:#}", report["objectives"]);
+    wait_until(60, "the nodes as before", || nodes(&cluster) == before);
+}
