@@ -5,7 +5,7 @@ use super::means::Means;
 use super::parameters::Parameters;
 use super::select::Victim;
 use super::target::{Target, TargetKind};
-use super::{Evidence, database, helper, network, node, pod};
+use super::{Evidence, database, helper, namespace, network, node, pod};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::measure::Interval;
@@ -256,6 +256,11 @@ impl Held {
         self
     }
 
+    /// A carrier of this type, if one is held.
+    pub fn carrier<T: Any>(&self) -> Option<&T> {
+        self.keep.iter().find_map(|carrier| carrier.downcast_ref())
+    }
+
     /// The same with notes for the proof.
     #[must_use]
     pub fn noting(mut self, notes: Value) -> Self {
@@ -280,7 +285,7 @@ impl Prepared {
 
 /// All faults, in the order of the list.
 pub fn all() -> Vec<&'static dyn Fault> {
-    [&database::FAULTS[..], &pod::FAULTS, &helper::FAULTS, &node::FAULTS, &network::FAULTS].concat()
+    [&database::FAULTS[..], &pod::FAULTS, &helper::FAULTS, &node::FAULTS, &namespace::FAULTS, &network::FAULTS].concat()
 }
 
 /// The fault of a name.
