@@ -55,7 +55,7 @@ fn enough(scenario: &Scenario, probes: u64) -> String {
     #[expect(clippy::cast_precision_loss, reason = "fewer than a hundred")]
     let rate = (probes as f64 / seconds).ceil();
     let span = scenario.load.probes.period() * u32::try_from(probes).unwrap_or(u32::MAX);
-    let span = Span(Duration::from_secs(span.as_secs_f64().ceil() as u64));
+    let span = Span(Duration::from_secs(span.as_secs() + u64::from(span.subsec_nanos() > 0)));
     format!("write `load: {{probes: {rate}/s}}` or `limits: {{hold: {span}}}`")
 }
 
