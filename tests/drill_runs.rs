@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
 mod cli_support;
+mod schema_support;
 mod support;
 
 use cli_support::Desk;
@@ -83,6 +84,7 @@ fn class(report: &Value, name: &str) -> u64 {
 
 /// The report on disk is what the stored journal gives, byte for byte, and its signature holds until a byte changes.
 fn made_again(desk: &Desk, report: &Value) {
+    schema_support::must_be("drill", report);
     let run = report["run"].as_str().unwrap();
     let file = format!("reports/drill-{run}.json");
     let again = desk.davit(&["report", "drill", run, "--format", "json"]);
@@ -161,6 +163,84 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     let (code, month) = desk.json(&["report", "month", &month]);
     assert_eq!((code, month["tally"]["met"].as_u64()), (0, Some(1)));
     assert_eq!(month["coverage"]["cells"][0][0]["word"], "met");
+}
+
+/// Starts a server again a second after its processes are gone, as a supervisor does; what it started ends with this.
+struct Supervised {
+    data: std::path::PathBuf,
+    restarting: Option<std::thread::JoinHandle<()>>,
+}
+
+impl Supervised {
+    fn over(server: &PgServer) -> Self {
+        let (pid, start, data) = (server.pid(), server.start_command(), server.data());
+        let restarting = std::thread::spawn(move || {
+            wait_until(120, "the crash", || gone(pid));
+            std::thread::sleep(std::time::Duration::from_secs(1));
+            let started = std::process::Command::new("/bin/sh").args(["-c", &start]).status().unwrap();
+            assert!(started.success(), "{start}");
+        });
+        Self { data, restarting: Some(restarting) }
+    }
+}
+
+/// Whether a process is gone, or only waits for its parent to notice.
+fn gone(pid: u32) -> bool {
+    match std::fs::read_to_string(format!("/proc/{pid}/stat")) {
+        Ok(stat) => stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')),
+        Err(_) => true,
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        if let Some(restarting) = self.restarting.take() {
+            drop(restarting.join());
+        }
+        let text = std::fs::read_to_string(self.data.join("postmaster.pid")).unwrap_or_default();
+        if let Some(pid) = text.lines().next() {
+            drop(std::process::Command::new("kill").args(["-QUIT", pid]).status());
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_platform_is_seen_to_notice_to_bring_a_writer_back_and_to_be_redundant_again() {
+    let primary = PgServer::start_with(15, &["autovacuum=off"]);
+    shop(&primary, false);
+    let standby = primary.standby(&["autovacuum=off"]);
+    wait_until(60, "a standby that streams", || {
+        primary.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
+    });
+    let desk = desk(&primary.url("shop"), &primary);
+    let _supervised = Supervised::over(&primary);
+    let more = [
+        "recovery=platform",
+        "objectives.rto=1m",
+        "objectives.detection=1m",
+        // The standby asks every five seconds whether its primary is back.
+        "objectives.redundancy=1m",
+        "limits.watch=90s",
+    ];
+    let more: Vec<&str> = more.iter().flat_map(|set| ["--set", *set]).collect();
+    let (code, report) = drill(&desk, "primary-crash-restart", &more);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let at = |symbol: &str, bound: &str| {
+        let timeline = report["timeline"].as_array().unwrap();
+        let moment = timeline.iter().find(|moment| moment["symbol"] == symbol).unwrap();
+        moment["at"][bound].as_f64().unwrap_or_else(|| panic!("{symbol} is not known: {report:#}"))
+    };
+    // The supervisor slept for a second: the platform cannot have had a writer before.
+    assert!(at("t5", "high") - at("t1", "low") >= 1.0, "{:#}", report["timeline"]);
+    for (earlier, later) in [("t1", "t3"), ("t3", "t8"), ("t1", "t6"), ("t5", "t10")] {
+        assert!(at(earlier, "low") <= at(later, "high"), "{earlier} before {later}: {:#}", report["timeline"]);
+    }
+    for key in ["detection", "redundancy"] {
+        assert_eq!(row(&report, key)["verdict"], "met", "{:#}", report["objectives"]);
+    }
+    made_again(&desk, &report);
+    drop(standby);
 }
 
 #[test]

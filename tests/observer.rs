@@ -18,6 +18,7 @@ use davit::observation::{Entry, Observation};
 use davit::probe::ledger::Ledger;
 use davit::probe::observer::Stream;
 use davit::probe::tcp::TcpService;
+use davit::probe::transport::Transport;
 use davit::probe::{Ask, MemorySink, Observer, Reply, Service, SharedService, Sink, StreamPlan, Tally, Ticket};
 use jiff::{SignedDuration, Timestamp};
 use observer_support::cost::processor;
@@ -28,6 +29,7 @@ use rand::{RngExt, SeedableRng};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_util::sync::CancellationToken;
 
 const PERIOD: Duration = Duration::from_millis(100);
@@ -100,6 +102,74 @@ fn the_interval_contains_the_truth_and_is_narrow_in_the_first_500_of_1000_outage
 #[test]
 fn the_interval_contains_the_truth_and_is_narrow_in_the_other_500_of_1000_outages() {
     outages(500..1_000);
+}
+
+/// What a health check in the manner of krkn's reports of the same outage: a request that may take 3 s, a pause of 2 s, and
+/// again; a change of the answer ends a span and begins none, the next look does. `None` where no recovery is reported.
+fn as_krkn(seed: u64, failing: Failing, length: Duration) -> Option<Duration> {
+    let clock = EventClock::at(Timestamp::UNIX_EPOCH);
+    let fault = FAULT_AT + Duration::from_micros(StdRng::seed_from_u64(seed).random_range(0..100_000));
+    let net = Net::new(&clock, seed, failing, (fault, fault + length), 0.001);
+    let end = fault + length + Duration::from_secs(20);
+    clock
+        .run(async {
+            let (mut span, mut reported): (Option<(bool, Duration)>, Option<Duration>) = (None, None);
+            while clock.monotonic() < end {
+                let asked = async {
+                    let mut wire = net.connect("simulated:1").await?;
+                    wire.write_all(b"ping").await?;
+                    wire.read_exact(&mut [0; 4]).await
+                };
+                let good = tokio::select! {
+                    answer = asked => answer.is_ok(),
+                    () = clock.sleep(Duration::from_secs(3)) => false,
+                };
+                match span {
+                    None => span = Some((good, clock.monotonic())),
+                    Some((was, from)) if was != good => {
+                        if good {
+                            reported = reported.max(Some(clock.monotonic() - from));
+                        }
+                        span = None;
+                    }
+                    Some(_) => {}
+                }
+                clock.sleep(Duration::from_secs(2)).await;
+            }
+            reported
+        })
+        .unwrap()
+}
+
+#[test]
+#[ignore = "a comparison that prints a table: make soak"]
+fn soak_what_another_method_would_have_reported_for_the_same_thousand_outages() {
+    for failing in FAILING {
+        let (mut silent, mut wrong, mut errors) = (0, 0, Vec::new());
+        let seeds = (0..1_000_u64).filter(|seed| FAILING[usize::try_from(*seed).unwrap() % FAILING.len()] == failing);
+        for seed in seeds {
+            let length = Duration::from_millis(StdRng::seed_from_u64(seed + 10_000).random_range(200..60_000));
+            let ours = outage(seed, failing, length, 0.001, None);
+            assert!(ours.contains(length));
+            match as_krkn(seed, failing, length) {
+                None => silent += 1,
+                Some(told) => {
+                    wrong += u32::from(!ours.contains(told));
+                    errors.push(told.as_secs_f64() - length.as_secs_f64());
+                }
+            }
+        }
+        errors.sort_by(f64::total_cmp);
+        let at = |percent: usize| errors[(errors.len() - 1) * percent / 100];
+        eprintln!(
+            "{failing:?}: {silent} of {} not reported; error of the others {:+.2} s to {:+.2} s, half of them below {:+.2} s; \
+             {wrong} lie outside of the interval that holds the truth",
+            silent + errors.len(),
+            at(0),
+            at(100),
+            at(50)
+        );
+    }
 }
 
 #[test]

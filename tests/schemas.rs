@@ -1,68 +1,13 @@
 //! The JSON schemas say what the code does: every scenario of the project is valid, every misspelt entry is not, and the
 //! names that a schema knows are those that the reader knows.
 
-#![expect(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
+mod schema_support;
+
+use schema_support::{must_be, problems, schema, strange};
 use serde_json::{Value, json};
 use std::path::Path;
-
-/// A validator of what our schemas use: no more than it must be.
-fn check(schema: &Value, root: &Value, value: &Value, at: &str) -> Result<(), String> {
-    if let Some(reference) = schema["$ref"].as_str() {
-        let target = root.pointer(reference.trim_start_matches('#')).ok_or("a broken $ref")?;
-        return check(target, root, value, at);
-    }
-    if let Some(options) = schema["anyOf"].as_array() {
-        let all: Vec<String> = options.iter().filter_map(|option| check(option, root, value, at).err()).collect();
-        return if all.len() < options.len() { Ok(()) } else { Err(all.join(" and ")) };
-    }
-    if schema["enum"].as_array().is_some_and(|all| !all.contains(value)) {
-        return Err(format!("{at}: {value} is not allowed"));
-    }
-    if schema.get("const").is_some_and(|only| only != value) {
-        return Err(format!("{at}: {value} is not {}", schema["const"]));
-    }
-    let kinds: Vec<&str> = match &schema["type"] {
-        Value::String(kind) => vec![kind],
-        Value::Array(kinds) => kinds.iter().filter_map(Value::as_str).collect(),
-        _ => Vec::new(),
-    };
-    let is = |kind: &&str| match *kind {
-        "string" => value.is_string(),
-        "number" => value.is_number(),
-        "integer" => value.is_u64() || value.is_i64(),
-        "boolean" => value.is_boolean(),
-        "array" => value.is_array(),
-        "object" => value.is_object(),
-        _ => value.is_null(),
-    };
-    if !kinds.is_empty() && !kinds.iter().any(is) {
-        return Err(format!("{at}: {value} is not {kinds:?}"));
-    }
-    for name in schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str) {
-        if value.is_object() && value.get(name).is_none() {
-            return Err(format!("{at}: {name} is missing"));
-        }
-    }
-    for (name, inner) in value.as_object().into_iter().flatten() {
-        match schema["properties"].get(name) {
-            Some(schema) => check(schema, root, inner, &format!("{at}.{name}"))?,
-            None if schema["additionalProperties"] == json!(false) => return Err(format!("{at}: {name} is unknown")),
-            None => {}
-        }
-    }
-    for (number, inner) in value.as_array().into_iter().flatten().enumerate() {
-        if schema.get("items").is_some() {
-            check(&schema["items"], root, inner, &format!("{at}[{number}]"))?;
-        }
-    }
-    Ok(())
-}
-
-fn valid(schema: &str, value: &Value) -> Result<(), String> {
-    let schema: Value = serde_json::from_str(schema).unwrap();
-    check(&schema, &schema, value, "")
-}
 
 fn scenarios() -> Vec<(String, Value)> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
@@ -75,27 +20,67 @@ fn scenarios() -> Vec<(String, Value)> {
 }
 
 #[test]
+fn every_word_of_our_schemas_is_understood_by_these_tests() {
+    for name in ["scenario", "drill", "month"] {
+        assert_eq!(strange(&schema(name)), Vec::<String>::new(), "{name}");
+    }
+    // What the program prints is what lies in the folder.
+    let printed: Value = serde_json::from_str(davit::scenario::SCHEMA).unwrap();
+    assert_eq!(printed, schema("scenario"));
+}
+
+#[test]
 fn every_scenario_of_the_project_is_valid_and_a_misspelt_one_is_not() {
     for (path, scenario) in scenarios() {
-        valid(davit::scenario::SCHEMA, &scenario).unwrap_or_else(|why| panic!("{path}: {why}"));
+        must_be("scenario", &scenario);
         for block in ["objectives", "target", "fault"] {
             let mut wrong = scenario.clone();
             wrong[block]["colour"] = json!("red");
-            assert!(valid(davit::scenario::SCHEMA, &wrong).unwrap_err().contains("colour"), "{path}");
+            let problems = problems("scenario", &wrong);
+            assert!(problems.iter().any(|problem| problem.contains("colour")), "{path}: {problems:?}");
         }
     }
 }
 
 #[test]
 fn every_scenario_of_the_project_names_a_fault_that_can_be_aimed_at_its_target() {
-    let mut unknown = Vec::new();
     for (path, _) in scenarios() {
         let scenario = davit::scenario::load(Path::new(&path), &[]).unwrap();
         if let Err(error) = davit::drill::check(&scenario) {
-            unknown.push(format!("{path}: {error}"));
+            panic!("{path}: {error}");
         }
     }
-    // A namespace that is deleted is restored by hand so far: the fault for it is not in the catalogue.
-    assert_eq!(unknown.len(), 1, "{unknown:#?}");
-    assert!(unknown[0].contains("namespace-delete"), "{unknown:#?}");
+}
+
+#[test]
+fn every_entry_that_the_reader_takes_is_in_the_schema() {
+    let whole = "
+title: t
+why: w
+hypothesis: h
+owner: o
+objectives: {rto: 15m, rpo: none, detection: 1m, redundancy: 5m}
+target:
+  service: s
+  environment: staging
+  in: processes
+  processes:
+    clients: http://shop.test/
+    primary: {url: {env: URL}, data: /data}
+    standby: {url: {env: URL}}
+    pid_file: /run/x.pid
+    proxy: {listen: '127.0.0.1:1', to: '127.0.0.1:2'}
+    resolver: {listen: '127.0.0.1:3', upstream: '127.0.0.1:53'}
+  cluster: {clients: http://shop/, namespace: shop, pods: a=b, container: c, node: node-1, peers: d=e, primary: {url: {env: URL}}, standby: {url: {env: URL}}}
+steady_state: {for: 10s, p95: 500ms, p99: 1s, errors: 0.1%, throughput: 10/s}
+load: {probes: 10/s, deadline: 1s, writes: 100/s}
+fault: {name: dns-stale, lasts: 1m, victims: 1, with: {before: 192.0.2.1}}
+recovery: {by: restore from latest, source: s, tables: [a], into: {env: URL}, provision: ['true'], decision: 1s}
+checks: [{name: c, sql: SELECT true}, {name: d, http: http://x/, status: 200}, {name: e, command: ['true']}]
+cleanup: [{name: c, command: ['true']}]
+guards: {windows: ['Mon-Fri 09:00-17:00 UTC'], incident: {url: http://x/}, protect: [watchers], backup_age: 12h}
+limits: {watch: 1m, hold: 10s, control_loop: 1s, abort_errors: 50%, availability: 99.9%}
+";
+    davit::scenario::read(whole, Path::new("whole.yaml"), &[]).unwrap();
+    must_be("scenario", &serde_saphyr::from_str(whole).unwrap());
 }

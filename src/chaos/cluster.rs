@@ -26,6 +26,11 @@ pub(super) fn budgets() -> Kind {
     Kind::known("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 }
 
+/// Claims of volumes.
+pub(super) fn claims() -> Kind {
+    Kind::known("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
+}
+
 /// `deployments` and its like.
 pub(super) fn workload(resource: &str) -> Kind {
     let kind = match resource {
@@ -44,9 +49,9 @@ pub(super) async fn missing(scene: &Scene<'_>, rules: &[Rule]) -> Result<Vec<Str
     let mut missing = Vec::new();
     for rule in rules {
         let namespace = match (rule.place, scene.target) {
-            (Place::Target, Target::Pods { namespace, .. }) => Some(namespace.clone()),
+            (Place::Target, target) => target.namespace().map(str::to_owned),
             (Place::Helper, _) => Some(scene.means.helper.namespace.clone()),
-            _ => None,
+            (Place::Cluster, _) => None,
         };
         let (resource, part) = rule.resource.split_once('/').unwrap_or((rule.resource, ""));
         for verb in rule.verbs {

@@ -127,6 +127,9 @@ async fn heal_one(
     };
     match scene.means.repository.close_fault_intent(scene.run, number, &undone).await {
         Ok(()) => {
+            if scene.target.kind().in_cluster() {
+                super::copy::remove(scene.means, scene.run, number).await;
+            }
             tell(witness, Event::Closed { number }).await;
             read_back
         }

@@ -8,7 +8,6 @@ use super::intent::{Intent, OpenIntent, open_intents};
 use super::means::Means;
 use super::run::take_lease;
 use super::select::Victim;
-use super::target::Target;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 
@@ -62,7 +61,7 @@ async fn undo(means: &Means, open: OpenIntent, witness: &dyn Witness) -> Healing
 
 async fn undo_intent(means: &Means, intent: &Intent, witness: &dyn Witness) -> Result<Healing> {
     let target = intent.target()?;
-    if let (Target::Pods { .. } | Target::Nodes { .. }, Some(wanted)) = (&target, &intent.cluster) {
+    if let (true, Some(wanted)) = (target.kind().in_cluster(), &intent.cluster) {
         let is = means.cluster()?.uid().await?;
         if is != *wanted {
             return Err(Error::refused(format!("undoing {} in {target}: this is another cluster", intent.fault))

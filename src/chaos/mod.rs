@@ -28,6 +28,7 @@
 //! ```
 
 mod cluster;
+mod copy;
 mod database;
 mod event;
 mod evidence;
@@ -39,6 +40,7 @@ mod host;
 mod intent;
 mod janitor;
 mod means;
+mod namespace;
 mod network;
 mod node;
 mod parameters;

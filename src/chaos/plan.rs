@@ -6,7 +6,6 @@ use super::helper;
 use super::means::Means;
 use super::request::{Amount, Request};
 use super::select::{self, Seed, Victim};
-use super::target::Target;
 use crate::error::{Error, Kind, Result};
 use crate::humane::counted;
 use crate::id::RunId;
@@ -60,10 +59,7 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
         parameters: &request.parameters,
         duration: request.duration,
     };
-    let cluster = match request.target {
-        Target::Pods { .. } | Target::Nodes { .. } => Some(means.cluster()?.uid().await?),
-        _ => None,
-    };
+    let cluster = if request.target.kind().in_cluster() { Some(means.cluster()?.uid().await?) } else { None };
     // Who is not let in is not looked at any further.
     let mut guards = guard::judge(&request, guard::before(&scene, &facts, &request).await?)?;
     let candidates = fault.candidates(&scene).await?;

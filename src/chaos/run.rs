@@ -168,6 +168,7 @@ impl Injection {
         for (number, prepared) in (0u32..).zip(&self.plan.prepared) {
             let intent = Intent::new(&scene, self.plan.facts.name, number, prepared, self.plan.cluster.clone());
             let object = self.means.repository.put_fault_intent(&self.plan.run, number, &intent).await?;
+            super::copy::put(&self.means, &intent).await;
             witness.line(Event::IntentDurable { number, object: object.to_string() }).await?;
         }
         Ok(())

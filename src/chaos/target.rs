@@ -15,6 +15,8 @@ pub enum TargetKind {
     Pods,
     /// Nodes of a cluster.
     Nodes,
+    /// A namespace of a cluster, with everything in it.
+    Namespace,
     /// The way from a client to a server, through Davit's proxy.
     Link,
     /// A resolver of names in the path of a process.
@@ -46,6 +48,7 @@ pub enum PodChoice {
 /// | `postgres://user@host/database` | a database |
 /// | `NAMESPACE/pods`, `NAMESPACE/pod/NAME`, `NAMESPACE/pods/app=web`, `NAMESPACE/deployment/NAME` | pods |
 /// | `node/NAME`, `nodes/LABEL=VALUE`, `nodes/running:NAMESPACE/app=web` | nodes |
+/// | `namespace/NAME` | a namespace with everything in it |
 /// | `tcp://HOST:PORT` | the way to a server |
 /// | `dns://NAME` | a name as a process resolves it |
 #[derive(Clone, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub enum Target {
         /// Those with these labels.
         labels: Option<String>,
     },
+    /// A namespace, by its name.
+    Namespace(String),
     /// `host:port` behind Davit's proxy.
     Link(String),
     /// A name.
@@ -79,8 +84,17 @@ impl Target {
             Self::Database(_) => TargetKind::Database,
             Self::Pods { .. } => TargetKind::Pods,
             Self::Nodes { .. } => TargetKind::Nodes,
+            Self::Namespace(_) => TargetKind::Namespace,
             Self::Link(_) => TargetKind::Link,
             Self::Resolver(_) => TargetKind::Resolver,
+        }
+    }
+
+    /// The namespace that it lies in, or is.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Self::Pods { namespace, .. } | Self::Namespace(namespace) => Some(namespace),
+            _ => None,
         }
     }
 
@@ -97,6 +111,7 @@ impl Target {
             Self::Nodes { name: Some(name), .. } => format!("node/{name}"),
             Self::Nodes { labels: Some(labels), .. } => format!("nodes/{labels}"),
             Self::Nodes { .. } => "nodes".to_owned(),
+            Self::Namespace(name) => format!("namespace/{name}"),
             Self::Link(place) => format!("tcp://{place}"),
             Self::Resolver(name) => format!("dns://{name}"),
         })
@@ -123,7 +138,7 @@ impl FromStr for Target {
 
     fn from_str(text: &str) -> Result<Self> {
         const FORMS: &str = "a target is postgres://user@host/database, NAMESPACE/pods, NAMESPACE/pod/NAME, \
-                             NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE, \
+                             NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE, namespace/NAME, \
                              tcp://HOST:PORT or dns://NAME";
         let stranger = || Error::input(format!("reading the target {:?}", redact(text))).hint(FORMS);
         if let Some((scheme, rest)) = text.split_once("://") {
@@ -150,6 +165,7 @@ impl FromStr for Target {
         }
         match parts.as_slice() {
             ["nodes"] => Ok(Self::Nodes { name: None, labels: None }),
+            ["namespace", name] => Ok(Self::Namespace((*name).to_owned())),
             ["node", name] => Ok(Self::Nodes { name: Some((*name).to_owned()), labels: None }),
             ["nodes", ..] => Ok(Self::Nodes { name: None, labels: Some(parts[1..].join("/")) }),
             [namespace, "pods"] => Ok(pods(namespace, PodChoice::All)),
@@ -182,12 +198,18 @@ impl fmt::Debug for Target {
 }
 
 impl TargetKind {
+    /// Whether such a thing is in a cluster.
+    pub const fn in_cluster(self) -> bool {
+        matches!(self, Self::Pods | Self::Nodes | Self::Namespace)
+    }
+
     /// In words.
     pub const fn word(self) -> &'static str {
         match self {
             Self::Database => "a database",
             Self::Pods => "pods",
             Self::Nodes => "nodes",
+            Self::Namespace => "a namespace",
             Self::Link => "the way to a server",
             Self::Resolver => "a name that a process resolves",
         }
@@ -209,6 +231,7 @@ mod tests {
             "node/node-1",
             "nodes/topology.kubernetes.io/zone=a",
             "nodes/running:shop/app=web,tier in (edge)",
+            "namespace/shop",
             "tcp://127.0.0.1:5432",
             "dns://db.shop.svc",
         ] {

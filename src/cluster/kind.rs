@@ -35,6 +35,15 @@ pub fn group_resource(group: &str, resource: &str) -> String {
     if group.is_empty() { resource.to_owned() } else { format!("{resource}.{group}") }
 }
 
+/// What a recovery point of a namespace is bound to, by the uids of the namespace and of its cluster; the latter is empty
+/// where the account may not see it.
+pub fn namespace_identity(namespace: &str, cluster: &str) -> String {
+    match cluster {
+        "" => format!("namespace {namespace}"),
+        cluster => format!("namespace {namespace} in cluster {cluster}"),
+    }
+}
+
 impl Kind {
     /// A built-in kind that is named without discovering anything: its paths are right, what it can do is not known.
     pub fn known(group: &str, version: &str, resource: &str, kind: &str) -> Self {

@@ -1,11 +1,11 @@
 //! What every part of a running drill has at hand.
 
+use super::hold::hold_probes;
 use super::live::Live;
 use super::means::{Means, make_private};
 use super::notebook::Notebook;
 use super::plan::Script;
 use crate::error::{Error, Result};
-use crate::measure::hold::probes_to_notice;
 use crate::measure::{Hold, Steady};
 use crate::postgres::{ConnInfo, Session, connect};
 use crate::report::journal::{Aims, Began, Event, FORMAT, ScenarioFacts, Stage};
@@ -16,8 +16,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// A recovery is believed after so many good probes: then a service that still fails one in twenty would have been seen.
-const RESIDUAL: f64 = 0.05;
 /// The error budget is one of 30 days.
 const BUDGET_DAYS: u32 = 30;
 /// How often something that will come true soon is looked for.
@@ -82,22 +80,15 @@ impl<'a> Desk<'a> {
             },
             steady: steady_state.rule,
             hold: limits.hold,
-            hold_probes: self.hold_probes(),
+            hold_probes: hold_probes(&self.script.scenario),
             availability: (limits.availability.0, BUDGET_DAYS),
             versions,
         }
     }
 
-    /// At least so many good probes confirm a recovery; fewer where the scenario's pace allows no more.
-    fn hold_probes(&self) -> u64 {
-        let scenario = &self.script.scenario;
-        let fit = scenario.limits.hold.as_nanos() / scenario.load.probes.period().as_nanos().max(1);
-        probes_to_notice(RESIDUAL).min(u64::try_from(fit).unwrap_or(u64::MAX).saturating_sub(1).max(3))
-    }
-
     /// The rule that confirms a recovery, for a stream that was like this before.
     pub(super) fn hold(&self, steady: Steady) -> Hold {
-        Hold { span: self.script.scenario.limits.hold, probes: self.hold_probes(), steady }
+        Hold { span: self.script.scenario.limits.hold, probes: hold_probes(&self.script.scenario), steady }
     }
 
     /// A part of the drill begins.

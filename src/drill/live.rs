@@ -2,6 +2,7 @@
 
 use crate::error::Result;
 use crate::measure::outage::recovery;
+use crate::measure::sample::is_void;
 use crate::measure::{Hold, Interval, Recovery, Sample, Stall, Steady};
 use crate::observation::{Answer, Entry};
 use crate::probe::Sink;
@@ -25,6 +26,8 @@ struct State {
 
 /// So many probes of a stream are kept before the fault; a long steady state needs no more to be judged live.
 const KEPT: usize = 36_000;
+/// So many of the oldest are forgotten at once.
+const FORGOTTEN: usize = 2_000;
 
 impl Live {
     /// Nothing seen yet.
@@ -45,7 +48,8 @@ impl Live {
     pub(super) fn steady(&self, stream: &str, from: Duration, until: Duration) -> Steady {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = state.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
-        let within: Vec<&Sample> = samples.iter().filter(|sample| from <= sample.due && sample.due < until).collect();
+        let within = samples.iter().filter(|sample| from <= sample.due && sample.due < until);
+        let within: Vec<&Sample> = within.filter(|sample| !is_void(sample, &state.stalls)).collect();
         Steady::of(&within, until.saturating_sub(from))
     }
 
@@ -101,8 +105,8 @@ impl Sink for Live {
                 };
                 let samples = state.streams.entry(stream.clone()).or_default();
                 samples.push(Sample { due: *due, sent: *sent, ended: *ended, answer });
-                if samples.len() > KEPT * 2 {
-                    samples.drain(..KEPT);
+                if samples.len() > KEPT + FORGOTTEN {
+                    samples.drain(..FORGOTTEN);
                 }
             }
             Entry::Stall { from, until } => state.stalls.push(Stall { from: *from, until: *until }),

@@ -12,12 +12,15 @@
 
 mod desk;
 pub mod dial;
+mod hold;
 mod live;
 mod means;
+mod namespace;
 mod network;
 mod notebook;
 mod observing;
 mod plan;
+mod platform;
 mod recovery;
 mod run;
 mod store;

@@ -75,9 +75,9 @@ impl Notebook {
         self.note(Event::Step { what: what.to_owned(), from, ok, detail })
     }
 
-    /// Everything written so far.
-    pub(super) fn lines(&self) -> Vec<Line> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    /// Everything written so far; after this it is only on the disk.
+    pub(super) fn take_lines(&self) -> Vec<Line> {
+        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines)
     }
 
     /// The first of all victims and the fault, in words.

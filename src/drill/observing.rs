@@ -16,6 +16,7 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who observes: this process, beside the target or far from it.
 const OBSERVER: &str = "this machine";
@@ -81,14 +82,21 @@ impl Observing {
             ledger.sync()?;
         }
         let file = File::open(&self.log).context(Kind::Failed, || format!("reading {}", self.log.display()))?;
-        let seen = Observation::read(BufReader::new(file))?;
+        // A day of probes is not held in memory as a whole.
+        let put = |seen: &mut Observation, least: usize| -> Result<()> {
+            for (name, series) in seen.streams.iter_mut().filter(|(_, series)| series.samples.len() >= least) {
+                let samples = PackedSamples::of(&series.samples);
+                series.samples.clear();
+                desk.notebook.note(Event::Samples { stream: name.clone(), samples })?;
+            }
+            Ok(())
+        };
+        let (from, until) = (Duration::ZERO, Duration::MAX);
+        let log = BufReader::new(file);
+        let mut seen = Observation::read_along(log, from, until, |seen| put(seen, SAMPLES_A_LINE))?;
+        put(&mut seen, 1)?;
         if !seen.whole {
             return Err(Error::failed("reading what the observer saw: its log was cut off"));
-        }
-        for (name, series) in &seen.streams {
-            for part in series.samples.chunks(SAMPLES_A_LINE) {
-                desk.notebook.note(Event::Samples { stream: name.clone(), samples: PackedSamples::of(part) })?;
-            }
         }
         for (stream, _, code, text) in seen.notices.iter().take(20) {
             desk.notebook.note(Event::Surprise { what: format!("a server said on {stream}: {code} {text}") })?;
@@ -102,7 +110,7 @@ fn facts(stream: &Stream) -> journal::Stream {
         name: stream.plan.name.clone(),
         path: stream.path.to_owned(),
         observer: OBSERVER.to_owned(),
-        what: stream.plan.ask.describe(),
+        what: stream.plan.describe(),
         role: if stream.judged { StreamRole::Judged } else { StreamRole::Shown },
         every: stream.plan.every,
         deadline: stream.plan.deadline,

@@ -1,16 +1,20 @@
 //! What a drill will do: streams, fault, recovery. Reads and decides, changes nothing; this is the dry run.
 
+use super::hold;
 use super::means::{Access, Means};
-use crate::backup::restore::{self, Adjust, Existing, Part, PlanSummary, Proof, Wanted};
-use crate::chaos::{self, Amount, GuardName, Request, Seed, Target, TargetKind};
+use super::namespace;
+use crate::backup::restore::{self, Adjust, Existing, Part, Proof, Wanted};
+use crate::chaos::{self, Amount, GuardName, Incident, Request, Seed, Target, TargetKind, Window};
 use crate::error::{Error, Kind, Result};
 use crate::id::RunId;
 use crate::postgres::ConnInfo;
 use crate::probe::{Ask, Connection, StreamPlan};
 use crate::repository::PointSpec;
-use crate::scenario::{Place, RecoveryBy, Scenario, Victims};
+use crate::repository::manifest::PointKind;
+use crate::scenario::{IncidentWish, Place, RecoveryBy, Scenario, Victims};
 use crate::units::Span;
 use std::collections::BTreeSet;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 /// What the command line adds to a scenario.
@@ -32,8 +36,8 @@ pub struct Plan {
     pub script: Script,
     /// The fault, its victims, its guards.
     pub fault: chaos::Plan,
-    /// The restore, where one brings the service back.
-    pub restore: Option<PlanSummary>,
+    /// What a restore will do, where one brings the service back.
+    pub restore: Vec<String>,
 }
 
 /// What a drill does around its fault.
@@ -71,19 +75,21 @@ pub struct Stream {
 /// Exit 2 for what cannot be meant, exit 3 for what a guard refuses or what cannot be reached.
 pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access, choices: Choices) -> Result<Plan> {
     let run = RunId::at(means.clock().now());
-    let streams = streams(&scenario, &access)?;
+    let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
+    let streams = streams(&scenario, &access, names)?;
     let request = request(&scenario, &access, &choices, &run)?;
     let fault = chaos::plan(&means.chaos, request).await?;
     let restore = match &scenario.recovery.by {
-        RecoveryBy::Restore { provision, .. } if provision.is_empty() => {
-            Some(Box::pin(restore_plan(means, &scenario, &access)).await?.summary())
+        RecoveryBy::Restore { provision, .. } => {
+            let found = means.restore.repository.resolve(&point(&scenario)?).await?;
+            match (found.kind, provision.is_empty()) {
+                (PointKind::Namespace, _) => namespace::plan(means, &scenario, &found).await?,
+                (_, true) => Box::pin(restore_plan(means, &scenario, &access)).await?.summary().steps,
+                // The server that it goes into is made later; that the point is there can be known now.
+                (_, false) => Vec::new(),
+            }
         }
-        // The server that it goes into is made later; that the point is there can be known now.
-        RecoveryBy::Restore { .. } => {
-            means.restore.repository.resolve(&point(&scenario)?).await?;
-            None
-        }
-        _ => None,
+        _ => Vec::new(),
     };
     let holds_for = (fault.facts.class == chaos::Class::Reversible).then_some(fault.request.duration);
     let script = Script { run, file: file.to_owned(), scenario, access, choices, streams, holds_for };
@@ -104,12 +110,14 @@ pub fn check(scenario: &Scenario) -> Result<()> {
             facts.name,
             scenario.target.place.describe()
         ))
-        .hint("add to the target what the fault is aimed at: primary, pods, node or proxy"));
+        .hint("add to the target what the fault is aimed at: primary, pods, node, proxy or resolver"));
     }
     if scenario.recovery.by == RecoveryBy::Promote && scenario.target.place.standby().is_none() {
         return Err(Error::input("planning the recovery: there is no standby to promote")
             .hint("add `standby: {url: …}` to the target"));
     }
+    hold::check(scenario)?;
+    guards(scenario)?;
     parameters(scenario, &facts).check(&facts)
 }
 
@@ -118,9 +126,22 @@ fn can_aim(place: &Place, kind: TargetKind) -> bool {
     match (kind, place) {
         (TargetKind::Database, place) => place.primary().is_some(),
         (TargetKind::Link, Place::Processes(target)) => target.proxy.is_some(),
-        (TargetKind::Pods | TargetKind::Nodes, Place::Cluster(_)) | (TargetKind::Resolver, Place::Processes(_)) => true,
+        (TargetKind::Resolver, Place::Processes(target)) => target.resolver.is_some(),
+        (kind, Place::Cluster(_)) => kind.in_cluster(),
         _ => false,
     }
+}
+
+/// When faults are allowed, and who knows of incidents.
+fn guards(scenario: &Scenario) -> Result<(Vec<Window>, Option<Incident>)> {
+    let guards = &scenario.guards;
+    let windows = guards.windows.iter().map(|text| text.parse::<Window>()).collect::<Result<_>>()?;
+    let incident = guards.incident.clone().map(|incident| match incident {
+        IncidentWish::Command(command) => Incident::Command(command),
+        IncidentWish::File(file) => Incident::File(file),
+        IncidentWish::Url(url) => Incident::Url(url),
+    });
+    Ok((windows, incident))
 }
 
 fn parameters(scenario: &Scenario, facts: &chaos::Facts) -> chaos::Parameters {
@@ -156,6 +177,12 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     if let Victims::Count(count) = scenario.fault.victims {
         request.caps = Some(chaos::Caps { count: count as usize, percent: 100 });
     }
+    let (windows, incident) = guards(scenario)?;
+    (request.windows, request.incident) = (windows, incident);
+    request.protected.extend(scenario.guards.protect.iter().cloned());
+    if let Some(age) = scenario.guards.backup_age {
+        request.backup_age = age;
+    }
     request.seed = choices.seed.map(Seed);
     request.control_loop = scenario.limits.control_loop;
     request.environment = Some(scenario.target.environment.clone());
@@ -176,6 +203,7 @@ fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Targe
             Some(labels) => format!("{}/pods/{labels}", target.namespace),
             None => format!("{}/pods", target.namespace),
         },
+        (TargetKind::Namespace, Place::Cluster(target)) => format!("namespace/{}", target.namespace),
         (TargetKind::Nodes, Place::Cluster(target)) => match (&target.node, &target.pods) {
             (Some(node), _) => format!("node/{node}"),
             (None, Some(labels)) => format!("nodes/running:{}/{labels}", target.namespace),
@@ -189,17 +217,25 @@ fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Targe
             let host = access.clients.reveal().split_once("://").map_or("", |(_, rest)| rest);
             let host = host.split(['/', '?']).next().unwrap_or_default();
             let host = host.rsplit_once('@').map_or(host, |(_, host)| host);
-            format!("dns://{}", host.rsplit_once(':').map_or(host, |(host, _)| host))
+            let name = host.rsplit_once(':').map_or(host, |(host, _)| host);
+            if name.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+                return Err(Error::input(format!(
+                    "aiming {} at {name}: it is an address, and no name",
+                    scenario.fault.name
+                ))
+                .hint("`clients` names the service as its users do: http://shop.example.com/health"));
+            }
+            format!("dns://{name}")
         }
     };
     text.parse()
 }
 
 /// The streams of probes that the path of users asks for.
-fn streams(scenario: &Scenario, access: &Access) -> Result<Vec<Stream>> {
+fn streams(scenario: &Scenario, access: &Access, names: Option<SocketAddr>) -> Result<Vec<Stream>> {
     let (every, deadline) = (scenario.load.probes.period(), scenario.load.deadline);
     let stream = |name: &str, ask: Ask, judged: bool, path: &'static str| Stream {
-        plan: StreamPlan::new(name, ask).paced(every, deadline),
+        plan: StreamPlan::new(name, ask).paced(every, deadline).asking(names),
         judged,
         path,
     };
@@ -208,6 +244,10 @@ fn streams(scenario: &Scenario, access: &Access) -> Result<Vec<Stream>> {
     let scheme = url.split_once("://").map(|(scheme, _)| scheme);
     let all = match scheme {
         Some("postgres" | "postgresql") | None if scheme.is_some() || url.contains('=') => {
+            if names.is_some() {
+                return Err(Error::input("planning the probes: clients of a database ask this machine for names")
+                    .hint("with a `resolver`, `clients` is an http://, https://, tcp:// or dns:// URL"));
+            }
             let write = writes(scenario);
             let ask = |connection, write| Ask::Sql { connection, write };
             let mut all = vec![
@@ -249,7 +289,7 @@ pub(super) fn writes(scenario: &Scenario) -> bool {
 }
 
 /// Which recovery point is restored.
-fn point(scenario: &Scenario) -> Result<PointSpec> {
+pub(super) fn point(scenario: &Scenario) -> Result<PointSpec> {
     match &scenario.recovery.by {
         RecoveryBy::Restore { point, source, .. } if point.starts_with("latest") => format!("{source}@{point}").parse(),
         RecoveryBy::Restore { point, .. } => point.parse(),
@@ -307,7 +347,7 @@ impl Plan {
         ];
         for Stream { plan, judged, .. } in &self.script.streams {
             let shown = if *judged { "" } else { " (shown only)" };
-            lines.push(format!("probes: {}, every {}{shown}", plan.ask.describe(), Span(plan.every)));
+            lines.push(format!("probes: {}, every {}{shown}", plan.describe(), Span(plan.every)));
         }
         if let Some(writes) = load.writes {
             lines.push(format!("load: {} writes a second, each in the ledger", writes.0));
@@ -319,14 +359,13 @@ impl Plan {
             format!(", {} after it was noticed", Span(recovery.decision))
         };
         lines.push(format!("recovery: {}{decision}", recovery.by.words()));
-        if let Some(restore) = &self.restore {
-            lines.extend(restore.steps.iter().map(|step| format!("restore: {step}")));
-        }
+        lines.extend(self.restore.iter().map(|step| format!("restore: {step}")));
         lines.push(format!(
             "watched for at most {}; restored once it behaves for {}",
             Span(limits.watch),
             Span(limits.hold)
         ));
+        lines.extend(hold::remark(&self.script.scenario).map(|remark| format!("note: {remark}")));
         lines
     }
 }

@@ -2,8 +2,9 @@
 
 use super::desk::{Desk, LOOK};
 use super::dial::Open;
+use super::namespace;
 use super::observing::{Kept, table_name};
-use super::plan::restore_plan;
+use super::plan::{point, restore_plan};
 use crate::backup::restore;
 use crate::error::{Context, Error, Kind, Result};
 use crate::journal::{Event as Told, Recorder};
@@ -11,6 +12,7 @@ use crate::measure::{Instant, Interval};
 use crate::postgres::{ConnInfo, connect};
 use crate::probe::ledger::Table;
 use crate::report::journal::{Event, RestorePhase, Restored, Stage};
+use crate::repository::manifest::PointKind;
 use crate::scenario::RecoveryBy;
 use std::process::Stdio;
 use std::time::Duration;
@@ -139,6 +141,10 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
         outcome?;
         phases.push(RestorePhase { name: "provisioning".to_owned(), from, until: desk.now(), bytes: 0 });
     }
+    let found = desk.means.restore.repository.resolve(&point(&desk.script.scenario)?).await?;
+    if found.kind == PointKind::Namespace {
+        return Box::pin(namespace::bring_back(desk, &found, phases)).await;
+    }
     let start = desk.now();
     let recorder = Recorder::new(desk.means.clock().clone(), desk.means.progress.clone());
     let means = restore::Means { progress: recorder.clone(), ..desk.means.restore.clone() };
@@ -162,6 +168,7 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
         snapshot_time: summary.snapshot_time,
         phases,
         rows: report.rows,
+        objects: None,
         bytes: summary.bytes,
         bytes_today: newest.end.bytes,
         proof: "every table was read back and is that of the backup".to_owned(),
@@ -226,7 +233,7 @@ async fn put_ledger_back(desk: &Desk<'_>, kept: &mut Kept) -> Result<bool> {
 }
 
 /// When the restored data first answered somebody who came the way of clients.
-async fn first_answer(desk: &Desk<'_>, since: Duration) -> Result<Duration> {
+pub(super) async fn first_answer(desk: &Desk<'_>, since: Duration) -> Result<Duration> {
     let judged = desk.script.judged();
     let began = desk.now();
     loop {

@@ -5,6 +5,7 @@ use super::means::Means;
 use super::notebook::with_journal;
 use super::observing::{Kept, Observing};
 use super::plan::{Plan, Script};
+use super::platform::Platform;
 use super::recovery::{self, recover};
 use super::store::store;
 use super::verify::{look_before, remove_table, verify};
@@ -18,6 +19,7 @@ use crate::repository::lease::Lease;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio_util::sync::CancellationToken;
 
 /// Probes settle for so long before they count: the first ones open connections and fill caches.
 const WARM_UP: Duration = Duration::from_secs(1);
@@ -81,6 +83,7 @@ fn as_refusal(error: Error) -> Error {
 /// Steady state, fault, recovery, healing, steady state.
 async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept) -> Result<()> {
     let Some(steady) = steady_before(desk).await? else { return Ok(()) };
+    let platform = Platform::before(desk).await;
     desk.stage(Stage::Fault, &format!("{} strikes", desk.script.scenario.fault.name))?;
     let injection = chaos::inject_in_drill(&desk.means.chaos, fault, &desk.notebook, lease).await?;
     let Some(effective) = injection.effective() else {
@@ -90,11 +93,17 @@ async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept
     desk.notebook.mark(Instant::Effective, effective, evidence(&injection))?;
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
     let mut injection = Some(injection);
-    let outcome = Box::pin(come_back(desk, effective, &steady, &mut injection, kept)).await;
-    if let Some(injection) = injection.take() {
-        heal(desk, injection).await?;
-    }
-    outcome?;
+    let back = CancellationToken::new();
+    let coming_back = async {
+        let mut outcome = Box::pin(come_back(desk, effective, &steady, &mut injection, kept)).await;
+        if let Some(injection) = injection.take() {
+            outcome = heal(desk, injection).await.and(outcome);
+        }
+        back.cancel();
+        outcome
+    };
+    let (outcome, watched) = tokio::join!(coming_back, platform.watch(desk, effective, &back));
+    outcome.and(watched)?;
     steady_after(desk).await
 }
 
@@ -231,7 +240,7 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
 
 /// The report, from the journal alone; both go into the repository.
 async fn finish(desk: &Desk<'_>) -> Result<Done> {
-    let journal = desk.notebook.lines();
+    let journal = desk.notebook.take_lines();
     let report = drill::of(&journal)?;
     store(&desk.means.chaos.repository, &journal, &report)
         .await

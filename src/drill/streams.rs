@@ -9,6 +9,7 @@ use crate::probe::ledger::Ledger;
 use crate::probe::observer::Stream;
 use crate::probe::sql::{self, SqlService};
 use crate::probe::tcp::TcpService;
+use crate::probe::transport::{Named, Tcp, Transport};
 use crate::probe::{Ask, SharedService, StreamPlan};
 use std::sync::Arc;
 
@@ -46,6 +47,14 @@ async fn look(database: &Database, wanted: u32) -> Result<u32> {
     free.map(|()| major)
 }
 
+/// The network, with names from whom the plan asks.
+fn network(plan: &StreamPlan) -> Arc<dyn Transport> {
+    match plan.names {
+        Some(server) => Arc::new(Named { server }),
+        None => Arc::new(Tcp),
+    }
+}
+
 fn stream(plan: &StreamPlan, database: Option<(&Database, u32)>) -> Result<Stream> {
     plan.check()?;
     let service: SharedService = match &plan.ask {
@@ -66,10 +75,12 @@ fn stream(plan: &StreamPlan, database: Option<(&Database, u32)>) -> Result<Strea
         }
         Ask::Http { url, connection, status, contains } => {
             let good = Good { status: *status, contains: contains.clone() };
-            Arc::new(HttpService::new(url, *connection, good)?)
+            Arc::new(HttpService::over(network(plan), url, *connection, good)?)
         }
-        Ask::Tcp { address, send, expect } => Arc::new(TcpService::new(address, send.as_deref(), expect.as_deref())),
-        Ask::Dns { name, server, expect } => Arc::new(DnsService::new(name, *server, expect)),
+        Ask::Tcp { address, send, expect } => {
+            Arc::new(TcpService::over(network(plan), address, send.as_deref(), expect.as_deref()))
+        }
+        Ask::Dns { name, server, expect } => Arc::new(DnsService::new(name, server.or(plan.names), expect)),
     };
     Ok(Stream { plan: plan.clone(), service })
 }

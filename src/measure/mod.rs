@@ -17,6 +17,7 @@ pub mod outage;
 pub mod remote;
 pub mod sample;
 pub mod steady;
+pub mod thin;
 pub mod verdict;
 
 pub use agreement::Agreement;

@@ -8,6 +8,7 @@
 use super::hold::Hold;
 use super::interval::Interval;
 use super::sample::{Sample, Stall, evidence};
+use super::thin::Kept;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -80,14 +81,24 @@ impl Recovery {
 /// effect.
 pub fn recovery(samples: &[Sample], stalls: &[Stall], fault: Interval, hold: &Hold) -> Recovery {
     let all = evidence(samples, stalls);
+    judge(&all, fault, hold, || longest_gap(&all, fault))
+}
+
+/// The same from what a [`super::thin::Thinner`] has kept.
+pub fn recovery_of(kept: &Kept, fault: Interval, hold: &Hold) -> Recovery {
+    let all: Vec<&Sample> = kept.samples.iter().collect();
+    judge(&all, fault, hold, || kept.longest)
+}
+
+fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -> Duration) -> Recovery {
     if !all.iter().any(|sample| sample.sent >= fault.low) {
         return Recovery::NoData;
     }
-    let Some(onset) = onset(&all, fault) else {
+    let Some(onset) = onset(all, fault) else {
         let failures = all.iter().filter(|sample| sample.bad() && sample.ended >= fault.low).count() as u64;
-        return Recovery::Brief { longest: longest_gap(&all, fault), failures };
+        return Recovery::Brief { longest: longest(), failures };
     };
-    let spans = spans(&all, onset);
+    let spans = spans(all, onset);
     let restored = (onset + 1..all.len()).find(|at| hold.confirms(&all[*at..]) == Some(true));
     let Some(restored) = restored else {
         let last_failure = all.iter().filter(|sample| sample.bad()).map(|sample| sample.sent).max().unwrap_or_default();
@@ -96,7 +107,7 @@ pub fn recovery(samples: &[Sample], stalls: &[Stall], fault: Interval, hold: &Ho
     };
     let end = end_bounds(&all[onset..], restored - onset, fault);
     Recovery::Restored(Outage {
-        onset: onset_bounds(&all, onset, fault),
+        onset: onset_bounds(all, onset, fault),
         first_success: all[onset..].iter().find(|sample| sample.good()).map(|sample| sample.ended),
         restored: end,
         recovery_time: end.since(fault),

@@ -7,11 +7,15 @@ pub use crate::observation::{Answer, Sample, Stall};
 /// A probe that ran into its deadline while its observer stood still says nothing about the service: it is left out, and
 /// the gap widens the bounds. One that was answered counts, however late the answer was looked at.
 pub fn evidence<'a>(samples: &'a [Sample], stalls: &[Stall]) -> Vec<&'a Sample> {
-    let void = |sample: &Sample| sample.answer == Answer::Silent && stalls.iter().any(|stall| stall.touches(sample));
     let mut kept: Vec<&Sample> =
-        samples.iter().filter(|sample| sample.answer != Answer::NotSent && !void(sample)).collect();
+        samples.iter().filter(|sample| sample.answer != Answer::NotSent && !is_void(sample, stalls)).collect();
     kept.sort_by_key(|sample| sample.sent);
     kept
+}
+
+/// Whether a probe says nothing about the service, because its deadline passed while its observer stood still.
+pub fn is_void(sample: &Sample, stalls: &[Stall]) -> bool {
+    sample.answer == Answer::Silent && stalls.iter().any(|stall| stall.touches(sample))
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The steady state: what normal looks like, and whether it was there before anything was broken.
 
-use super::sample::Sample;
+use super::sample::{Answer, Sample};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -25,6 +25,9 @@ pub struct SteadyRule {
 /// Without a rule of its own a service that fails more than one probe in a thousand is not steady.
 const ERRORS_AT_MOST: f64 = 0.001;
 
+/// One probe of so many may be due and not sent.
+const UNSENT_AT_MOST: u64 = 5;
+
 /// What a window of probes showed.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Steady {
@@ -32,6 +35,9 @@ pub struct Steady {
     pub probes: u64,
     /// Those that failed.
     pub failures: u64,
+    /// Probes that were due and that the observer did not send: they say nothing about the service.
+    #[serde(default)]
+    pub unsent: u64,
     /// Half of the answers came within this.
     pub p50: Duration,
     /// 95 %.
@@ -47,6 +53,8 @@ pub struct Steady {
 impl Steady {
     /// What `samples`, sent during `window`, show. Failures count as the slowest of all, since a user waited for nothing.
     pub fn of(samples: &[&Sample], window: Duration) -> Self {
+        let due = samples.len();
+        let samples: Vec<&&Sample> = samples.iter().filter(|sample| sample.answer != Answer::NotSent).collect();
         let failures = samples.iter().filter(|sample| !sample.good()).count();
         let mut latencies: Vec<Duration> =
             samples.iter().map(|sample| if sample.good() { sample.latency() } else { Duration::MAX }).collect();
@@ -55,6 +63,7 @@ impl Steady {
         Self {
             probes: samples.len() as u64,
             failures: failures as u64,
+            unsent: (due - samples.len()) as u64,
             p50: rank(&latencies, 0.50),
             p95: rank(&latencies, 0.95),
             p99: rank(&latencies, 0.99),
@@ -78,6 +87,10 @@ impl Steady {
         let mut why = Vec::new();
         if self.probes == 0 {
             return vec!["steady state: no probe was sent".to_owned()];
+        }
+        // An observer that hardly observed has not seen what normal is.
+        if self.unsent * UNSENT_AT_MOST > self.probes + self.unsent {
+            why.push(format!("steady state: {} of {} probes were not sent", self.unsent, self.probes + self.unsent));
         }
         let allowed = rule.errors.unwrap_or(ERRORS_AT_MOST);
         if self.errors() > allowed {
@@ -122,7 +135,6 @@ fn per_second(count: usize, window: Duration) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sample::Answer;
     use super::*;
 
     fn probes(latencies_ms: &[u64]) -> Vec<Sample> {
@@ -148,6 +160,20 @@ mod tests {
         assert_eq!(seen.p95, Duration::from_millis(10));
         assert_eq!(seen.p99, Duration::MAX);
         assert!((seen.throughput - 9.5).abs() < 1e-9, "{}", seen.throughput);
+    }
+
+    #[test]
+    fn what_the_observer_did_not_send_is_no_failure_of_the_service_until_it_is_too_much() {
+        let mut samples = probes(&[10; 40]);
+        for sample in &mut samples[..8] {
+            sample.answer = Answer::NotSent;
+        }
+        let seen = |samples: &[Sample]| Steady::of(&samples.iter().collect::<Vec<_>>(), Duration::from_secs(4));
+        let few = seen(&samples);
+        assert_eq!((few.probes, few.failures, few.unsent), (32, 0, 8));
+        assert_eq!(few.misses(&SteadyRule::default()), Vec::<String>::new());
+        samples[8].answer = Answer::NotSent;
+        assert_eq!(seen(&samples).misses(&SteadyRule::default()), ["steady state: 9 of 40 probes were not sent"]);
     }
 
     #[test]

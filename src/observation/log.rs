@@ -191,6 +191,17 @@ impl Observation {
     /// The same, but of the samples only those that were due within this time: a day of probes is larger than what
     /// one outage needs of it.
     pub fn between(log: impl BufRead, from: Duration, until: Duration) -> Result<Self> {
+        Self::read_along(log, from, until, |_| Ok(()))
+    }
+
+    /// The same, with a look at what was read so far after each line: who looks may take samples out, so that a log that is
+    /// larger than memory can be read.
+    pub fn read_along(
+        log: impl BufRead,
+        from: Duration,
+        until: Duration,
+        mut look: impl FnMut(&mut Self) -> Result<()>,
+    ) -> Result<Self> {
         let mut seen = Self::default();
         let mut torn: Option<usize> = None;
         for (number, line) in log.split(b'\n').enumerate() {
@@ -202,7 +213,10 @@ impl Observation {
                 return Err(Error::failed(format!("reading an observation log: line {} is damaged", torn + 1)));
             }
             match serde_json::from_slice(&line) {
-                Ok(entry) => seen.take(entry, from, until)?,
+                Ok(entry) => {
+                    seen.take(entry, from, until)?;
+                    look(&mut seen)?;
+                }
                 Err(_) => torn = Some(number),
             }
         }

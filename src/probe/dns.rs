@@ -50,20 +50,34 @@ impl DnsService {
     }
 
     async fn ask_server(&self, server: SocketAddr) -> Result<BTreeSet<IpAddr>, String> {
-        let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = UdpSocket::bind((own, 0)).await.map_err(|error| said(&error))?;
-        socket.connect(server).await.map_err(|error| said(&error))?;
         let sixes = self.expect.iter().any(IpAddr::is_ipv6);
         let fours = !sixes || self.expect.iter().any(IpAddr::is_ipv4);
-        let mut found = BTreeSet::new();
-        for kind in [fours.then_some(TYPE::A), sixes.then_some(TYPE::AAAA)].into_iter().flatten() {
-            let id = rand::rng().random();
-            let question = question(id, &self.name, kind)?;
-            socket.send(&question).await.map_err(|error| said(&error))?;
-            found.extend(answer(&socket, id).await?);
-        }
-        Ok(found)
+        addresses_of(server, &self.name, fours, sixes).await
     }
+}
+
+/// The addresses of a name, of these families, as a name server tells them.
+pub(super) async fn addresses_of(
+    server: SocketAddr,
+    name: &str,
+    fours: bool,
+    sixes: bool,
+) -> Result<BTreeSet<IpAddr>, String> {
+    let own: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((own, 0)).await.map_err(|error| said(&error))?;
+    socket.connect(server).await.map_err(|error| said(&error))?;
+    let (mut found, mut refused) = (BTreeSet::new(), None);
+    for kind in [fours.then_some(TYPE::A), sixes.then_some(TYPE::AAAA)].into_iter().flatten() {
+        let id = rand::rng().random();
+        let question = question(id, name, kind)?;
+        socket.send(&question).await.map_err(|error| said(&error))?;
+        match answer(&socket, id).await {
+            Ok(addresses) => found.extend(addresses),
+            Err(why) => refused = Some(why),
+        }
+    }
+    // Addresses of one family are enough to go on with.
+    refused.filter(|_| found.is_empty()).map_or(Ok(found), Err)
 }
 
 fn question(id: u16, name: &str, kind: TYPE) -> Result<Vec<u8>, String> {

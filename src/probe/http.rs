@@ -110,7 +110,33 @@ impl HttpService {
         }
     }
 
+    /// The body of one good answer.
+    ///
+    /// # Errors
+    /// Why there is none, in few words.
+    pub async fn fetch(&self) -> Result<Bytes, String> {
+        let (status, body) = self.request().await?;
+        self.judge(status, &body).map(|()| body)
+    }
+
     async fn ask(&self) -> Result<(), String> {
+        let (status, body) = self.request().await?;
+        self.judge(status, &body)
+    }
+
+    /// Whether an answer is a good one.
+    fn judge(&self, status: u16, body: &Bytes) -> Result<(), String> {
+        let fits = self.good.status.map_or((200..300).contains(&status), |wanted| wanted == status);
+        if !fits {
+            return Err(format!("status {status}"));
+        }
+        match &self.good.contains {
+            Some(text) if memchr::memmem::find(body, text.as_bytes()).is_none() => Err("another body".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn request(&self) -> Result<(u16, Bytes), String> {
         let mut kept = match self.kept() {
             Some(kept) => kept,
             None => self.open().await?,
@@ -124,15 +150,7 @@ impl HttpService {
         if asked.is_ok() && self.connection == Connection::Pooled {
             self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
         }
-        let (status, body) = asked?;
-        let fits = self.good.status.map_or((200..300).contains(&status), |wanted| wanted == status);
-        if !fits {
-            return Err(format!("status {status}"));
-        }
-        match &self.good.contains {
-            Some(text) if memchr::memmem::find(&body, text.as_bytes()).is_none() => Err("another body".to_owned()),
-            _ => Ok(()),
-        }
+        asked
     }
 }
 

@@ -72,6 +72,9 @@ pub struct StreamPlan {
     pub name: String,
     /// What is asked.
     pub ask: Ask,
+    /// Whom it asks for the addresses of names; without it, whom this machine asks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub names: Option<SocketAddr>,
     /// A probe is due this often, whatever became of the ones before. In JSON nanoseconds, as in the log.
     #[serde(with = "nanos")]
     pub every: Duration,
@@ -83,7 +86,7 @@ pub struct StreamPlan {
 impl StreamPlan {
     /// A stream at the usual pace.
     pub fn new(name: impl Into<String>, ask: Ask) -> Self {
-        Self { name: name.into(), ask, every: EVERY, deadline: DEADLINE }
+        Self { name: name.into(), ask, names: None, every: EVERY, deadline: DEADLINE }
     }
 
     /// The same at another pace.
@@ -91,6 +94,21 @@ impl StreamPlan {
     pub fn paced(mut self, every: Duration, deadline: Duration) -> Self {
         (self.every, self.deadline) = (every, deadline);
         self
+    }
+
+    /// The same with its names from this name server.
+    #[must_use]
+    pub fn asking(mut self, server: Option<SocketAddr>) -> Self {
+        self.names = server;
+        self
+    }
+
+    /// In words.
+    pub fn describe(&self) -> String {
+        match self.names {
+            Some(server) => format!("{}, names from {server}", self.ask.describe()),
+            None => self.ask.describe(),
+        }
     }
 
     /// The most connections it ever holds: twice as many as probes can wait for their deadline at once, since one whose
@@ -106,7 +124,7 @@ impl StreamPlan {
     pub fn facts(&self) -> StreamFacts {
         StreamFacts {
             name: self.name.clone(),
-            what: self.ask.describe(),
+            what: self.describe(),
             every: self.every,
             deadline: self.deadline,
             connections: self.connections(),

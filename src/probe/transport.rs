@@ -1,7 +1,9 @@
 //! How a probe reaches what it asks: over TCP, or in memory where time is simulated.
 
+use super::dns::addresses_of;
 use async_trait::async_trait;
 use std::io;
+use std::net::{IpAddr, SocketAddr};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 
@@ -27,6 +29,33 @@ impl Transport for Tcp {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
         Ok(Box::new(stream))
+    }
+}
+
+/// The network, as a process sees it that asks this name server: names are looked up for every connection anew.
+#[derive(Debug, Clone, Copy)]
+pub struct Named {
+    /// Whom to ask for names.
+    pub server: SocketAddr,
+}
+
+#[async_trait]
+impl Transport for Named {
+    async fn connect(&self, address: &str) -> io::Result<Box<dyn Wire>> {
+        let invalid = || io::Error::new(io::ErrorKind::InvalidInput, format!("{address:?} is no host:port"));
+        let (host, port) = address.rsplit_once(':').ok_or_else(invalid)?;
+        let port: u16 = port.parse().map_err(|_| invalid())?;
+        if host.trim_matches(['[', ']']).parse::<IpAddr>().is_ok() {
+            return Tcp.connect(address).await;
+        }
+        let mut last = io::Error::new(io::ErrorKind::NotFound, "no address");
+        for found in addresses_of(self.server, host, true, true).await.map_err(io::Error::other)? {
+            match Tcp.connect(&SocketAddr::new(found, port).to_string()).await {
+                Ok(wire) => return Ok(wire),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 }
 

@@ -58,21 +58,29 @@ pub(super) struct Frame {
 pub(super) struct Drawn<'a> {
     /// The drill's beginning.
     pub(super) zero: Duration,
-    /// Streams by name, each with the time between two probes.
-    pub(super) streams: Vec<(&'a str, Duration, &'a [Sample])>,
+    pub(super) streams: Vec<DrawnStream<'a>>,
     pub(super) attempts: &'a [Attempt],
     pub(super) lost: &'a BTreeSet<u64>,
+}
+
+/// A stream that is drawn.
+pub(super) struct DrawnStream<'a> {
+    pub(super) name: &'a str,
+    /// Between two probes.
+    pub(super) every: Duration,
+    /// Its samples, as often as they are asked for.
+    pub(super) samples: Box<dyn Fn() -> Box<dyn Iterator<Item = Sample> + 'a> + 'a>,
 }
 
 impl Frame {
     /// The series over this time.
     pub(super) fn draw(&self, drawn: &Drawn<'_>) -> Series {
-        let finest = drawn.streams.iter().map(|(_, every, _)| *every).max().unwrap_or(Duration::from_millis(100));
+        let finest = drawn.streams.iter().map(|stream| stream.every).max().unwrap_or(Duration::from_millis(100));
         let span = self.until.saturating_sub(self.from);
         let step = (span / BUCKETS).max(finest).max(Duration::from_millis(1));
         let buckets = Buckets { from: self.from, step, count: count(span, step) };
         let (acknowledged, lost) = buckets.writes(drawn.attempts, drawn.lost);
-        let streams = drawn.streams.iter().map(|(name, _, samples)| buckets.stream(name, samples)).collect();
+        let streams = drawn.streams.iter().map(|stream| buckets.stream(stream)).collect();
         let from = secs(self.from.saturating_sub(drawn.zero));
         Series { name: self.name.to_owned(), from, step: secs(step), streams, acknowledged, lost }
     }
@@ -91,28 +99,29 @@ impl Buckets {
         (bucket < self.count).then_some(bucket)
     }
 
-    fn stream(&self, name: &str, samples: &[Sample]) -> StreamSeries {
-        let mut latencies: Vec<Vec<Duration>> = vec![Vec::new(); self.count];
+    fn stream(&self, stream: &DrawnStream<'_>) -> StreamSeries {
+        // Microseconds: finer than what is drawn, and short, because a day has a million of them.
+        let mut latencies: Vec<Vec<u32>> = vec![Vec::new(); self.count];
         let (mut good, mut bad, mut not_sent) = (vec![0; self.count], vec![0; self.count], vec![0; self.count]);
-        for sample in samples {
+        for sample in (stream.samples)() {
             let Some(at) = self.of(sample.due) else { continue };
             match sample.answer {
                 Answer::Good => {
                     good[at] += 1;
-                    latencies[at].push(sample.latency());
+                    latencies[at].push(u32::try_from(sample.latency().as_micros()).unwrap_or(u32::MAX));
                 }
                 Answer::Refused(_) | Answer::Silent => bad[at] += 1,
                 Answer::NotSent => not_sent[at] += 1,
             }
         }
-        let millis = |duration: &Duration| secs(*duration) * 1e3;
+        let millis = |micros: &u32| f64::from(*micros) / 1e3;
         let (mut p50_ms, mut max_ms) = (Vec::with_capacity(self.count), Vec::with_capacity(self.count));
         for bucket in &mut latencies {
             bucket.sort_unstable();
             p50_ms.push(bucket.get(bucket.len() / 2).map(millis).map(rounded));
             max_ms.push(bucket.last().map(millis).map(rounded));
         }
-        StreamSeries { stream: name.to_owned(), good, bad, not_sent, p50_ms, max_ms }
+        StreamSeries { stream: stream.name.to_owned(), good, bad, not_sent, p50_ms, max_ms }
     }
 
     fn writes(&self, attempts: &[Attempt], gone: &BTreeSet<u64>) -> (Vec<u32>, Vec<u32>) {
@@ -154,7 +163,7 @@ mod tests {
             .collect();
         let drawn = Drawn {
             zero: Duration::ZERO,
-            streams: vec![("sql", every, &samples[..])],
+            streams: vec![DrawnStream { name: "sql", every, samples: Box::new(|| Box::new(samples.iter().cloned())) }],
             attempts: &[],
             lost: &BTreeSet::new(),
         };

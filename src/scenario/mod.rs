@@ -16,7 +16,7 @@ mod tests;
 pub use amounts::{Aim, Rate, Share, Victims};
 pub use overrides::Override;
 pub use schema::SCHEMA;
-pub use target::{ClusterTarget, Place, ProcessTarget, ServerTarget, Target};
+pub use target::{ClusterTarget, Place, ProcessTarget, ResolverTarget, ServerTarget, Target};
 
 use crate::error::{Error, Result};
 use crate::id::Sha256;
@@ -56,6 +56,8 @@ pub struct Scenario {
     pub checks: Vec<Check>,
     /// What is put back at the end besides the fault itself.
     pub cleanup: Vec<Step>,
+    /// What else must allow it.
+    pub guards: Guards,
     /// When to stop.
     pub limits: Limits,
     /// Drills of this hash are one series: their figures may stand beside each other.
@@ -192,6 +194,31 @@ pub struct Step {
     pub name: String,
     /// The program and its arguments.
     pub command: Vec<String>,
+}
+
+/// What else must allow the fault, beside what the target says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Guards {
+    /// When it may strike, such as `Mon-Fri 09:00-17:00 Europe/Berlin`; at any time if there is none.
+    pub windows: Vec<String>,
+    /// Who knows whether an incident is open.
+    pub incident: Option<IncidentWish>,
+    /// Namespaces in which observers run.
+    pub protect: Vec<String>,
+    /// How old the backup may be that an irreversible fault relies on.
+    pub backup_age: Option<Duration>,
+}
+
+/// Who knows whether an incident is open.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum IncidentWish {
+    /// A command of the shell that ends with 0 when none is.
+    Command(String),
+    /// A file that is empty or says `none` when none is.
+    File(PathBuf),
+    /// A URL that answers with nothing, or with `none`, when none is.
+    Url(String),
 }
 
 /// When to stop.

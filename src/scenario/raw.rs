@@ -1,5 +1,6 @@
 //! A scenario as it is written: its shape, and nothing else.
 
+use super::IncidentWish;
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::target::{ClusterTarget, ProcessTarget};
 use crate::secret::SecretRef;
@@ -30,6 +31,8 @@ pub(super) struct Raw {
     pub(super) checks: Vec<Spanned<RawCheck>>,
     #[serde(default)]
     pub(super) cleanup: Vec<RawStep>,
+    #[serde(default)]
+    pub(super) guards: RawGuards,
     #[serde(default)]
     pub(super) limits: RawLimits,
 }
@@ -90,6 +93,17 @@ pub(super) struct RawFault {
     pub(super) victims: Option<Victims>,
     #[serde(default)]
     pub(super) with: BTreeMap<String, Value>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGuards {
+    #[serde(default)]
+    pub(super) windows: Vec<String>,
+    pub(super) incident: Option<IncidentWish>,
+    #[serde(default)]
+    pub(super) protect: Vec<String>,
+    pub(super) backup_age: Option<Span>,
 }
 
 #[derive(Debug, Default, Deserialize)]

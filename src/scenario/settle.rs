@@ -4,8 +4,8 @@ use super::amounts::{Aim, Rate, Share, Victims};
 use super::overrides::{self, Override};
 use super::raw::{Raw, RawCheck, RawPlace, RawRecovery, RawTarget};
 use super::{
-    Check, CheckHow, FaultWish, Limits, Load, Objectives, Place, Recovery, RecoveryBy, Scenario, SteadyState, Step,
-    Target,
+    Check, CheckHow, FaultWish, Guards, Limits, Load, Objectives, Place, Recovery, RecoveryBy, Scenario, SteadyState,
+    Step, Target,
 };
 use crate::error::Result;
 use crate::id::Sha256;
@@ -108,6 +108,12 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         recovery,
         checks,
         cleanup: raw.cleanup.into_iter().map(|step| Step { name: step.name, command: step.command }).collect(),
+        guards: Guards {
+            windows: raw.guards.windows,
+            incident: raw.guards.incident,
+            protect: raw.guards.protect,
+            backup_age: raw.guards.backup_age.map(|age| age.0),
+        },
         limits: Limits {
             watch: seconds(raw.limits.watch, watch),
             hold: seconds(raw.limits.hold, HOLD),

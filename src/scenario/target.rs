@@ -47,6 +47,18 @@ pub struct ProcessTarget {
     pub pid_file: Option<PathBuf>,
     /// Where a TCP proxy of ours listens between clients and service; then the clients' URL leads to it.
     pub proxy: Option<ProxyTarget>,
+    /// Where a name server of ours listens, whom the service's clients ask.
+    pub resolver: Option<ResolverTarget>,
+}
+
+/// A name server of ours in the path of clients.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ResolverTarget {
+    /// Where it listens, `127.0.0.1:5300`.
+    pub listen: String,
+    /// The name server that knows the truth; the one of this machine if it is not said.
+    pub upstream: Option<String>,
 }
 
 /// A TCP proxy of ours in the path of clients.

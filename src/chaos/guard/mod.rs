@@ -115,7 +115,9 @@ impl GuardName {
             Self::Disposable => Lift::Only(
                 "mark it: UPDATE davit.environment SET disposable = true, or the annotation davit.dev/disposable=true",
             ),
-            Self::VerifiedBackup => Lift::Only("davit backup, then davit verify --depth restored"),
+            Self::VerifiedBackup => Lift::Only(
+                "davit backup, then davit verify --depth restored; of a namespace davit snapshot create, then davit snapshot verify --depth restored",
+            ),
             Self::OpenIntent => Lift::Only("davit chaos status shows it; davit chaos janitor undoes it"),
             Self::Lease => Lift::Only("let the other drill end, or davit chaos stop its run"),
             Self::Production => Lift::Only("name it again with --confirm"),
@@ -184,7 +186,7 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
             Finding::no(GuardName::OpenIntent, format!("{count} not proven undone, of run {runs}"))
         }
     });
-    if let Target::Pods { namespace, .. } = scene.target {
+    if let Some(namespace) = scene.target.namespace() {
         findings.push(protected(namespace, &scene.means.helper.namespace, request));
     }
     // A way through our own proxy and our own resolver belong to whoever put them there.

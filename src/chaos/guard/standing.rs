@@ -42,7 +42,7 @@ impl Standing {
     pub(super) async fn read(scene: &Scene<'_>) -> Result<Option<Self>> {
         match scene.target {
             Target::Database(_) => database(scene).await.map(Some),
-            Target::Pods { namespace, .. } => {
+            Target::Pods { namespace, .. } | Target::Namespace(namespace) => {
                 let found = scene.means.cluster()?.get(&Kind::namespaces(), None, namespace).await;
                 let found = found.map_err(|why| why.during(format!("reading the namespace {namespace}")))?;
                 let how = format!("kubectl annotate namespace {namespace} {OPT_IN}=allowed {ENVIRONMENT}=staging");

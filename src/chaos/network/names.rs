@@ -2,14 +2,16 @@
 
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
-use crate::chaos::resolver::{Answering, Conditions, Resolver};
+use crate::chaos::resolver::{Answering, Conditions, Resolver, own_upstream};
 use crate::chaos::select::Victim;
 use crate::chaos::target::{Target, TargetKind};
 use crate::error::{Context, Error, Kind, Result};
 use async_trait::async_trait;
 use serde_json::Value;
+use simple_dns::rdata::RData;
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, TYPE};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::UdpSocket;
@@ -36,6 +38,17 @@ impl Names {
     pub(super) const STALE: Self = Self { what: What::Stale };
 }
 
+const LISTEN: Parameter = Parameter {
+    name: "listen",
+    default: Some(""),
+    what: "address where the name server listens, whom clients ask [the drill's own name server]",
+};
+const UPSTREAM: Parameter = Parameter {
+    name: "upstream",
+    default: Some(""),
+    what: "address and port of the name server that knows the truth [this machine's]",
+};
+
 #[async_trait]
 impl Fault for Names {
     fn facts(&self) -> Facts {
@@ -44,23 +57,40 @@ impl Fault for Names {
             class: Class::Reversible,
             targets: &[TargetKind::Resolver],
             summary: "a name is not answered",
-            needs: "a drill whose clients ask Davit's name server",
-            proof: "a question of ours was touched by the fault: the name server's counter moved",
+            needs: "clients that ask Davit's name server",
+            proof: "a question of ours was touched by the fault, and got no answer",
             heals: "the name server passes answers on again",
             expires: "with the runner: the name server is a part of it",
-            parameters: &[],
+            parameters: &[LISTEN, UPSTREAM],
             rbac: &[],
             many: false,
         };
         match self.what {
             What::Silent => common,
-            What::Stale => {
-                Facts { name: "dns-stale", summary: "a name is answered with what was true before", ..common }
-            }
+            What::Stale => Facts {
+                name: "dns-stale",
+                summary: "a name is answered with what was true before",
+                proof: "a question of ours was touched by the fault, and answered with what was true before",
+                parameters: &[
+                    LISTEN,
+                    UPSTREAM,
+                    Parameter {
+                        name: "before",
+                        default: Some(""),
+                        what: "the addresses that it had before, parted by commas [what is answered right before the fault]",
+                    },
+                ],
+                ..common
+            },
             What::Wrong => Facts {
                 name: "dns-wrong",
                 summary: "a name is answered with other addresses",
-                parameters: &[Parameter { name: "addresses", default: None, what: "the addresses, parted by commas" }],
+                proof: "a question of ours was touched by the fault, and answered with them",
+                parameters: &[
+                    LISTEN,
+                    UPSTREAM,
+                    Parameter { name: "addresses", default: None, what: "the addresses, parted by commas" },
+                ],
                 ..common
             },
         }
@@ -73,25 +103,52 @@ impl Fault for Names {
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
-        resolver(scene)?;
+        match &scene.means.resolver {
+            Some(resolver) if resolver.conditions() != Conditions::default() => {
+                return Err(Error::refused(format!("answering {} badly: it is answered badly already", victim.shown)));
+            }
+            Some(_) => {}
+            None => drop(own(scene)?),
+        }
         Ok(Prepared { victim, prior: Value::Null, undo: "the name server passes answers on again".to_owned() })
     }
 
     async fn inject(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<Held> {
-        resolver(scene)?.set(self.conditions(scene)?);
-        Ok(Held::nothing())
+        let (resolver, held) = match &scene.means.resolver {
+            Some(resolver) => (Arc::clone(resolver), Held::nothing()),
+            None => {
+                let (listen, upstream) = own(scene)?;
+                let resolver = Arc::new(Resolver::start(listen, upstream, scene.means.clock.clone()).await?);
+                (Arc::clone(&resolver), Held::nothing().keep(resolver))
+            }
+        };
+        let conditions = self.conditions(scene)?;
+        if conditions.answering == Answering::Stale {
+            // Nobody may have asked yet: then there would be no past to answer with.
+            ask(resolver.address(), name(scene)?).await?;
+        }
+        resolver.set(conditions);
+        Ok(held)
     }
 
-    async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
-        let (resolver, name) = (&resolver(scene)?, name(scene)?);
+    async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
+        let resolver = scene.means.resolver.as_ref().or_else(|| held.carrier::<Arc<Resolver>>());
+        let resolver = resolver.ok_or_else(|| Error::failed("looking for the name server: it is gone"))?;
+        let (name, expected) = (name(scene)?, self.expected(scene)?);
+        let expected = &expected;
         let look = || async move {
             let before = resolver.counters().touched;
-            ask(resolver.address(), name).await?;
+            let heard = ask(resolver.address(), name).await?;
             let touched = resolver.counters().touched;
-            Ok((touched > before)
-                .then(|| format!("{touched} questions were touched, one of ours for {name} among them")))
+            let fits = match (self.what, &heard) {
+                (What::Silent, Heard::Nothing) => true,
+                (What::Wrong, Heard::Addresses(found)) => found == expected,
+                (What::Stale, Heard::Addresses(found)) => expected.is_empty() || found == expected,
+                _ => false,
+            };
+            Ok((fits && touched > before).then(|| format!("a question of ours for {name} was answered with {heard}")))
         };
-        scene.look(asked, SEEN, "no question was touched", look).await
+        scene.look(asked, SEEN, "no question of ours met the fault", look).await
     }
 
     async fn heal(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<()> {
@@ -108,10 +165,10 @@ impl Fault for Names {
             });
         };
         let before = resolver.counters();
-        ask(resolver.address(), name(scene)?).await?;
+        let heard = ask(resolver.address(), name(scene)?).await?;
         let after = resolver.counters();
-        Ok(if after.passed > before.passed && after.touched == before.touched {
-            ReadBack::AsBefore { seen: "a question of ours was passed on".to_owned() }
+        Ok(if resolver.conditions() == Conditions::default() && after.passed > before.passed {
+            ReadBack::AsBefore { seen: format!("a question of ours was passed on, and answered with {heard}") }
         } else {
             ReadBack::Not { why: "a question of ours was not passed on".to_owned() }
         })
@@ -120,18 +177,32 @@ impl Fault for Names {
 
 impl Names {
     fn conditions(&self, scene: &Scene<'_>) -> Result<Conditions> {
+        let expected: Vec<IpAddr> = self.expected(scene)?.into_iter().collect();
         let answering = match self.what {
             What::Silent => Answering::Silent,
-            What::Stale => Answering::Stale,
-            What::Wrong => {
-                let read = |text: &String| text.parse::<IpAddr>();
-                let addresses = scene.parameters.list("addresses");
-                let addresses: Result<Vec<IpAddr>, _> = addresses.iter().map(read).collect();
-                Answering::Wrong(addresses.context(Kind::Input, || "reading the parameter addresses".to_owned())?)
-            }
+            What::Stale if expected.is_empty() => Answering::Stale,
+            What::Stale | What::Wrong => Answering::Wrong(expected),
         };
         let names = BTreeSet::from([name(scene)?.trim_end_matches('.').to_lowercase()]);
         Ok(Conditions { answering, names })
+    }
+
+    /// The addresses that the fault was told to answer with.
+    fn expected(&self, scene: &Scene<'_>) -> Result<BTreeSet<IpAddr>> {
+        let parameter = match self.what {
+            What::Silent => return Ok(BTreeSet::new()),
+            What::Stale => "before",
+            What::Wrong => "addresses",
+        };
+        let read = |text: &String| {
+            let wrong = || format!("reading {text:?} of the parameter {parameter} as an address");
+            text.parse::<IpAddr>().context(Kind::Input, wrong)
+        };
+        let addresses: BTreeSet<IpAddr> = scene.parameters.list(parameter).iter().map(read).collect::<Result<_>>()?;
+        if addresses.is_empty() && self.what == What::Wrong {
+            return Err(Error::input("reading the parameters of dns-wrong: addresses is empty"));
+        }
+        Ok(addresses)
     }
 }
 
@@ -142,27 +213,82 @@ fn name<'a>(scene: &Scene<'a>) -> Result<&'a str> {
     }
 }
 
-fn resolver(scene: &Scene<'_>) -> Result<Arc<Resolver>> {
-    scene.means.resolver.clone().ok_or_else(|| {
-        Error::refused("looking for a name server in the path of a process: there is none")
-            .hint("faults of names are for drills, whose clients ask Davit's name server")
+/// Where a name server that lasts as long as the fault listens, and whom it asks.
+fn own(scene: &Scene<'_>) -> Result<(SocketAddr, SocketAddr)> {
+    let listen = scene.parameters.get("listen").filter(|text| !text.trim().is_empty()).ok_or_else(|| {
+        Error::input("looking for a name server in the path of a process: there is none")
+            .hint("--set listen=127.0.0.1:5300 starts one for the fault; a scenario says `resolver: {listen: …}`")
+    })?;
+    let read = |what: &str, text: &str| {
+        text.parse::<SocketAddr>()
+            .map_err(|_| Error::input(format!("reading {what}={text:?} as an address")).hint("such as 127.0.0.1:5300"))
+    };
+    let upstream = match scene.parameters.get("upstream").filter(|text| !text.trim().is_empty()) {
+        Some(upstream) => read("upstream", upstream)?,
+        None => own_upstream().ok_or_else(|| {
+            Error::input("looking for a name server that knows the truth: this machine names none")
+                .hint("--set upstream=ADDRESS:53")
+        })?,
+    };
+    Ok((read("listen", listen)?, upstream))
+}
+
+/// What a question of ours got.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Heard {
+    Nothing,
+    Addresses(BTreeSet<IpAddr>),
+    Refusal(RCODE),
+}
+
+impl std::fmt::Display for Heard {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Nothing => write!(f, "silence for {} s", ANSWER.as_secs()),
+            Self::Addresses(found) if found.is_empty() => f.write_str("no address"),
+            Self::Addresses(found) => {
+                f.write_str(&found.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "))
+            }
+            Self::Refusal(RCODE::NameError) => f.write_str("that there is no such name"),
+            Self::Refusal(code) => write!(f, "{code:?}"),
+        }
+    }
+}
+
+/// Asks for the addresses of a name, of both families.
+async fn ask(server: SocketAddr, name: &str) -> Result<Heard> {
+    let doing = || format!("asking the name server at {server} for {name}");
+    let any: IpAddr = if server.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
+    let socket = UdpSocket::bind((any, 0)).await.context(Kind::Failed, doing)?;
+    let (mut found, mut refused, mut heard) = (BTreeSet::new(), None, false);
+    for (id, kind) in [(0x7701, TYPE::A), (0x7702, TYPE::AAAA)] {
+        let mut packet = Packet::new_query(id);
+        packet.set_flags(PacketFlag::RECURSION_DESIRED);
+        let asked = Name::new(name).context(Kind::Input, || format!("reading {name:?} as a name"))?;
+        packet.questions.push(Question::new(asked, QTYPE::TYPE(kind), QCLASS::CLASS(CLASS::IN), false));
+        let bytes = packet.build_bytes_vec().context(Kind::Failed, doing)?;
+        socket.send_to(&bytes, server).await.context(Kind::Failed, doing)?;
+        let mut buffer = [0; 4096];
+        let Ok(received) = tokio::time::timeout(ANSWER, socket.recv(&mut buffer)).await else { continue };
+        let length = received.context(Kind::Failed, doing)?;
+        let Ok(answer) = Packet::parse(&buffer[..length]) else { continue };
+        heard = true;
+        match answer.rcode() {
+            RCODE::NoError => found.extend(answer.answers.iter().filter_map(|record| address(&record.rdata))),
+            code => refused = Some(code),
+        }
+    }
+    Ok(match refused {
+        _ if !heard => Heard::Nothing,
+        Some(code) if found.is_empty() => Heard::Refusal(code),
+        _ => Heard::Addresses(found),
     })
 }
 
-/// Asks for the IPv4 addresses of a name; whether an answer came does not matter.
-async fn ask(server: SocketAddr, name: &str) -> Result<()> {
-    let mut question = vec![0x77, 0x77, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
-    for label in name.trim_end_matches('.').split('.') {
-        let length = u8::try_from(label.len()).ok().filter(|length| (1..64).contains(length));
-        question.push(length.ok_or_else(|| Error::input(format!("reading {name:?} as a name")))?);
-        question.extend_from_slice(label.as_bytes());
+fn address(data: &RData<'_>) -> Option<IpAddr> {
+    match data {
+        RData::A(four) => Some(IpAddr::from(Ipv4Addr::from(four.address))),
+        RData::AAAA(six) => Some(IpAddr::from(Ipv6Addr::from(six.address))),
+        _ => None,
     }
-    question.extend_from_slice(&[0, 0, 1, 0, 1]);
-    let doing = || format!("asking the name server at {server}");
-    let any = if server.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" };
-    let socket = UdpSocket::bind(any).await.context(Kind::Failed, doing)?;
-    socket.send_to(&question, server).await.context(Kind::Failed, doing)?;
-    let mut answer = [0; 512];
-    drop(tokio::time::timeout(ANSWER, socket.recv(&mut answer)).await);
-    Ok(())
 }

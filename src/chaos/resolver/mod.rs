@@ -107,6 +107,11 @@ impl Resolver {
         self.shared.conditions.send_replace(conditions);
     }
 
+    /// How questions are answered.
+    pub fn conditions(&self) -> Conditions {
+        self.shared.conditions.borrow().clone()
+    }
+
     /// What was done so far.
     pub fn counters(&self) -> Counters {
         let [asked, passed, touched] = &self.shared.counting;
@@ -119,6 +124,16 @@ impl Drop for Resolver {
     fn drop(&mut self) {
         self.task.abort();
     }
+}
+
+/// The first name server that this machine asks.
+pub fn own_upstream() -> Option<SocketAddr> {
+    first_server(&std::fs::read_to_string("/etc/resolv.conf").ok()?)
+}
+
+fn first_server(text: &str) -> Option<SocketAddr> {
+    let addresses = text.lines().filter_map(|line| line.trim().strip_prefix("nameserver")?.trim().parse().ok());
+    addresses.map(|address: IpAddr| SocketAddr::new(address, 53)).next()
 }
 
 async fn listen_at(socket: Arc<UdpSocket>, shared: Arc<Shared>) {

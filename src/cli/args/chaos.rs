@@ -49,7 +49,8 @@ The undo is durable in the repository before the effect. Success of a call prove
 own evidence is seen (exit 6 if it is not), and it is healed when reading back shows it (exit 5 if it does not).
 
 A target is postgres://user@host/database or a source of davit.yaml, NAMESPACE/pods, NAMESPACE/pod/NAME, \
-NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE.
+NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE, namespace/NAME, tcp://HOST:PORT \
+(with --set listen=ADDRESS, which clients use instead), dns://NAME (with --set listen=ADDRESS, whom clients ask).
 
 A target lets faults in by saying so itself. A database: CREATE SCHEMA davit; CREATE TABLE davit.environment (name \
 text, disposable boolean); INSERT INTO davit.environment VALUES ('staging', false). A namespace: kubectl annotate \
@@ -97,11 +98,14 @@ pub struct ChaosInjectArgs {
     #[arg(long, value_name = "WINDOW", help_heading = "Guards")]
     pub window: Vec<String>,
     /// Only if this command ends with 0: no incident is open
-    #[arg(long, value_name = "COMMAND", conflicts_with = "incident_file", help_heading = "Guards")]
+    #[arg(long, value_name = "COMMAND", conflicts_with_all = ["incident_file", "incident_url"], help_heading = "Guards")]
     pub incident_command: Option<String>,
     /// Only if this file is empty or says none: no incident is open
     #[arg(long, value_name = "FILE", help_heading = "Guards")]
     pub incident_file: Option<PathBuf>,
+    /// Only if this URL answers with nothing, or with none: no incident is open
+    #[arg(long, value_name = "URL", conflicts_with = "incident_file", help_heading = "Guards")]
+    pub incident_url: Option<String>,
     /// A namespace that is protected because observers run there (may be repeated)
     #[arg(long, value_name = "NAMESPACE", help_heading = "Guards")]
     pub protect: Vec<String>,

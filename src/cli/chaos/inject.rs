@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::means::{target, with_cluster};
 use crate::chaos::{
-    self, Allowed, Amount, Caps, Condition, Ending, Healed, Healing, Incident, Plan, Proof, Request, Seed, TargetKind,
-    Victim, Window,
+    self, Allowed, Amount, Caps, Condition, Ending, Healed, Healing, Incident, Plan, Proof, Request, Seed, Victim,
+    Window,
 };
 use crate::cli::args::ChaosInjectArgs;
 use crate::cli::exit::Exit;
@@ -18,7 +18,7 @@ use serde::Serialize;
 /// Injects one fault.
 pub(super) async fn run(args: &ChaosInjectArgs, shell: &Shell) -> Result<Ended> {
     let request = request(args, shell)?;
-    let must = matches!(request.target.kind(), TargetKind::Pods | TargetKind::Nodes);
+    let must = request.target.kind().in_cluster();
     // What cannot be meant is said before anything is opened.
     chaos::find(&request.fault)?;
     let means = with_cluster(shell, &args.helper, must).await?;
@@ -70,7 +70,9 @@ fn request(args: &ChaosInjectArgs, shell: &Shell) -> Result<Request> {
     request.confirmed.clone_from(&args.confirm);
     request.windows = args.window.iter().map(|text| text.parse::<Window>()).collect::<Result<_>>()?;
     let command = args.incident_command.clone().map(Incident::Command);
-    request.incident = command.or_else(|| args.incident_file.clone().map(Incident::File));
+    request.incident = command
+        .or_else(|| args.incident_file.clone().map(Incident::File))
+        .or_else(|| args.incident_url.clone().map(Incident::Url));
     request.protected = args.protect.iter().cloned().collect();
     request.backup_age = args.backup_age.0;
     request.lifted = args.lift.iter().map(|name| name.parse()).collect::<Result<_>>()?;

@@ -1,7 +1,7 @@
 //! `davit drill SCENARIO`: reads, plans, prints the plan, drills, and reports.
 
 use crate::backup::restore;
-use crate::chaos::{self, TargetKind};
+use crate::chaos;
 use crate::cli::args::DrillArgs;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
@@ -68,7 +68,7 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
 /// Everything that a drill works with.
 async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<Means> {
     let facts = chaos::find(&scenario.fault.name)?.facts();
-    let must = facts.targets.iter().all(|kind| matches!(kind, TargetKind::Pods | TargetKind::Nodes));
+    let must = facts.targets.iter().all(|kind| kind.in_cluster());
     let mut faults = crate::cli::chaos::means::with_cluster(shell, &args.helper, must).await?;
     drill::prepare_network(&mut faults, scenario).await?;
     let restore =

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
-    Began, CheckSeen, Event, Guard, Healing, Line, PackedRead, PlannedVictim, Restored, Stream, Survival,
+    Began, CheckSeen, Event, Guard, Healing, Line, PackedRead, PackedSamples, PlannedVictim, Restored, Stream, Survival,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ pub(super) struct Facts<'a> {
     pub(super) zero: Duration,
     /// The offset of the last one.
     pub(super) last: Duration,
-    pub(super) streams: Vec<(&'a Stream, Vec<Sample>)>,
+    pub(super) streams: Vec<(&'a Stream, Samples<'a>)>,
     pub(super) stalls: Vec<Stall>,
     pub(super) guards: Vec<&'a Guard>,
     pub(super) planned: Option<Planned<'a>>,
@@ -31,6 +31,8 @@ pub(super) struct Facts<'a> {
     pub(super) survival: Option<&'a Survival>,
     pub(super) restored: Option<&'a Restored>,
     pub(super) checks: Vec<&'a CheckSeen>,
+    /// Until when the service was seen to be less redundant than before.
+    pub(super) degraded: Option<Duration>,
     pub(super) aborted: Option<&'a str>,
     pub(super) healings: Vec<&'a Healing>,
     pub(super) surprises: Vec<String>,
@@ -90,6 +92,7 @@ impl<'a> Facts<'a> {
             survival: None,
             restored: None,
             checks: Vec::new(),
+            degraded: None,
             aborted: None,
             healings: Vec::new(),
             surprises: Vec::new(),
@@ -104,7 +107,7 @@ impl<'a> Facts<'a> {
     fn take(&mut self, line: &'a Line) -> Result<()> {
         match &line.event {
             Event::Began(_) | Event::Stage(_) => {}
-            Event::Stream(stream) => self.streams.push((stream, Vec::new())),
+            Event::Stream(stream) => self.streams.push((stream, Samples::default())),
             Event::Guard(guard) => self.guards.push(guard),
             Event::Planned { candidates, victims, cap, phase, undo } => {
                 self.planned = Some(Planned { candidates: *candidates, victims, cap, phase: *phase, undo });
@@ -122,7 +125,7 @@ impl<'a> Facts<'a> {
                 let (_, kept) = known.ok_or_else(|| {
                     Error::failed(format!("reading a drill's journal: it never said what the stream {stream:?} is"))
                 })?;
-                kept.extend(samples.samples());
+                kept.0.push(samples);
             }
             Event::Stalls(stalls) => self.stalls.extend(stalls),
             Event::Writes(writes) => {
@@ -134,6 +137,7 @@ impl<'a> Facts<'a> {
             Event::Restored(restored) => self.restored = Some(restored),
             Event::Check(check) => self.checks.push(check),
             Event::Aborted { why } => self.aborted = Some(why),
+            Event::Degraded { until } => self.degraded = Some(*until),
             Event::Healing(healing) => self.healings.push(healing),
             Event::Surprise { what } => self.surprises.push(what.clone()),
             Event::Ended => self.ended = true,
@@ -145,9 +149,20 @@ impl<'a> Facts<'a> {
     pub(super) fn fault(&self) -> Option<Interval> {
         self.marks.get(&Instant::Effective).map(|(at, _)| *at)
     }
+}
 
-    /// The samples of a stream that were due within a window.
-    pub(super) fn within(samples: &[Sample], window: (Duration, Duration)) -> Vec<&Sample> {
-        samples.iter().filter(|sample| window.0 <= sample.due && sample.due < window.1).collect()
+/// The samples of a stream, still packed: a day of them is unpacked one at a time, as often as somebody looks.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Samples<'a>(Vec<&'a PackedSamples>);
+
+impl<'a> Samples<'a> {
+    /// One after another, in the order in which they ended.
+    pub(super) fn iter(&self) -> impl Iterator<Item = Sample> {
+        self.0.iter().flat_map(|packed| packed.samples())
+    }
+
+    /// How many they are.
+    pub(super) fn count(&self) -> u64 {
+        self.0.iter().map(|packed| packed.count()).sum()
     }
 }

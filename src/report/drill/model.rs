@@ -1,5 +1,6 @@
 //! What the report of a drill holds. Durations are seconds; offsets count from the drill's first journal line.
 
+use crate::humane::counted;
 use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
 use jiff::Timestamp;
@@ -301,9 +302,12 @@ pub struct RestoreRow {
     pub source: String,
     /// The instant it is of.
     pub snapshot_time: Timestamp,
-    /// Rows restored.
+    /// Rows restored; none of a namespace.
     pub rows: u64,
-    /// Bytes of rows restored.
+    /// Objects restored, of a namespace.
+    #[serde(default)]
+    pub objects: Option<u64>,
+    /// Bytes restored.
     pub bytes: u64,
     /// How it was proven.
     pub proof: String,
@@ -311,10 +315,20 @@ pub struct RestoreRow {
     pub forecast: Option<Forecast>,
 }
 
+impl RestoreRow {
+    /// How much was restored: `20,000 rows`, `57 objects`.
+    pub fn amount(&self) -> String {
+        match self.objects {
+            Some(objects) => counted(objects, "object"),
+            None => counted(self.rows, "row"),
+        }
+    }
+}
+
 /// What a restore would take at another size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Forecast {
-    /// Bytes of rows of the newest point.
+    /// Bytes of the newest point.
     pub bytes: u64,
     /// From the fault to usable.
     pub seconds: f64,

@@ -13,7 +13,7 @@ use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, SteadyRule, Timeline, Verdict};
 use crate::report::journal::Line;
-use crate::report::series::{Drawn, Frame, Series};
+use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, bounds, percent, seconds, secs, since};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -185,7 +185,9 @@ fn after(at: Interval, fault: Interval) -> Bounds {
 fn phases(facts: &Facts<'_>, timeline: &Timeline) -> Vec<PhaseRow> {
     let mut rows = Vec::new();
     for phase in PHASES {
-        let Some((from, until)) = timeline.get(phase.from).zip(timeline.get(phase.to)) else { continue };
+        // What is redundant again before it is restored was never degraded.
+        let ends = timeline.get(phase.from).zip(timeline.get(phase.to));
+        let Some((from, until)) = ends.filter(|(from, until)| until.high >= from.low) else { continue };
         let restores = facts.restored.is_some();
         let counts = match phase.name {
             "detection" | "decision" => true,
@@ -225,6 +227,7 @@ fn restore(facts: &Facts<'_>, phases: &[PhaseRow]) -> Option<RestoreRow> {
         source: restored.source.clone(),
         snapshot_time: restored.snapshot_time,
         rows: restored.rows,
+        objects: restored.objects,
         bytes: restored.bytes,
         proof: restored.proof.clone(),
         forecast: forecast(facts, phases),
@@ -277,16 +280,26 @@ fn union(mut spans: Vec<(f64, f64)>) -> f64 {
     sum
 }
 
+fn drawn_stream<'a>(seen: &'a Seen<'a>) -> DrawnStream<'a> {
+    let samples = seen.samples;
+    DrawnStream {
+        name: &seen.stream.name,
+        every: seen.stream.every,
+        samples: Box::new(move || Box::new(samples.iter())),
+    }
+}
+
 fn series(facts: &Facts<'_>, streams: &[Seen<'_>], timeline: &Timeline, compared: Option<&Compared>) -> Vec<Series> {
     let none = BTreeSet::new();
     let drawn = Drawn {
         zero: facts.zero,
-        streams: streams.iter().map(|seen| (seen.stream.name.as_str(), seen.stream.every, seen.samples)).collect(),
+        streams: streams.iter().map(drawn_stream).collect(),
         attempts: &facts.attempts,
         lost: compared.map_or(&none, |compared| &compared.classes.lost),
     };
-    let dues = || streams.iter().flat_map(|seen| seen.samples).map(|sample| sample.due);
-    let (Some(first), Some(last)) = (dues().min(), dues().max()) else { return Vec::new() };
+    let dues = || streams.iter().filter_map(Seen::dues);
+    let (first, last) = (dues().map(|(first, _)| first).min(), dues().map(|(_, last)| last).max());
+    let (Some(first), Some(last)) = (first, last) else { return Vec::new() };
     let whole = Frame { name: "the whole drill", from: first.max(facts.zero), until: last };
     let mut frames = Vec::new();
     if let Some(fault) = facts.fault() {

@@ -1,8 +1,10 @@
 //! What each stream of probes says about the recovery.
 
-use super::facts::Facts;
+use super::facts::{Facts, Samples};
 use super::model::{SteadyRow, StreamRow};
-use crate::measure::outage::recovery;
+use crate::measure::outage::recovery_of;
+use crate::measure::sample::is_void;
+use crate::measure::thin::Thinner;
 use crate::measure::{Answer, Attempt, Hold, Interval, Outcome, Recovery, Sample, Steady};
 use crate::report::journal::{Stream, StreamRole};
 use crate::report::words::{bounds, seconds, secs, since};
@@ -12,13 +14,46 @@ use std::time::Duration;
 /// A stream and what came of it.
 pub(super) struct Seen<'a> {
     pub(super) stream: &'a Stream,
-    pub(super) samples: &'a [Sample],
+    pub(super) samples: &'a Samples<'a>,
+    /// How many ended how.
+    counts: Counts,
     /// What it showed before the fault.
     pub(super) before: Option<Steady>,
     /// What it showed after the recovery.
     pub(super) after: Option<Steady>,
     /// What it says about the recovery; nothing where no fault was proven.
     pub(super) recovery: Option<Recovery>,
+}
+
+/// How many probes ended how, and what refusals said.
+#[derive(Debug, Default)]
+struct Counts {
+    good: u64,
+    refused: u64,
+    silent: u64,
+    not_sent: u64,
+    said: BTreeMap<String, u64>,
+    /// When the first one was due, and the last one.
+    dues: Option<(Duration, Duration)>,
+}
+
+impl Counts {
+    fn take(&mut self, sample: &Sample) {
+        match &sample.answer {
+            Answer::Good => self.good += 1,
+            Answer::Silent => self.silent += 1,
+            Answer::NotSent => self.not_sent += 1,
+            Answer::Refused(text) => {
+                self.refused += 1;
+                match self.said.get_mut(text) {
+                    Some(count) => *count += 1,
+                    None => drop(self.said.insert(text.clone(), 1)),
+                }
+            }
+        }
+        let (first, last) = self.dues.unwrap_or((sample.due, sample.due));
+        self.dues = Some((first.min(sample.due), last.max(sample.due)));
+    }
 }
 
 /// Failures say the same thing many times; a report lists so many different ones.
@@ -29,18 +64,34 @@ pub(super) fn look<'a>(facts: &'a Facts<'_>) -> Vec<Seen<'a>> {
     facts.streams.iter().map(|(stream, samples)| one(facts, stream, samples)).collect()
 }
 
-fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a [Sample]) -> Seen<'a> {
-    let steady = |window: Option<(Duration, Duration)>| {
+fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -> Seen<'a> {
+    let within = |window: Option<(Duration, Duration)>, sample: &Sample| {
+        window.is_some_and(|(from, until)| from <= sample.due && sample.due < until)
+    };
+    let (mut counts, mut before, mut after) = (Counts::default(), Vec::new(), Vec::new());
+    let mut thinner = facts.fault().map(|fault| Thinner::new(&facts.stalls, fault, facts.began.hold));
+    for sample in samples.iter() {
+        counts.take(&sample);
+        for (window, kept) in [(facts.before, &mut before), (facts.after, &mut after)] {
+            if within(window, &sample) && !is_void(&sample, &facts.stalls) {
+                kept.push(sample.clone());
+            }
+        }
+        if let Some(thinner) = &mut thinner {
+            thinner.take(sample);
+        }
+    }
+    let steady = |window: Option<(Duration, Duration)>, kept: &[Sample]| {
         let window = window?;
-        let seen = Steady::of(&Facts::within(samples, window), window.1.saturating_sub(window.0));
+        let seen = Steady::of(&kept.iter().collect::<Vec<_>>(), window.1.saturating_sub(window.0));
         Some(with_writes(seen, &facts.attempts, window))
     };
-    let (before, after) = (steady(facts.before), steady(facts.after));
-    let recovered = facts.fault().zip(before).map(|(fault, steady)| {
+    let (before, after) = (steady(facts.before, &before), steady(facts.after, &after));
+    let recovered = facts.fault().zip(thinner).zip(before).map(|((fault, thinner), steady)| {
         let hold = Hold { span: facts.began.hold, probes: facts.began.hold_probes, steady };
-        recovery(samples, &facts.stalls, fault, &hold)
+        recovery_of(&thinner.end(), fault, &hold)
     });
-    Seen { stream, samples, before, after, recovery: recovered }
+    Seen { stream, samples, counts, before, after, recovery: recovered }
 }
 
 /// Where a ledger was kept, its acknowledged writes are the throughput.
@@ -57,6 +108,11 @@ fn with_writes(steady: Steady, attempts: &[Attempt], window: (Duration, Duration
 }
 
 impl Seen<'_> {
+    /// When its first probe was due, and its last one.
+    pub(super) fn dues(&self) -> Option<(Duration, Duration)> {
+        self.counts.dues
+    }
+
     /// Whether the recovery time is judged by it.
     pub(super) fn judged(&self) -> bool {
         self.stream.role == StreamRole::Judged
@@ -78,8 +134,6 @@ impl Seen<'_> {
 
     /// Its row of the report.
     pub(super) fn row(&self, facts: &Facts<'_>) -> StreamRow {
-        let count =
-            |which: fn(&Answer) -> bool| self.samples.iter().filter(|sample| which(&sample.answer)).count() as u64;
         let stalled: Duration = facts.stalls.iter().map(crate::measure::Stall::length).sum();
         StreamRow {
             name: self.stream.name.clone(),
@@ -89,11 +143,11 @@ impl Seen<'_> {
             judged: self.judged(),
             every: secs(self.stream.every),
             deadline: secs(self.stream.deadline),
-            due: self.samples.len() as u64,
-            good: count(|answer| *answer == Answer::Good),
-            refused: count(|answer| matches!(answer, Answer::Refused(_))),
-            silent: count(|answer| *answer == Answer::Silent),
-            not_sent: count(|answer| *answer == Answer::NotSent),
+            due: self.samples.count(),
+            good: self.counts.good,
+            refused: self.counts.refused,
+            silent: self.counts.silent,
+            not_sent: self.counts.not_sent,
             stalled: secs(stalled),
             said: self.said(),
             recovery: self.recovery.as_ref().map_or_else(|| "not measured: no fault was proven".to_owned(), words),
@@ -114,15 +168,9 @@ impl Seen<'_> {
 
     /// What failures said, the most frequent first to be kept.
     fn said(&self) -> BTreeMap<String, u64> {
-        let mut said: BTreeMap<&str, u64> = BTreeMap::new();
-        for sample in self.samples {
-            if let Answer::Refused(text) = &sample.answer {
-                *said.entry(text).or_default() += 1;
-            }
-        }
-        let mut most: Vec<(&str, u64)> = said.into_iter().collect();
-        most.sort_by(|one, other| other.1.cmp(&one.1).then(one.0.cmp(other.0)));
-        most.into_iter().take(SAID_MOST).map(|(text, count)| (text.to_owned(), count)).collect()
+        let mut most: Vec<(&String, &u64)> = self.counts.said.iter().collect();
+        most.sort_by(|one, other| other.1.cmp(one.1).then(one.0.cmp(other.0)));
+        most.into_iter().take(SAID_MOST).map(|(text, count)| (text.clone(), *count)).collect()
     }
 }
 

@@ -103,6 +103,12 @@ pub enum Event {
         /// Why.
         why: String,
     },
+    /// The service was less redundant than before, until somebody last looked.
+    Degraded {
+        /// When that was.
+        #[serde(with = "nanos")]
+        until: Duration,
+    },
     /// What was looked at after one thing was undone.
     Healing(Healing),
     /// What was seen and not expected.
@@ -315,11 +321,14 @@ pub struct Restored {
     pub snapshot_time: Timestamp,
     /// How long its parts took.
     pub phases: Vec<RestorePhase>,
-    /// Rows.
+    /// Rows; none where a namespace was restored.
     pub rows: u64,
-    /// Bytes of rows.
+    /// Objects, where a namespace was restored.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<u64>,
+    /// Bytes of them.
     pub bytes: u64,
-    /// Bytes of rows that the newest point of the source has.
+    /// Bytes that the newest point of the source has.
     pub bytes_today: u64,
     /// How it was proven.
     pub proof: String,

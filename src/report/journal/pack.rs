@@ -5,56 +5,57 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-/// Probes of one stream, in columns of nanoseconds.
+/// Probes of one stream, a few bytes each: a day has a million of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PackedSamples {
-    /// Due, as the difference to the one before.
-    due: Vec<i64>,
-    /// From due to sent.
-    wait: Vec<i64>,
-    /// From sent to ended.
-    took: Vec<i64>,
-    /// 0 good, 1 silent, 2 not sent, 3 and more: refused with the text of that number in `said`.
-    answer: Vec<u32>,
+    /// How many.
+    count: u64,
+    /// For each four numbers of variable length: when it was due, told by how much it departs from the pace of the two
+    /// before; from due to sent; from sent to ended; the answer (0 good, 1 silent, 2 not sent, 3 and more: refused with the
+    /// text of that number in `said`). The first three are nanoseconds.
+    #[serde(with = "base64_text")]
+    numbers: Vec<u8>,
     /// What refusals said, each text once.
     said: Vec<String>,
 }
 
-const GOOD: u32 = 0;
-const SILENT: u32 = 1;
-const NOT_SENT: u32 = 2;
-const REFUSED: u32 = 3;
+const GOOD: u64 = 0;
+const SILENT: u64 = 1;
+const NOT_SENT: u64 = 2;
+const REFUSED: u64 = 3;
 
 impl PackedSamples {
     /// Packs samples.
     pub fn of<'a>(samples: impl IntoIterator<Item = &'a Sample>) -> Self {
-        let (mut packed, mut before, mut texts) = (Self::default(), 0, HashMap::new());
+        let (mut packed, mut texts, mut pace) = (Self::default(), HashMap::new(), Pace::default());
         for sample in samples {
             let (due, sent, ended) = (nanos(sample.due), nanos(sample.sent), nanos(sample.ended));
-            packed.due.push(due - before);
-            packed.wait.push(sent - due);
-            packed.took.push(ended - sent);
-            before = due;
-            packed.answer.push(match &sample.answer {
+            packed.count += 1;
+            put_signed(&mut packed.numbers, pace.departure(due));
+            put_signed(&mut packed.numbers, sent.wrapping_sub(due));
+            put_signed(&mut packed.numbers, ended.wrapping_sub(sent));
+            let answer = match &sample.answer {
                 Answer::Good => GOOD,
                 Answer::Silent => SILENT,
                 Answer::NotSent => NOT_SENT,
                 Answer::Refused(said) => *texts.entry(said.clone()).or_insert_with(|| {
                     packed.said.push(said.clone());
-                    REFUSED + u32::try_from(packed.said.len() - 1).unwrap_or(u32::MAX - REFUSED)
+                    REFUSED + packed.said.len() as u64 - 1
                 }),
-            });
+            };
+            put(&mut packed.numbers, answer);
         }
         packed
     }
 
-    /// Unpacks them.
+    /// Unpacks them, one at a time.
     pub fn samples(&self) -> impl Iterator<Item = Sample> + '_ {
-        let columns = self.due.iter().zip(&self.wait).zip(&self.took).zip(&self.answer);
-        columns.scan(0, |before, (((due, wait), took), answer)| {
-            let due = *before + due;
-            *before = due;
-            let answer = match *answer {
+        let (mut rest, mut pace) = (&self.numbers[..], Pace::default());
+        (0..self.count).map_while(move |_| {
+            let due = pace.due(take_signed(&mut rest)?);
+            let sent = due.wrapping_add(take_signed(&mut rest)?);
+            let ended = sent.wrapping_add(take_signed(&mut rest)?);
+            let answer = match take(&mut rest)? {
                 GOOD => Answer::Good,
                 SILENT => Answer::Silent,
                 NOT_SENT => Answer::NotSent,
@@ -63,9 +64,85 @@ impl PackedSamples {
                     Answer::Refused(said.cloned().unwrap_or_default())
                 }
             };
-            let (due, sent, ended) = (since(due), since(due + wait), since(due + wait + took));
-            Some(Sample { due, sent, ended, answer })
+            Some(Sample { due: since(due), sent: since(sent), ended: since(ended), answer })
         })
+    }
+
+    /// How many they are.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+}
+
+/// Probes that are due at a steady pace.
+#[derive(Debug, Default)]
+struct Pace {
+    before: i64,
+    step: i64,
+}
+
+impl Pace {
+    /// By how much `due` departs from the pace so far.
+    fn departure(&mut self, due: i64) -> i64 {
+        let step = due.wrapping_sub(self.before);
+        let departure = step.wrapping_sub(self.step);
+        (self.before, self.step) = (due, step);
+        departure
+    }
+
+    /// When the probe was due that departs by so much.
+    fn due(&mut self, departure: i64) -> i64 {
+        self.step = self.step.wrapping_add(departure);
+        self.before = self.before.wrapping_add(self.step);
+        self.before
+    }
+}
+
+/// A number, seven bits a byte, the lowest first.
+fn put(bytes: &mut Vec<u8>, mut number: u64) {
+    while number >= 0x80 {
+        bytes.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    bytes.push(number.to_le_bytes()[0]);
+}
+
+/// One that may be negative: its sign is its lowest bit, so that small numbers are short on both sides of zero.
+fn put_signed(bytes: &mut Vec<u8>, number: i64) {
+    put(bytes, unsigned((number << 1) ^ (number >> 63)));
+}
+
+fn take(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (first, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(first & 0x7f) << shift;
+        if first & 0x80 == 0 {
+            return Some(number);
+        }
+    }
+    None
+}
+
+fn take_signed(bytes: &mut &[u8]) -> Option<i64> {
+    let bits = take(bytes)?;
+    Some(signed(bits >> 1) ^ -signed(bits & 1))
+}
+
+/// Bytes as the text of a JSON document.
+mod base64_text {
+    use base64::Engine;
+    use base64::engine::general_purpose::STANDARD_NO_PAD;
+    use serde::de::Error;
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&STANDARD_NO_PAD.encode(bytes))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        STANDARD_NO_PAD.decode(String::deserialize(deserializer)?).map_err(D::Error::custom)
     }
 }
 

@@ -151,8 +151,13 @@ fn integrity(page: &mut Page, report: &DrillReport) {
     }
     if let Some(restore) = &report.restore {
         page.title("Restore");
-        let rows = count(restore.rows);
-        page.line(format!("Point {} of {}, {rows} rows, {}.", restore.point, restore.source, bytes(restore.bytes)));
+        page.line(format!(
+            "Point {} of {}, {}, {}.",
+            restore.point,
+            restore.source,
+            restore.amount(),
+            bytes(restore.bytes)
+        ));
         if let Some(forecast) = &restore.forecast {
             let (size, time) = (bytes(forecast.bytes), seconds(forecast.seconds));
             page.line(format!("At today's size of {size}: about {time} ({}).", forecast.rests_on));

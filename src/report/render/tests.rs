@@ -147,6 +147,19 @@ fn a_drill_in_text_is_the_one_we_reviewed() {
 }
 
 #[test]
+fn a_report_in_json_is_the_one_we_reviewed() {
+    // The columns of graphs are many numbers, and have tests of their own.
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "../../../tests/golden/report" }, {
+        for (name, made) in four() {
+            insta::assert_json_snapshot!(format!("drill-{name}-json"), made.report(), {
+                ".series[].streams" => "[columns]", ".series[].acknowledged" => "[columns]", ".series[].lost" => "[columns]",
+            });
+        }
+        insta::assert_json_snapshot!("month-json", november());
+    });
+}
+
+#[test]
 #[ignore = "writes pages to look at: cargo test --lib pages_to_look_at -- --ignored"]
 fn pages_to_look_at() {
     let folder = std::env::temp_dir().join("davit-reports");

@@ -122,13 +122,7 @@ fn integrity(page: &mut Page, report: &DrillReport) {
     }
     if let Some(restore) = &report.restore {
         page.title("restore");
-        page.line(format!(
-            "  point {} of {}, {} rows; {}",
-            restore.point,
-            restore.source,
-            count(restore.rows),
-            restore.proof
-        ));
+        page.line(format!("  point {} of {}, {}; {}", restore.point, restore.source, restore.amount(), restore.proof));
         if let Some(forecast) = &restore.forecast {
             let (size, time) = (crate::humane::bytes(forecast.bytes), seconds(forecast.seconds));
             page.line(format!("  at today's size, {size}: about {time} ({})", forecast.rests_on));

@@ -3,7 +3,7 @@
 use super::hooks::{self, Hook};
 use super::request::Request;
 use super::rules;
-use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable};
+use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable, namespace_identity};
 use crate::error::{Error, Kind as Ending, Result};
 use crate::id::SourceName;
 use crate::snapshot::facts::Missing;
@@ -107,10 +107,7 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
     };
     Ok(SnapshotPlan {
         source: request.source.clone(),
-        identity: match cluster_uid.as_str() {
-            "" => format!("namespace {namespace_uid}"),
-            cluster => format!("namespace {namespace_uid} in cluster {cluster}"),
-        },
+        identity: namespace_identity(&namespace_uid, &cluster_uid),
         cluster: cluster.clone(),
         server_version: version.git,
         cluster_uid,

@@ -172,7 +172,7 @@ fn restore(page: &mut Page, report: &DrillReport) {
             ("Recovery point".to_owned(), restore.point.clone()),
             ("Source".to_owned(), restore.source.clone()),
             ("Of".to_owned(), time(restore.snapshot_time)),
-            ("Rows".to_owned(), count(restore.rows)),
+            ("Restored".to_owned(), restore.amount()),
             ("Size".to_owned(), bytes(restore.bytes)),
             ("Proof".to_owned(), restore.proof.clone()),
         ]);

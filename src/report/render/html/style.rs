@@ -78,5 +78,5 @@ code{font:13px ui-monospace,SFMono-Regular,Menlo,"DejaVu Sans Mono",monospace;ov
 footer{margin-top:36px;padding-top:14px;border-top:1px solid var(--line);color:var(--soft);font-size:13px}
 @media (max-width:560px){main{padding:18px 14px 40px}h1{font-size:22px}.verdict{flex-direction:column;gap:4px}.card .big{font-size:20px}th,td{padding:6px 9px}}
 @media print{@page{margin:14mm}:root{--bg:#fff;--card:#fff;--ink:#000;--soft:#444;--line:#ccc;--faint:#f0f0f0;--met:#0b5f38;--missed:#9b1c15;--undecided:#704800;--invalid:#463678;--met-bg:#e2f4ea;--missed-bg:#fce8e6;--undecided-bg:#fdf1d8;--invalid-bg:#ece8f7;--a:#1f5fd0;--b:#0b8a83;--c:#9a4fc4;--d:#b4690e;--fault:#b3261e;--back:#12784a;--bar:#4777c7;--bar-soft:#b9c2cf}
-body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}.figure svg{min-width:0}.scroll,.figure{overflow:visible}section{break-inside:auto}h2{break-after:avoid}tr{break-inside:avoid}}
+body{font-size:11pt;-webkit-print-color-adjust:exact;print-color-adjust:exact}main{max-width:none;padding:0}.figure svg{min-width:0}.scroll,.figure{overflow:visible}table{font-size:8.5pt}th{font-size:8pt}th,td{padding:4px 6px}th,td.num,th.num{white-space:normal}section{break-inside:auto}h2{break-after:avoid}tr{break-inside:avoid}}
 "#;

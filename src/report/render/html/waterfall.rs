@@ -69,6 +69,26 @@ fn bar(svg: &mut String, phase: &PhaseRow, x: &Scale, top: f64) {
             "<rect class=\"{solid}\" x=\"{sure_from:.1}\" y=\"{top:.1}\" width=\"{width:.1}\" height=\"18\" rx=\"2\"/>"
         );
     }
-    let _ignored =
-        write!(svg, "<text x=\"{:.1}\" y=\"{middle:.1}\">{}</text>", until.max(from + 2.0) + 8.0, phase.length);
+    label(svg, &phase.length.to_string(), (from, until.max(from + 2.0)), middle);
+}
+
+/// How wide a letter of a label is, on the safe side.
+const LETTER: f64 = 7.2;
+
+/// Writes beside a bar how long it is: behind it, before it, or in it, where there is room.
+fn label(svg: &mut String, text: &str, (from, until): (f64, f64), middle: f64) {
+    #[expect(clippy::cast_precision_loss, reason = "a few letters")]
+    let width = text.chars().count() as f64 * LETTER + 8.0;
+    let (at, anchor, class) = if until + width <= WIDTH {
+        (until + 8.0, "start", "")
+    } else if from - width >= LEFT {
+        (from - 8.0, "end", "")
+    } else {
+        (until - 8.0, "end", "ink")
+    };
+    let _ignored = write!(
+        svg,
+        "<text class=\"{class}\" x=\"{at:.1}\" y=\"{middle:.1}\" text-anchor=\"{anchor}\">{}</text>",
+        escape(text)
+    );
 }

@@ -1,0 +1,224 @@
+//! Faults of networks and names as a person injects them by hand: each as a client of the service meets it, with its proof,
+//! and gone afterwards. Everything is on this machine's loopback.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a client measures how long it waits")]
+
+mod cli_support;
+mod network_support;
+mod support;
+
+use cli_support::Desk;
+use network_support::{Heard, Names, Service, ask};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+use support::free_port;
+
+/// Injects a fault for two seconds, looks at it when it is proven, and gives its document.
+fn during(desk: &Desk, target: &str, fault: &str, set: &[String], look: impl FnOnce()) -> Value {
+    let mut arguments = vec!["chaos", "inject", fault, "--target", target, "--for", "2s", "--output", "json"];
+    arguments.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
+    let mut command = desk.command(&arguments);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut story = BufReader::new(child.stderr.take().unwrap());
+    let mut told = String::new();
+    while !told.contains("PROVEN") {
+        assert!(story.read_line(&mut told).unwrap() > 0, "{fault} ended before it was proven: {told}");
+    }
+    std::thread::spawn(move || story.lines().count());
+    look();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(output.status.code(), Some(0), "{fault}");
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((document["proven"].as_bool(), document["ok"].as_bool()), (Some(true), Some(true)), "{document:#}");
+    assert!(document["effective_seconds"]["high"].as_f64().unwrap() < 10.0, "{document:#}");
+    assert_eq!(document["ending"]["ending"], "time-up");
+    document
+}
+
+/// One request through the fault: what came back, and after how long.
+fn request(at: SocketAddr, wait: Duration) -> (Result<String, ErrorKind>, Duration) {
+    let began = Instant::now();
+    let asked = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect_timeout(&at, wait)?;
+        stream.set_read_timeout(Some(wait))?;
+        stream.write_all(b"GET / HTTP/1.1\r\nhost: shop\r\n\r\n")?;
+        let mut buffer = [0; 1024];
+        let read = stream.read(&mut buffer)?;
+        Ok(String::from_utf8_lossy(&buffer[..read]).into_owned())
+    };
+    (asked().map_err(|error| error.kind()), began.elapsed())
+}
+
+/// A desk, a service, a free address for the proxy, and the words that say so.
+fn stage() -> (Desk, Service, SocketAddr, String) {
+    let service = Service::start("127.0.0.1");
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    (Desk::with_repository(), service, listen, format!("listen={listen}"))
+}
+
+const SOON: Duration = Duration::from_millis(700);
+
+/// After its time nothing of a fault is left, and nothing waits for the janitor.
+fn gone(desk: &Desk, listen: SocketAddr, document: &Value) {
+    assert_eq!(document["healed"][0]["read_back"], "nothing-to-undo", "{document:#}");
+    assert!(document["healed"][0]["seen"].as_str().unwrap().contains("gone with it"), "{document:#}");
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+    assert!(TcpStream::connect(listen).is_err(), "the proxy is gone with its runner");
+}
+
+#[test]
+fn a_slow_network_is_slow_and_a_narrow_one_is_narrow() {
+    let (desk, service, listen, at) = stage();
+    let target = format!("tcp://{}", service.address);
+    let slow = [at.clone(), "latency=150".to_owned()];
+    let document = during(&desk, &target, "network-latency", &slow, || {
+        let (answer, took) = request(listen, Duration::from_secs(5));
+        assert!(answer.unwrap().contains("200 OK") && took >= Duration::from_millis(300), "{took:?}");
+    });
+    assert!(document["proofs"][0]["seen"].as_str().unwrap().contains("a round trip takes"), "{document:#}");
+    gone(&desk, listen, &document);
+
+    let narrow = [at, "rate=2000".to_owned()];
+    let document = during(&desk, &target, "network-bandwidth", &narrow, || {
+        // 1,000 bytes there take half a second under 2,000 a second.
+        let mut stream = TcpStream::connect(listen).unwrap();
+        let began = Instant::now();
+        stream.write_all(&[b'x'; 996]).unwrap();
+        stream.write_all(b"\r\n\r\n").unwrap();
+        let read = stream.read(&mut [0; 64]).unwrap();
+        assert!(read > 0 && began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
+    });
+    gone(&desk, listen, &document);
+}
+
+#[test]
+fn a_cut_a_reset_and_a_closed_door_are_told_to_the_client_each_in_its_way() {
+    let (desk, service, listen, at) = stage();
+    let target = format!("tcp://{}", service.address);
+    for (fault, evidence) in
+        [("network-cut", "closed"), ("network-reset", "was reset"), ("network-refuse", "was refused")]
+    {
+        let document = during(&desk, &target, fault, std::slice::from_ref(&at), || {
+            let (answer, took) = request(listen, Duration::from_secs(5));
+            let fits = match fault {
+                // What was sent into a connection that is closed may be answered by a reset.
+                "network-cut" => {
+                    matches!(&answer, Ok(text) if text.is_empty())
+                        || matches!(answer, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe))
+                }
+                "network-reset" => matches!(answer, Err(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)),
+                _ => answer == Err(ErrorKind::ConnectionRefused),
+            };
+            assert!(fits && took < Duration::from_secs(2), "{fault}: {answer:?} after {took:?}");
+        });
+        assert!(document["proofs"][0]["seen"].as_str().unwrap().contains(evidence), "{document:#}");
+        gone(&desk, listen, &document);
+    }
+}
+
+#[test]
+fn a_black_hole_and_a_half_open_connection_are_silence() {
+    let (desk, service, listen, at) = stage();
+    let target = format!("tcp://{}", service.address);
+    for fault in ["network-black-hole", "network-half-open"] {
+        let document = during(&desk, &target, fault, std::slice::from_ref(&at), || {
+            let (answer, took) = request(listen, SOON);
+            assert!(matches!(answer, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut)), "{fault}: {answer:?}");
+            assert!(took >= SOON, "{fault}: {took:?}");
+        });
+        assert!(document["proofs"][0]["seen"].as_str().unwrap().contains("no answer in 2 s"), "{document:#}");
+        gone(&desk, listen, &document);
+    }
+}
+
+#[test]
+fn the_end_of_a_connection_is_late_and_an_answer_is_not() {
+    let (desk, service, listen, at) = stage();
+    let target = format!("tcp://{}", service.address);
+    let set = [at, "delay=800".to_owned()];
+    let document = during(&desk, &target, "network-slow-close", &set, || {
+        let mut stream = TcpStream::connect(listen).unwrap();
+        stream.shutdown(std::net::Shutdown::Write).unwrap();
+        let began = Instant::now();
+        assert_eq!(stream.read(&mut [0; 8]).unwrap(), 0);
+        assert!(began.elapsed() >= SOON, "{:?}", began.elapsed());
+        let (answer, took) = request(listen, Duration::from_secs(5));
+        assert!(answer.unwrap().contains("200 OK") && took < SOON, "{took:?}");
+    });
+    gone(&desk, listen, &document);
+}
+
+#[test]
+fn a_name_is_answered_wrongly_with_the_past_or_not_at_all() {
+    let desk = Desk::with_repository();
+    let names = Names::start("shop.test", "10.0.0.1");
+    let listen = SocketAddr::from(([127, 0, 0, 1], free_port()));
+    let common = [format!("listen={listen}"), format!("upstream={}", names.address)];
+    let with = |more: &[&str]| [&common[..], &more.iter().map(|more| (*more).to_owned()).collect::<Vec<_>>()].concat();
+    let cases: [(&str, Vec<String>, Heard, &str); 4] = [
+        ("dns-wrong", with(&["addresses=192.0.2.9"]), Heard::Address("192.0.2.9".to_owned()), "192.0.2.9"),
+        ("dns-silent", with(&[]), Heard::Nothing, "silence"),
+        ("dns-stale", with(&["before=192.0.2.7"]), Heard::Address("192.0.2.7".to_owned()), "192.0.2.7"),
+        // Without being told, the past is what was answered right before, though the truth has moved on.
+        ("dns-stale", with(&[]), Heard::Address("10.0.0.1".to_owned()), "10.0.0.1"),
+    ];
+    for (fault, set, wanted, evidence) in cases {
+        names.says("10.0.0.1");
+        let document = during(&desk, "dns://shop.test", fault, &set, || {
+            names.says("10.0.0.2");
+            assert_eq!(ask(listen, "shop.test"), wanted, "{fault}");
+            assert_eq!(ask(listen, "other.test"), Heard::NoName, "other names are not touched: {fault}");
+        });
+        assert!(document["proofs"][0]["seen"].as_str().unwrap().contains(evidence), "{document:#}");
+        assert_eq!(document["healed"][0]["read_back"], "nothing-to-undo");
+        assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+        assert_eq!(ask(listen, "shop.test"), Heard::Nothing, "the name server is gone with its runner");
+    }
+}
+
+#[test]
+fn what_cannot_be_meant_is_refused_before_a_port_is_opened() {
+    let desk = Desk::with_repository();
+    let listen = format!("listen=127.0.0.1:{}", free_port());
+    for (fault, target, set, text) in [
+        ("network-cut", "tcp://127.0.0.1:1", &[][..], "listen"),
+        ("network-cut", "tcp://127.0.0.1:1", &["listen=nowhere"], "nowhere"),
+        ("network-cut", "tcp://nowhere", &[&listen], "target"),
+        ("network-latency", "tcp://127.0.0.1:1", &[&listen, "latency=soon"], "a whole number"),
+        ("dns-silent", "dns://shop.test", &[], "listen=127.0.0.1:5300"),
+        ("dns-wrong", "dns://shop.test", &[&listen, "upstream=127.0.0.1:53"], "addresses is missing"),
+        ("dns-wrong", "dns://shop.test", &[&listen, "addresses=here"], "as an address"),
+        ("dns-stale", "tcp://127.0.0.1:1", &[&listen], "it is for a name"),
+    ] {
+        let mut arguments = vec!["chaos", "inject", fault, "--target", target];
+        arguments.extend(set.iter().flat_map(|set: &&str| ["--set", *set]));
+        let said = desk.davit(&arguments);
+        assert_eq!(said.code, 2, "{fault} {set:?}: {}", said.stderr);
+        assert!(said.stderr.contains(text), "{fault} {set:?}: {}", said.stderr);
+    }
+    // Nothing is left of them.
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+}
+
+#[test]
+fn a_fault_that_nobody_can_see_is_not_proven_and_proves_nothing() {
+    let desk = Desk::with_repository();
+    let at = format!("listen=127.0.0.1:{}", free_port());
+    let arguments = ["chaos", "inject", "dns-wrong", "--target", "dns://shop.test", "--for", "1s"];
+    let set = [at.as_str(), "upstream=127.0.0.1:1", "addresses=192.0.2.9"];
+    // A wrong answer needs no truth: it is proven also where the other name server is dead.
+    let mut all = arguments.to_vec();
+    all.extend(set.iter().flat_map(|set| ["--set", *set]));
+    let said = desk.davit(&all);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // The past of a name that nobody ever answered is none.
+    let mut all = vec!["chaos", "inject", "dns-stale", "--target", "dns://shop.test", "--for", "1s"];
+    all.extend(set[..2].iter().flat_map(|set| ["--set", *set]));
+    let said = desk.davit(&all);
+    assert_eq!(said.code, 6, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("NOT PROVEN"), "{}", said.stdout);
+}

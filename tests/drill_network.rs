@@ -1,0 +1,139 @@
+//! Drills over the network and over names, with processes of this machine: what is broken is the way to a web service.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod network_support;
+mod schema_support;
+mod support;
+
+use cli_support::Desk;
+use network_support::{Names, Service};
+use serde_json::Value;
+use support::free_port;
+
+fn scenario(name: &str) -> String {
+    format!("{}/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Runs a drill in seconds; its exit code and its report.
+fn drill(desk: &Desk, name: &str, set: &[String]) -> (i32, Value) {
+    let path = scenario(name);
+    let quick = ["steady_state.for=4s", "limits.hold=3s", "limits.control_loop=200ms"];
+    let mut arguments = vec!["drill", path.as_str()];
+    arguments.extend(quick.iter().flat_map(|set| ["--set", *set]));
+    arguments.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
+    let (code, document) = desk.json(&arguments);
+    let report = document["drills"][0].clone();
+    // A real report is what its schema says, and so is the month that it is in.
+    schema_support::must_be("drill", &report);
+    let month = desk.json(&["report", "month", &report["identity"]["began"].as_str().unwrap()[..7]]).1;
+    schema_support::must_be("month", &month);
+    (code, report)
+}
+
+/// The figures of a path of users: low, high.
+fn time(report: &Value, path: &str) -> (f64, f64) {
+    let rows = report["objectives"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["key"] == "rto" && row["by"] == path);
+    let row = row.unwrap_or_else(|| panic!("no {path} in {report:#}"));
+    (row["actual"]["low"].as_f64().unwrap(), row["actual"]["high"].as_f64().unwrap())
+}
+
+#[test]
+fn clients_that_hear_the_old_address_are_out_for_as_long_as_they_do() {
+    let service = Service::start("127.0.0.1");
+    let names = Names::start("shop.test", "127.0.0.1");
+    let desk = Desk::with_repository();
+    let set = [
+        format!("target.processes.clients=http://shop.test:{}/", service.address.port()),
+        format!("target.processes.resolver.listen=127.0.0.1:{}", free_port()),
+        format!("target.processes.resolver.upstream={}", names.address),
+        // Nobody listens there.
+        "fault.with.before=127.0.0.9".to_owned(),
+        "fault.lasts=2s".to_owned(),
+    ];
+    let (code, report) = drill(&desk, "dns-stale", &set);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let (low, high) = time(&report, "new connections");
+    assert!(low > 1.0 && low <= 2.6 && high >= 1.9 && high < 5.0, "[{low}, {high}]");
+    // Who keeps a connection does not ask for the name again.
+    let (low, high) = time(&report, "kept connections");
+    assert!(low == 0.0 && high < 1.0, "[{low}, {high}]");
+    assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+    assert!(
+        report["cleanup"]["healed"][0]["detail"].as_str().unwrap().contains("passed on"),
+        "{:#}",
+        report["cleanup"]
+    );
+    let streams = report["streams"].to_string();
+    assert!(streams.contains("names from 127.0.0.1"), "{streams}");
+}
+
+#[test]
+fn a_name_that_is_not_answered_is_seen_by_who_asks_for_it() {
+    let names = Names::start("shop.test", "127.0.0.1");
+    let desk = Desk::with_repository();
+    let set = [
+        "target.processes.clients=dns://shop.test".to_owned(),
+        format!("target.processes.resolver.listen=127.0.0.1:{}", free_port()),
+        format!("target.processes.resolver.upstream={}", names.address),
+        "fault.name=dns-silent".to_owned(),
+        "fault.with={}".to_owned(),
+        "fault.lasts=2s".to_owned(),
+    ];
+    let (code, report) = drill(&desk, "dns-stale", &set);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let (low, high) = time(&report, "names");
+    assert!(low > 0.5 && low <= 2.6 && high >= 1.9 && high < 5.0, "[{low}, {high}]");
+}
+
+#[test]
+fn a_partition_is_measured_with_both_its_bounds_and_healed() {
+    let service = Service::start("127.0.0.1");
+    let desk = Desk::with_repository();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let set = [
+        format!("target.processes.clients=http://{listen}/"),
+        format!("target.processes.proxy.listen={listen}"),
+        format!("target.processes.proxy.to={}", service.address),
+        "objectives.rpo=none".to_owned(),
+        "fault.lasts=2s".to_owned(),
+    ];
+    let (code, report) = drill(&desk, "partition", &set);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let (low, high) = time(&report, "new connections");
+    assert!(low > 0.5 && low <= 2.6 && high >= 1.9 && high < 5.0, "[{low}, {high}]");
+    assert!(report["cleanup"]["healed"][0]["detail"].as_str().unwrap().contains("passes everything on"));
+}
+
+#[test]
+fn a_scenario_whose_names_or_pace_cannot_be_meant_is_refused() {
+    let desk = Desk::with_repository();
+    for (name, set, code, text) in [
+        ("dns-stale", &["target.processes.clients=http://127.0.0.1:1/"][..], 2, "it is an address, and no name"),
+        ("dns-stale", &["target.processes.resolver.listen=nowhere"], 2, "nowhere"),
+        ("dns-stale", &["target.processes.clients=postgres://shop.test/shop"], 2, "clients of a database"),
+        ("dns-stale", &["load.probes=0.2/s"], 2, "load: {probes: 1/s}"),
+        ("dns-stale", &["guards.windows=[soon]"], 2, "soon"),
+        (
+            "dns-stale",
+            &["guards.windows=['Mon 03:00-03:01 UTC']", "guards.incident={command: 'false'}"],
+            3,
+            "guard incident",
+        ),
+        ("dns-stale", &["guards.incident={url: http://127.0.0.1:1/}"], 3, "guard incident"),
+        ("namespace-deleted", &["target.in=cluster"], 2, "cluster"),
+    ] {
+        let path = scenario(name);
+        let listen = format!("target.processes.resolver.listen=127.0.0.1:{}", free_port());
+        let mut arguments = vec!["drill", path.as_str()];
+        if name == "dns-stale" {
+            arguments.extend(["--set", "target.processes.resolver.upstream=127.0.0.1:1", "--set", &listen]);
+        }
+        arguments.extend(set.iter().flat_map(|set: &&str| ["--set", *set]));
+        let said = desk.davit(&arguments);
+        assert_eq!(said.code, code, "{name} {set:?}: {}", said.stderr);
+        assert!(said.stderr.contains(text), "{name} {set:?}: {}", said.stderr);
+    }
+}

@@ -1,0 +1,109 @@
+//! A web service and a name server of this machine, as small as they can be.
+
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+use simple_dns::rdata::{A, RData};
+use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// A web service that says 200 to every request, on as many connections as come. Its threads end with the test program.
+pub struct Service {
+    pub address: SocketAddr,
+}
+
+impl Service {
+    pub fn start(host: &str) -> Self {
+        let listener = TcpListener::bind((host, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                std::thread::spawn(move || serve(client));
+            }
+        });
+        Self { address }
+    }
+}
+
+fn serve(mut client: TcpStream) {
+    let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
+    while let Ok(read @ 1..) = client.read(&mut piece) {
+        heard.extend_from_slice(&piece[..read]);
+        // Davit's proof of a round trip is no HTTP; whoever is spoken to answers something.
+        let ends = heard.ends_with(b"\r\n\r\n") || heard.len() == 8;
+        if ends {
+            heard.clear();
+            if client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").is_err() {
+                return;
+            }
+        }
+    }
+}
+
+/// A name server that knows one name.
+pub struct Names {
+    pub address: SocketAddr,
+    says: Arc<Mutex<Ipv4Addr>>,
+}
+
+impl Names {
+    pub fn start(name: &'static str, address: &str) -> Self {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let at = socket.local_addr().unwrap();
+        let says = Arc::new(Mutex::new(address.parse().unwrap()));
+        let truth = Arc::clone(&says);
+        std::thread::spawn(move || {
+            let mut buffer = [0; 1024];
+            while let Ok((length, from)) = socket.recv_from(&mut buffer) {
+                let Ok(question) = Packet::parse(&buffer[..length]) else { continue };
+                let mut answer = Packet::new_reply(question.id());
+                answer.set_flags(PacketFlag::RESPONSE);
+                answer.questions.clone_from(&question.questions);
+                let asked = &question.questions[0];
+                if asked.qname.to_string() != name {
+                    *answer.rcode_mut() = RCODE::NameError;
+                } else if asked.qtype == QTYPE::TYPE(TYPE::A) {
+                    let data = RData::A(A { address: u32::from(*truth.lock().unwrap()) });
+                    answer.answers.push(ResourceRecord::new(asked.qname.clone(), CLASS::IN, 1, data));
+                }
+                drop(socket.send_to(&answer.build_bytes_vec().unwrap(), from));
+            }
+        });
+        Self { address: at, says }
+    }
+
+    /// From now on the name leads here.
+    pub fn says(&self, address: &str) {
+        *self.says.lock().unwrap() = address.parse().unwrap();
+    }
+}
+
+/// What a client hears of a name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    Nothing,
+    Address(String),
+    NoName,
+    Refusal,
+}
+
+/// Asks for the IPv4 address of a name, as a client does.
+pub fn ask(server: SocketAddr, name: &str) -> Heard {
+    let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    let mut packet = Packet::new_query(99);
+    let name = Name::new(name).unwrap();
+    packet.questions.push(Question::new(name, QTYPE::TYPE(TYPE::A), QCLASS::CLASS(CLASS::IN), false));
+    socket.send_to(&packet.build_bytes_vec().unwrap(), server).unwrap();
+    let mut buffer = [0; 1024];
+    let Ok(length) = socket.recv(&mut buffer) else { return Heard::Nothing };
+    let answer = Packet::parse(&buffer[..length]).unwrap();
+    match (answer.rcode(), answer.answers.first().map(|record| &record.rdata)) {
+        (RCODE::NoError, Some(RData::A(four))) => Heard::Address(Ipv4Addr::from(four.address).to_string()),
+        (RCODE::NameError, _) => Heard::NoName,
+        _ => Heard::Refusal,
+    }
+}
