@@ -119,7 +119,7 @@ impl Fault for Inside {
                 let why = "the pod stayed ready (has it a readiness probe?)";
                 Ok(match scene.look(word, SEEN, why, look).await? {
                     Proof::Proven(seen) => Proof::Proven(Evidence { effective: stopped.effective, ..seen }),
-                    unproven => unproven,
+                    unproven @ Proof::Unproven { .. } => unproven,
                 })
             }
             _ => evidence(scene, prepared, word).await,

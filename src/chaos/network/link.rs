@@ -177,8 +177,8 @@ impl Fault for Link {
                 What::Bandwidth => {
                     // Whoever hangs up on this many bytes has got a part of them, no faster than the wire allows.
                     push(clock, address).await;
-                    let waited = |counters: Counters| Duration::from_micros(counters.waited);
-                    let held_back = waited(proxy.counters()).saturating_sub(waited(counters));
+                    let held_up = |counters: Counters| Duration::from_micros(counters.waited);
+                    let held_back = held_up(proxy.counters()).saturating_sub(held_up(counters));
                     let passed = proxy.counters().up.saturating_sub(counters.up);
                     (passed > 0 && !held_back.is_zero()).then(|| {
                         format!("{passed} bytes of ours waited {:.1} ms for the wire", held_back.as_secs_f64() * 1e3)
