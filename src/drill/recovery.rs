@@ -39,7 +39,7 @@ pub(super) async fn recover(desk: &Desk<'_>, fault: Interval, kept: &mut Kept) -
             desk.notebook.step(&command.join(" "), from, &outcome)?;
             outcome.map(drop)
         }
-        RecoveryBy::Restore { provision, .. } => restore(desk, &provision, kept).await,
+        RecoveryBy::Restore { provision, .. } => Box::pin(restore(desk, &provision, kept)).await,
     }
 }
 

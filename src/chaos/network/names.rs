@@ -114,13 +114,12 @@ impl Fault for Names {
     }
 
     async fn inject(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<Held> {
-        let (resolver, held) = match &scene.means.resolver {
-            Some(resolver) => (Arc::clone(resolver), Held::nothing()),
-            None => {
-                let (listen, upstream) = own(scene)?;
-                let resolver = Arc::new(Resolver::start(listen, upstream, scene.means.clock.clone()).await?);
-                (Arc::clone(&resolver), Held::nothing().keep(resolver))
-            }
+        let (resolver, held) = if let Some(resolver) = &scene.means.resolver {
+            (Arc::clone(resolver), Held::nothing())
+        } else {
+            let (listen, upstream) = own(scene)?;
+            let resolver = Arc::new(Resolver::start(listen, upstream, scene.means.clock.clone()).await?);
+            (Arc::clone(&resolver), Held::nothing().keep(resolver))
         };
         let conditions = self.conditions(scene)?;
         if conditions.answering == Answering::Stale {

@@ -155,7 +155,7 @@ impl<'a> Facts<'a> {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Samples<'a>(Vec<&'a PackedSamples>);
 
-impl<'a> Samples<'a> {
+impl Samples<'_> {
     /// One after another, in the order in which they ended.
     pub(super) fn iter(&self) -> impl Iterator<Item = Sample> {
         self.0.iter().flat_map(|packed| packed.samples())
