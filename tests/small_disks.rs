@@ -2,6 +2,7 @@
 //! half there, and with room the same command works.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::similar_names, reason = "a disk is no desk")]
 
 mod chaos_support;
 mod cli_support;
