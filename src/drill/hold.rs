@@ -79,11 +79,11 @@ mod tests {
     fn observed(scenario: &Scenario) -> Recovery {
         let every = scenario.load.probes.period();
         let down = Interval::exact(Duration::from_secs(200));
-        let samples: Vec<Sample> = (0..)
+        let samples: Vec<Sample> = (0..60_000)
             .map(|number: u32| (every * number, every * number + every / 25 * (number % 5)))
             .take_while(|(due, _)| *due < Duration::from_mins(10))
             .map(|(due, sent)| {
-                let failed = (down.low..Duration::from_secs(300)).contains(&sent);
+                let failed = (down.low..Duration::from_mins(5)).contains(&sent);
                 let answer = if failed { Answer::Refused("no".to_owned()) } else { Answer::Good };
                 Sample { due, sent, ended: sent + Duration::from_millis(2), answer }
             })
