@@ -79,8 +79,8 @@ mod tests {
     fn observed(scenario: &Scenario) -> Recovery {
         let every = scenario.load.probes.period();
         let down = Interval::exact(Duration::from_secs(200));
-        let samples: Vec<Sample> = (0..100_000_u32)
-            .map(|number| (every * number, every * number + every / 25 * (number % 5)))
+        let samples: Vec<Sample> = (0..60_000)
+            .map(|number: u32| (every * number, every * number + every / 25 * (number % 5)))
             .take_while(|(due, _)| *due < Duration::from_mins(10))
             .map(|(due, sent)| {
                 let failed = (down.low..Duration::from_mins(5)).contains(&sent);
