@@ -2,6 +2,7 @@
 //! reports are made again from what the repository keeps.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![expect(clippy::disallowed_methods, reason = "a supervisor takes a second before it restarts what crashed")]
 
 mod cli_support;
 mod schema_support;

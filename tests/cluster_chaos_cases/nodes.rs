@@ -25,7 +25,9 @@ impl Drop for Open<'_> {
 pub fn nodes(cluster: &Cluster) -> String {
     let list: Value = serde_json::from_str(&cluster.kubectl("get nodes -o json")).unwrap();
     let items = list["items"].as_array().unwrap();
-    items.iter().map(|node| format!("{} {}\n", node["spec"]["unschedulable"], node["spec"]["taints"])).collect()
+    let lines: Vec<String> =
+        items.iter().map(|node| format!("{} {}", node["spec"]["unschedulable"], node["spec"]["taints"])).collect();
+    lines.join("\n")
 }
 
 /// A command of the test cluster as the parameter of a fault.
