@@ -155,6 +155,11 @@ fn a_node_is_drained_and_another_one_lost_and_the_service_goes_on() {
     stand.app.wait_rollout("deployment/web");
 
     // One node's power fails: its door is another one, and one of three pods is on it.
+    stand.app.kubectl(concat!(
+        r#"patch deployment web -p {"spec":{"template":{"spec":{"topologySpreadConstraints":[{"maxSkew":1,"#,
+        r#""topologyKey":"kubernetes.io/hostname","whenUnsatisfiable":"DoNotSchedule","#,
+        r#""labelSelector":{"matchLabels":{"app":"web"}}}]}}}}"#,
+    ));
     stand.app.kubectl("scale deployment web --replicas 0");
     wait_until(30, "no pods", || stand.app.kubectl("get pods -l app=web -o name").is_empty());
     stand.app.kubectl("scale deployment web --replicas 3");
