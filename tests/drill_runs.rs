@@ -60,8 +60,22 @@ fn desk(clients: &str, primary: &PgServer) -> Desk {
     desk
 }
 
-/// Runs a drill; its exit code, its report and everything it said.
+/// Runs a drill; its exit code, its report and everything it said. A drill that finds the service unsteady, touches nothing
+/// and says so is right, and no answer to what these tests ask: on a machine that is busy elsewhere it is run again.
 fn drill(desk: &Desk, name: &str, more: &[&str]) -> (i32, Value) {
+    const TRIES: usize = 5;
+    for _ in 1..TRIES {
+        let (code, report) = drill_once(desk, name, more);
+        let unsteady = report["verdict"]["sentence"].as_str().is_some_and(|sentence| sentence.contains("steady state"));
+        let touched = report["blast_radius"]["touched"].as_array().is_none_or(|touched| !touched.is_empty());
+        if code != 6 || !unsteady || touched {
+            return (code, report);
+        }
+    }
+    drill_once(desk, name, more)
+}
+
+fn drill_once(desk: &Desk, name: &str, more: &[&str]) -> (i32, Value) {
     let path = scenario(name);
     let mut arguments = vec!["drill", &path, "--report", "reports", "--output", "json"];
     arguments.extend(QUICK);
@@ -370,7 +384,7 @@ fn a_service_that_is_not_steady_is_left_alone() {
     let desk = desk(&server.url("shop"), &server);
     let before = server.psql("shop", "SELECT pg_backend_pid() > 0");
     let impossible = ["--set", "fault.victims=1", "--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"];
-    let (code, report) = drill(&desk, "backend-kill", &impossible);
+    let (code, report) = drill_once(&desk, "backend-kill", &impossible);
     assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{before} {:#}", report["verdict"]);
     assert!(report["verdict"]["sentence"].as_str().unwrap().contains("steady state"));
     assert_eq!(report["cleanup"]["sentence"], "everything was put back and looked at");
