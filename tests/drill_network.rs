@@ -31,7 +31,15 @@ fn drill(desk: &Desk, name: &str, set: &[String]) -> (i32, Value) {
     let mut arguments = vec!["drill", path.as_str()];
     arguments.extend(quick.iter().flat_map(|set| ["--set", *set]));
     arguments.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
-    let (code, document) = desk.json(&arguments);
+    let (mut code, mut document) = desk.json(&arguments);
+    // One that finds the service unsteady touches nothing: on a machine that is busy elsewhere it is run again.
+    for _ in 1..5 {
+        let sentence = document["drills"][0]["verdict"]["sentence"].as_str().unwrap_or_default();
+        if code != 6 || !sentence.contains("steady state") {
+            break;
+        }
+        (code, document) = desk.json(&arguments);
+    }
     let report = document["drills"][0].clone();
     // A real report is what its schema says, and so is the month that it is in.
     schema_support::must_be("drill", &report);
