@@ -112,7 +112,16 @@ fn a_copy_of_an_open_intent_lies_in_the_cluster_until_it_is_closed() {
     let target = format!("{name}/deployment/web");
     let scale =
         ["chaos", "inject", "scale-to-zero", "--target", &target, "--lift", "quorum", "--helper-namespace", home];
+    plane.kubectl(&["create", "serviceaccount", "davit-chaos", "-n", home], "").unwrap();
     let mut child = desk.command(&[&scale[..], &["--for", "5m"]].concat()).spawn().unwrap();
+    // There is no node here: what a kubelet would say of the fuse, the test says.
+    let fuse = || {
+        let listed = plane.get(&["pods", "-n", home, "-l", "davit.dev/mode=fuse"]).unwrap();
+        listed["items"][0]["metadata"]["name"].as_str().map(str::to_owned)
+    };
+    wait_until(60, "the fuse", || fuse().is_some());
+    let running = r#"{"status":{"phase":"Running"}}"#;
+    plane.kubectl(&["patch", "pod", &fuse().unwrap(), "-n", home, "--subresource=status", "-p", running], "").unwrap();
     let copies = || {
         let listed = plane.get(&["configmaps", "-n", home, "-l", "app.kubernetes.io/managed-by=davit"]).unwrap();
         listed["items"].as_array().unwrap().clone()

@@ -21,6 +21,8 @@ const SEEN: Duration = Duration::from_secs(30);
 const KNOCK: Duration = Duration::from_secs(10);
 /// Enough to fill a narrow wire.
 const MUCH: usize = 16 * 1024;
+/// How long what was sent is waited for before it is looked whether it was held back.
+const GLANCE: Duration = Duration::from_millis(300);
 /// What PostgreSQL answers with one byte, and what makes most other servers answer or close: enough for a round trip.
 const QUESTION: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -175,8 +177,7 @@ impl Fault for Link {
                     .filter(|took| *took >= wanted.close_delay)
                     .map(|took| format!("the end of a connection took {} ms", took.as_millis())),
                 What::Bandwidth => {
-                    // Whoever hangs up on this many bytes has got a part of them, no faster than the wire allows.
-                    push(clock, address).await;
+                    push(address, wanted.bandwidth).await;
                     let held_up = |counters: Counters| Duration::from_micros(counters.waited);
                     let held_back = held_up(proxy.counters()).saturating_sub(held_up(counters));
                     let passed = proxy.counters().up.saturating_sub(counters.up);
@@ -271,17 +272,18 @@ async fn round_trip(clock: &SharedClock, address: SocketAddr) -> Option<Duration
     .await
 }
 
-/// Sends as much as a wire notices, and waits until the server says or does something.
-async fn push(clock: &SharedClock, address: SocketAddr) {
-    timed(clock, async {
-        let mut stream = TcpStream::connect(address).await.ok()?;
+/// Sends what takes a narrow wire about a tenth of a second, and no more: clients wait for the same wire.
+async fn push(address: SocketAddr, rate: Option<u64>) {
+    let enough = usize::try_from(rate.unwrap_or_default() / 10).unwrap_or(MUCH).clamp(QUESTION.len(), MUCH);
+    let send = async {
+        let mut stream = TcpStream::connect(address).await?;
         let mut bytes = QUESTION.to_vec();
-        bytes.resize(MUCH, 0);
-        stream.write_all(&bytes).await.ok()?;
-        let mut answer = [0; 1];
-        stream.read(&mut answer).await.ok()
-    })
-    .await;
+        bytes.resize(enough, 0);
+        stream.write_all(&bytes).await?;
+        // Whether it is answered does not matter: the proxy counts what it held back.
+        stream.read_u8().await
+    };
+    drop(tokio::time::timeout(GLANCE, send).await);
 }
 
 /// How long it takes until the end of a connection comes back.
