@@ -7,6 +7,9 @@ use crate::postgres::{ConnInfo, Session, quote};
 /// How often sessions that come back are ended again before the swap gives up.
 const ATTEMPTS: u32 = 5;
 
+/// How often sessions are ended while the server waits for them to go.
+const AGAIN: std::time::Duration = std::time::Duration::from_millis(100);
+
 /// What a swap did.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Swapped {
@@ -52,14 +55,23 @@ impl Beside {
     }
 
     /// Runs the steps as one transaction as soon as nobody is connected; a database in use cannot be renamed.
+    ///
+    /// Clients that come back faster than a rename begins would keep it from ever happening. But the rename locks the
+    /// database first and then waits some seconds for others to leave: whoever is ended then, from beside, does not get in again.
     async fn rename_when_free(&mut self, steps: &[String], names: &[&str]) -> Result<i64> {
         let doing = format!("giving the restored database the name {}", self.name);
         let sql = format!("BEGIN; {}; COMMIT", steps.join("; "));
+        let beside = administration(&self.conn, &self.name).await?;
         let mut ended = 0;
         let mut attempt = 1;
         loop {
             ended += end_sessions(&self.admin, names).await?;
-            match self.admin.client.batch_execute(&sql).await {
+            let renaming = self.admin.client.batch_execute(&sql);
+            let renamed = tokio::select! {
+                renamed = renaming => renamed,
+                never = end_again(&beside, names, &mut ended) => match never {},
+            };
+            match renamed {
                 Ok(()) => return Ok(ended),
                 Err(error) => {
                     let in_use = error.code().is_some_and(|code| code.code() == "55006");
@@ -161,6 +173,14 @@ fn rename(from: &str, to: &str) -> String {
 async fn exists(admin: &Session, name: &str) -> Result<bool> {
     let sql = "SELECT FROM pg_catalog.pg_database WHERE datname = $1::text";
     Ok(!admin.rows("looking for the new database", sql, &[&name]).await?.is_empty())
+}
+
+/// Ends sessions again and again, and counts them; what cannot be ended is said by the rename.
+async fn end_again(beside: &Session, names: &[&str], ended: &mut i64) -> std::convert::Infallible {
+    loop {
+        tokio::time::sleep(AGAIN).await;
+        *ended += end_sessions(beside, names).await.unwrap_or_default();
+    }
 }
 
 /// Ends all sessions in these databases; gives how many there were.
