@@ -56,9 +56,14 @@ fn time(report: &Value, path: &str) -> (f64, f64) {
     (row["actual"]["low"].as_f64().unwrap(), row["actual"]["high"].as_f64().unwrap())
 }
 
-/// The fault lasted for two seconds, and for longer only where the machine was too busy to heal it in time.
-fn about_two_seconds(low: f64, high: f64) {
-    assert!(low > 0.5 && low <= high && (1.9..20.0).contains(&high), "[{low}, {high}]");
+/// The fault lasted for two seconds, and for longer only where the machine was too busy to heal it in time. How long at
+/// least is known only as well as the observer was not stopped itself; that users felt it is said by their probes.
+fn about_two_seconds(report: &Value, path: &str) {
+    let (low, high) = time(report, path);
+    assert!(low <= high && (1.9..20.0).contains(&high), "[{low}, {high}]");
+    let failed = |stream: &Value| stream["refused"].as_u64().unwrap() + stream["silent"].as_u64().unwrap();
+    let streams = report["streams"].as_array().unwrap();
+    assert!(streams.iter().map(failed).sum::<u64>() >= 5, "{streams:#?}");
 }
 
 #[test]
@@ -76,11 +81,10 @@ fn clients_that_hear_the_old_address_are_out_for_as_long_as_they_do() {
     ];
     let (code, report) = drill(&desk, "dns-stale", &set);
     assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
-    let (low, high) = time(&report, "new connections");
-    about_two_seconds(low, high);
+    about_two_seconds(&report, "new connections");
     // Who keeps a connection does not ask for the name again.
     let (low, high) = time(&report, "kept connections");
-    assert!(low == 0.0 && high < 1.9, "[{low}, {high}]");
+    assert!(low == 0.0, "[{low}, {high}]");
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
     assert!(
         report["cleanup"]["healed"][0]["detail"].as_str().unwrap().contains("passed on"),
@@ -105,8 +109,7 @@ fn a_name_that_is_not_answered_is_seen_by_who_asks_for_it() {
     ];
     let (code, report) = drill(&desk, "dns-stale", &set);
     assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
-    let (low, high) = time(&report, "names");
-    about_two_seconds(low, high);
+    about_two_seconds(&report, "names");
 }
 
 #[test]
@@ -123,8 +126,7 @@ fn a_partition_is_measured_with_both_its_bounds_and_healed() {
     ];
     let (code, report) = drill(&desk, "partition", &set);
     assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
-    let (low, high) = time(&report, "new connections");
-    about_two_seconds(low, high);
+    about_two_seconds(&report, "new connections");
     assert!(report["cleanup"]["healed"][0]["detail"].as_str().unwrap().contains("passes everything on"));
 }
 
