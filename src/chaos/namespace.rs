@@ -6,7 +6,7 @@ use super::fault::{Class, Facts, Fault, Held, Place, Prepared, Rule, Scene};
 use super::select::Victim;
 use super::target::{Target, TargetKind};
 use crate::cluster::{Cluster, Delete, Fault as ApiFault, Kind, Write};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::humane::counted;
 use crate::measure::Interval;
 use async_trait::async_trait;
@@ -93,7 +93,11 @@ impl Fault for NamespaceDelete {
                 let gone = found.is_none_or(|found| meta(&found, "uid") != uid);
                 return Ok(gone.then(|| format!("the namespace {name} ({uid}) is gone; it had no pods")));
             }
-            let left = list(cluster, &pods(), Some(name), None).await?;
+            let left = match list(cluster, &pods(), Some(name), None).await {
+                Ok(left) => left,
+                Err(why) if why.kind() == ErrorKind::Refused => return gone_unseen(cluster, name, uid, why).await,
+                Err(why) => return Err(why),
+            };
             let left: Vec<&Value> = left.iter().filter(|pod| there.contains(meta(pod, "uid"))).collect();
             if left.len() == there.len() && !left.iter().any(|pod| is_going(pod)) {
                 *whole.lock().unwrap_or_else(PoisonError::into_inner) = looked;
@@ -140,6 +144,20 @@ async fn find(cluster: &Cluster, name: &str) -> Result<Option<Value>> {
         Err(why) if why.fault == ApiFault::NotFound => Ok(None),
         Err(why) => Err(why.during(format!("reading the namespace {name}"))),
     }
+}
+
+/// A role that lies in the namespace goes with it, often before its pods do. Then the namespace itself is looked at: it
+/// goes only when nothing is left in it.
+async fn gone_unseen(cluster: &Cluster, name: &str, uid: &str, denied: Error) -> Result<Option<String>> {
+    match find(cluster, name).await? {
+        Some(found) if meta(&found, "uid") != uid => {}
+        Some(found) if is_going(&found) => return Ok(None),
+        Some(_) => return Err(denied),
+        None => {}
+    }
+    Ok(Some(format!(
+        "the namespace {name} ({uid}) is gone with its pods; the role that let them be listed went before them"
+    )))
 }
 
 fn is_going(object: &Value) -> bool {
