@@ -207,7 +207,7 @@ impl Namespace<'_> {
 
     /// Waits until a Deployment or `StatefulSet` has all its pods ready; if it does not, says what Kubernetes says.
     pub fn wait_rollout(&self, workload: &str) {
-        let output = self.try_kubectl(&format!("rollout status {workload} --timeout=60s"));
+        let output = self.try_kubectl(&format!("rollout status {workload} --timeout=180s"));
         if !output.status.success() {
             let pods = self.try_kubectl("describe pods");
             let logs = self.try_kubectl(&format!("logs {workload} --tail=20"));

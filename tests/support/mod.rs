@@ -50,10 +50,10 @@ pub fn free_port() -> u16 {
     panic!("every port of {PORTS:?} is taken");
 }
 
-/// Asks `condition` every 20 ms until it holds; fails the test after `seconds`, and never before a minute: the bound is for
+/// Asks `condition` every 20 ms until it holds; fails the test after `seconds`, and never before two minutes: the bound is for
 /// what will not come, not for a machine that has much to do.
 pub fn wait_until(seconds: u64, what: &str, mut condition: impl FnMut() -> bool) {
-    let seconds = seconds.max(60);
+    let seconds = seconds.max(120);
     let start = std::time::Instant::now();
     while !condition() {
         assert!(start.elapsed().as_secs() < seconds, "{what} did not happen within {seconds} s");
