@@ -18,7 +18,7 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
 use support::process::{Process, command};
@@ -374,6 +374,16 @@ fn soak_a_snapshot_killed_at_any_of_its_requests_leaves_no_point_that_is_not_who
     killed_snapshots("saver-all", 1);
 }
 
+/// Starts a command, and kills the API server when its request of this number is on its way; the command goes on alone.
+fn server_killed_at(plane: &ControlPlane, proxy: &FaultyProxy, at: u64, mut command: Command) -> Child {
+    proxy.behave(Misbehaviour::Hold { at, passed: false });
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(60, "the request that is held", || proxy.holds());
+    plane.kill_api();
+    proxy.behave(Misbehaviour::None);
+    child
+}
+
 #[test]
 #[ignore = "needs a Kubernetes control plane: make test"]
 fn an_api_server_killed_and_started_again_meanwhile_is_waited_for() {
@@ -388,12 +398,8 @@ fn an_api_server_killed_and_started_again_meanwhile_is_waited_for() {
         (100, &["snapshot", "restore", "fallen@latest", "--into", "risen"]),
     ];
     for (at, arguments) in cases {
-        proxy.behave(Misbehaviour::Hold { at, passed: false });
-        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until(60, "the request that is held", || proxy.holds());
-        plane.kill_api();
-        proxy.behave(Misbehaviour::None);
+        let child =
+            server_killed_at(&plane, &proxy, at, desk.command(&[arguments, &["--kubeconfig", &config]].concat()));
         plane.start_api();
         let output = child.wait_with_output().unwrap();
         let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -413,12 +419,8 @@ fn soak_an_api_server_that_is_gone_for_good_leaves_nothing_that_is_called_done()
     let proxy = FaultyProxy::start(plain.port);
     let config = kubeconfig(desk.path(), proxy.port);
     let cut = |at: u64, arguments: &[&str]| {
-        proxy.behave(Misbehaviour::Hold { at, passed: false });
-        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until(60, "the request that is held", || proxy.holds());
-        plane.kill_api();
-        proxy.behave(Misbehaviour::None);
+        let child =
+            server_killed_at(&plane, &proxy, at, desk.command(&[arguments, &["--kubeconfig", &config]].concat()));
         let output = child.wait_with_output().unwrap();
         plane.start_api();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
