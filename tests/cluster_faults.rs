@@ -210,6 +210,19 @@ fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
     assert!(killed >= 4, "{killed} were killed in time");
 }
 
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_namespace_that_was_deleted_and_restored_is_saved_again_as_the_same_source() {
+    let plane = control_plane();
+    let desk = saved(plane, "returned", 12);
+    plane.kubectl(&["delete", "namespace", "returned"], "").unwrap();
+    let said = desk.davit(&["snapshot", "restore", "returned@latest"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let said = desk.davit(&["snapshot", "create", "returned"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("goes on as the same source"), "{}", said.stderr);
+}
+
 /// A namespace, a repository behind a server of S3, and something that can hold every request to either.
 struct Killing {
     plane: &'static ControlPlane,
@@ -306,7 +319,7 @@ fn a_restore_killed_at_one_of_its_requests_goes_on() {
 }
 
 #[test]
-#[ignore = "soak: a minute or two; a Kubernetes control plane"]
+#[ignore = "soak: five minutes; a Kubernetes control plane"]
 fn soak_a_restore_killed_at_any_of_its_requests_goes_on() {
     killed_restores("held-all", 1);
 }
