@@ -312,7 +312,7 @@ async fn restore(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize)
             lines.filter(|line| line.place.namespace.is_some() && line.action.acts() && line.place.name != "default");
         let bodies: Vec<(Kind, Value)> = lines
             .map(|line| {
-                let mut body = line.body.clone();
+                let mut body = line.body.open();
                 body["metadata"]["namespace"] = raw.as_str().into();
                 let kind = kinds.iter().find(|kind| kind.group_resource() == line.place.group_resource);
                 (kind.unwrap().clone(), body)

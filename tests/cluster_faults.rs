@@ -18,7 +18,7 @@ use serde_json::json;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
 use support::process::{Process, command};
@@ -210,6 +210,19 @@ fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
     assert!(killed >= 4, "{killed} were killed in time");
 }
 
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_namespace_that_was_deleted_and_restored_is_saved_again_as_the_same_source() {
+    let plane = control_plane();
+    let desk = saved(plane, "returned", 12);
+    plane.kubectl(&["delete", "namespace", "returned"], "").unwrap();
+    let said = desk.davit(&["snapshot", "restore", "returned@latest"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let said = desk.davit(&["snapshot", "create", "returned"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("goes on as the same source"), "{}", said.stderr);
+}
+
 /// A namespace, a repository behind a server of S3, and something that can hold every request to either.
 struct Killing {
     plane: &'static ControlPlane,
@@ -306,7 +319,7 @@ fn a_restore_killed_at_one_of_its_requests_goes_on() {
 }
 
 #[test]
-#[ignore = "soak: a minute or two; a Kubernetes control plane"]
+#[ignore = "soak: five minutes; a Kubernetes control plane"]
 fn soak_a_restore_killed_at_any_of_its_requests_goes_on() {
     killed_restores("held-all", 1);
 }
@@ -374,6 +387,16 @@ fn soak_a_snapshot_killed_at_any_of_its_requests_leaves_no_point_that_is_not_who
     killed_snapshots("saver-all", 1);
 }
 
+/// Starts a command, and kills the API server when its request of this number is on its way; the command goes on alone.
+fn server_killed_at(plane: &ControlPlane, proxy: &FaultyProxy, at: u64, mut command: Command) -> Child {
+    proxy.behave(Misbehaviour::Hold { at, passed: false });
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    wait_until(60, "the request that is held", || proxy.holds());
+    plane.kill_api();
+    proxy.behave(Misbehaviour::None);
+    child
+}
+
 #[test]
 #[ignore = "needs a Kubernetes control plane: make test"]
 fn an_api_server_killed_and_started_again_meanwhile_is_waited_for() {
@@ -388,12 +411,8 @@ fn an_api_server_killed_and_started_again_meanwhile_is_waited_for() {
         (100, &["snapshot", "restore", "fallen@latest", "--into", "risen"]),
     ];
     for (at, arguments) in cases {
-        proxy.behave(Misbehaviour::Hold { at, passed: false });
-        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until(60, "the request that is held", || proxy.holds());
-        plane.kill_api();
-        proxy.behave(Misbehaviour::None);
+        let child =
+            server_killed_at(&plane, &proxy, at, desk.command(&[arguments, &["--kubeconfig", &config]].concat()));
         plane.start_api();
         let output = child.wait_with_output().unwrap();
         let told = format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
@@ -413,12 +432,8 @@ fn soak_an_api_server_that_is_gone_for_good_leaves_nothing_that_is_called_done()
     let proxy = FaultyProxy::start(plain.port);
     let config = kubeconfig(desk.path(), proxy.port);
     let cut = |at: u64, arguments: &[&str]| {
-        proxy.behave(Misbehaviour::Hold { at, passed: false });
-        let mut command = desk.command(&[arguments, &["--kubeconfig", &config]].concat());
-        let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        wait_until(60, "the request that is held", || proxy.holds());
-        plane.kill_api();
-        proxy.behave(Misbehaviour::None);
+        let child =
+            server_killed_at(&plane, &proxy, at, desk.command(&[arguments, &["--kubeconfig", &config]].concat()));
         let output = child.wait_with_output().unwrap();
         plane.start_api();
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())

@@ -24,7 +24,7 @@ const DEFINITIONS: &str = include_str!("fixtures/snapshot/widgets.yaml");
 
 /// What people and tools wrote, and not what a controller made of it.
 fn own(saved: Vec<Saved>) -> Vec<Saved> {
-    saved.into_iter().filter(|one| object::controller(&one.body).is_none()).collect()
+    saved.into_iter().filter(|one| object::controller(&one.body.open()).is_none()).collect()
 }
 
 async fn seeds(seeds: std::ops::Range<u64>, rounds: usize) {

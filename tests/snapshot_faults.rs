@@ -104,7 +104,7 @@ async fn what_was_saved_is_what_the_server_held_at_that_instant() {
         let namespace = if saved.kind.namespaced { "shop" } else { "" };
         let mut held = site.server.world().get(&saved.kind.group_resource(), namespace, &saved.identity.name).unwrap();
         held["kind"] = saved.kind.kind.clone().into();
-        held["apiVersion"] = saved.body["apiVersion"].clone();
+        held["apiVersion"] = saved.body.open()["apiVersion"].clone();
         assert_eq!(saved.body, held);
     }
     let derived: Vec<&str> =

@@ -6,6 +6,7 @@ mod cli_support;
 mod cluster_support;
 
 use cluster_support::site::Site;
+use davit::snapshot::restore::manager;
 use serde_json::json;
 
 /// Runs each call, holds the desk to "nothing changed", and compares all texts with the reviewed ones.
@@ -96,4 +97,39 @@ async fn another_namespace_under_a_known_name_is_refused_until_it_is_bound_anew(
     assert!(said.code == 3 && said.stderr.contains("--rebind"), "{}", said.stderr);
     assert_eq!(site.save(&["--rebind"]).0, 0);
     assert_eq!(site.save(&[]).0, 0, "it is bound to the new one now");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_a_restore_brought_back_goes_on_as_the_same_source() {
+    let site = Site::with_a_shop().await;
+    let (_, point) = site.save(&[]);
+    let uid = |name: &str| {
+        let body = site.server.world().get("namespaces", "", name).unwrap();
+        body["metadata"]["uid"].as_str().unwrap().to_owned()
+    };
+    let identity = format!("{} {}", point["point"].as_str().unwrap(), point["manifest_sha256"].as_str().unwrap());
+    let made_by = |manager: &str| {
+        let shop = json!({ "metadata": { "name": "shop", "managedFields": [{ "manager": manager }] } });
+        site.server.world().remove("namespaces", "", "shop");
+        site.server.put("namespaces", shop);
+    };
+    let cluster = uid("kube-system");
+    // A restore elsewhere, of another point or into another namespace brought something else.
+    for parts in [[&identity, "other", ""], ["x y", &cluster, ""], [&identity, &cluster, "copy"]] {
+        made_by(&manager(&parts));
+        let said = site.davit(&["snapshot", "create", "shop"]);
+        assert!(said.code == 3 && said.stderr.contains("--rebind"), "{parts:?}: {}", said.stderr);
+    }
+    made_by(&manager(&[&identity, &cluster, ""]));
+    let said = site.davit(&["snapshot", "create", "shop"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stderr.contains("it goes on as the same source"), "{}", said.stderr);
+    let said = site.davit(&["snapshot", "create", "shop"]);
+    assert!(said.code == 0 && !said.stderr.contains("goes on"), "it is bound to it now: {}", said.stderr);
+    // The same in another cluster is not the same: the one that the source is bound to may be there still.
+    site.server.world().remove("namespaces", "", "kube-system");
+    site.server.put("namespaces", json!({ "metadata": { "name": "kube-system" } }));
+    made_by(&manager(&[&identity, &uid("kube-system"), ""]));
+    let said = site.davit(&["snapshot", "create", "shop"]);
+    assert!(said.code == 3 && said.stderr.contains("--rebind"), "{}", said.stderr);
 }

@@ -6,8 +6,8 @@ use super::kind::{Kind, encode};
 use super::request::{Call, parse};
 use bytes::Bytes;
 use http::Method;
-use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 const JSON: &str = "application/json";
@@ -76,11 +76,10 @@ impl Cluster {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        body: &Value,
+        body: &impl Serialize,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
-        let path = kind.path(namespace, None) + &parameters(write, &[]);
-        self.change(Method::POST, path, (JSON, write.dry_run), body).await
+        self.post(kind, namespace, body, write).await
     }
 
     /// Creates an object; of what the server answers only the uid is read.
@@ -88,12 +87,22 @@ impl Cluster {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        body: &Value,
+        body: &impl Serialize,
         write: Write<'_>,
     ) -> Result<String, ApiError> {
-        let path = kind.path(namespace, None) + &parameters(write, &[]);
-        let made: Made = self.change(Method::POST, path, (JSON, write.dry_run), body).await?;
+        let made: Made = self.post(kind, namespace, body, write).await?;
         Ok(made.metadata.uid)
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        body: &impl Serialize,
+        write: Write<'_>,
+    ) -> Result<T, ApiError> {
+        let path = kind.path(namespace, None) + &parameters(write, &[]);
+        self.change(Method::POST, path, (JSON, write.dry_run), body).await
     }
 
     /// Asks something of one object by creating a part of it, such as the `eviction` of a pod.
@@ -101,7 +110,7 @@ impl Cluster {
         &self,
         kind: &Kind,
         (namespace, name): (Option<&str>, &str),
-        body: &Value,
+        body: &impl Serialize,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
         self.change(Method::POST, of_one(kind, namespace, name, write, &[]), (JSON, write.dry_run), body).await
@@ -113,7 +122,7 @@ impl Cluster {
         kind: &Kind,
         namespace: Option<&str>,
         name: &str,
-        body: &Value,
+        body: &impl Serialize,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
         self.change(Method::PUT, of_one(kind, namespace, name, write, &[]), (JSON, write.dry_run), body).await
@@ -125,7 +134,7 @@ impl Cluster {
         kind: &Kind,
         (namespace, name): (Option<&str>, &str),
         patch: Patch,
-        body: &Value,
+        body: &impl Serialize,
         write: Write<'_>,
     ) -> Result<Value, ApiError> {
         let (content_type, more): (_, &[(&str, &str)]) = match patch {
@@ -171,7 +180,7 @@ impl Cluster {
         method: Method,
         path: String,
         (content_type, dry_run): (&'static str, bool),
-        body: &Value,
+        body: &impl Serialize,
     ) -> Result<T, ApiError> {
         let body = serde_json::to_vec(body).map_err(|why| ApiError::new(Fault::Invalid, why.to_string()))?;
         let call = Call { method, content_type, body: Bytes::from(body), ..Call::get(path) };

@@ -44,6 +44,11 @@ pub fn namespace_identity(namespace: &str, cluster: &str) -> String {
     }
 }
 
+/// Whether an identity is of a namespace in this cluster.
+pub fn is_in_cluster(identity: &str, cluster: &str) -> bool {
+    identity.strip_suffix(cluster).is_some_and(|before| before.ends_with(" in cluster "))
+}
+
 impl Kind {
     /// A built-in kind that is named without discovering anything: its paths are right, what it can do is not known.
     pub fn known(group: &str, version: &str, resource: &str, kind: &str) -> Self {

@@ -21,7 +21,7 @@ pub use connect::{Connect, Place};
 pub use discover::{Discovered, Unavailable};
 pub use exec::{Exec, ExecOutcome};
 pub use fault::{ApiError, Cause, Fault};
-pub use kind::{Kind, group_resource, namespace_identity};
+pub use kind::{Kind, group_resource, is_in_cluster, namespace_identity};
 pub use list::{At, Listing, Query};
 
 use crate::clock::SharedClock;

@@ -152,9 +152,9 @@ impl Cluster {
     }
 }
 
-/// Whether this is what somebody in between says when nobody is behind them.
+/// Whether this is what somebody in between says when nobody is behind them: `kubectl proxy` says 500.
 const fn is_absence(code: u16) -> bool {
-    matches!(code, 502 | 504)
+    matches!(code, 500 | 502 | 504)
 }
 
 /// An error, and what says whether it is worth another try.

@@ -114,11 +114,10 @@ async fn prepare(
     let repository = &desk.means.restore.repository;
     let loaded = load::load(repository, point, load::Managers::Dropped).await?;
     let volumes = volumes::stored(repository, point, None).await?;
-    let identity = format!("{} {}", point.point(), point.link.manifest_sha256);
     let options = Options {
         // The old ports are free again, and clients outside of the cluster know them.
         keep: Keep { node_ports: true, ..Keep::default() },
-        manager: restore::manager(&[&identity, &cluster.uid().await?, ""]),
+        manager: restore::manager(&[&restore::identity(point), &cluster.uid().await?, ""]),
         ..Options::default()
     };
     let means = restore::Means {

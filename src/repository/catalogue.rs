@@ -457,7 +457,9 @@ impl Repository {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
         let known = catalogue.newest_link().map_or(0, |link| link.sequence);
         let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
-        let whole = known >= head && catalogue.has_every_number() && catalogue.damaged.is_empty();
+        // A run that was killed behind its signature left a point above the head, and somebody here has seen it.
+        let whole =
+            known >= head.max(self.newest_seen(source)) && catalogue.has_every_number() && catalogue.damaged.is_empty();
         if in_full || !whole || catalogue.unreadable {
             let removed_before: BTreeSet<PointId> = catalogue.removed.keys().cloned().collect();
             let added = self.complete(source, &mut catalogue).await?;

@@ -254,9 +254,14 @@ impl Repository {
         self.0.memory.meet_sequence(source, sequence)
     }
 
+    /// The number of the newest point of a source that was seen here.
+    pub(super) fn newest_seen(&self, source: &SourceName) -> u64 {
+        self.0.memory.newest(source)
+    }
+
     /// Refuses a source whose newest point, as it was just met, is older than the one that a witness names.
     pub(super) fn meet_witness(&self, source: &SourceName) -> Result<()> {
-        let newest = self.0.memory.newest(source);
+        let newest = self.newest_seen(source);
         match self.0.expect_seq {
             Some(expected) if newest < expected => Err(Error::refused(format!(
                 "checking {source}: its newest point is number {newest}, but --expect-seq says {expected}"

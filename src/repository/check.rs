@@ -24,6 +24,9 @@ const CHUNKS_AT_ONCE: usize = 6;
 /// Ranges that are collected before their chunks are checked.
 const RANGES_AT_ONCE: usize = 64;
 
+/// How what nobody damaged is told: a point counts from its signature on, and head and catalogue are written after that.
+const KILLED: &str = "; a run that is killed at its end leaves this, and the next one mends it";
+
 /// What was seen of a source's chain.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChainReport {
@@ -65,7 +68,7 @@ impl Repository {
         let mut all: Vec<Link> = links.values().cloned().collect();
         all.extend(removed.values().filter(|gone| !links.contains_key(&gone.point)).map(Link::of_removed));
         check_links(source, &all, survey.newest.as_ref(), &mut found);
-        check_head(source, &survey.head, &all, &mut found);
+        check_head(source, &survey, &all, &mut found);
         check_catalogue(source, &survey, &links, &removed, &mut found);
         self.check_records(source, &survey, &links, &mut found).await?;
         Ok(ChainReport { source: source.clone(), newest: survey.newest, points: links.len(), damage: found })
@@ -317,7 +320,8 @@ fn check_catalogue(
     }
     let folder = layout::catalogue(source);
     for point in links.keys().filter(|point| !catalogue.knows(point) && !removed.contains_key(*point)) {
-        found.push(damage("catalogue", &folder, format!("it lacks point {point}")));
+        let left = if survey.newest.as_ref().is_some_and(|newest| newest.point == *point) { KILLED } else { "" };
+        found.push(damage("catalogue", &folder, format!("it lacks point {point}{left}")));
     }
     for point in removed.keys().filter(|point| !catalogue.removed.contains_key(*point)) {
         found.push(damage("catalogue", &folder, format!("it lacks the removal of {point}")));
@@ -332,11 +336,15 @@ fn check_catalogue(
     }
 }
 
-fn check_head(source: &SourceName, head: &HeadState, links: &[Link], found: &mut Vec<Damage>) {
+fn check_head(source: &SourceName, survey: &Survey, links: &[Link], found: &mut Vec<Damage>) {
     let key = layout::head(source);
-    match head {
+    match &survey.head {
         HeadState::Absent if links.is_empty() => {}
-        HeadState::Absent => found.push(damage("head", key, "it is missing")),
+        HeadState::Absent => {
+            let first = links.iter().all(|link| link.sequence == 1 && !survey.catalogue.knows(&link.point));
+            let left = if first { KILLED } else { "" };
+            found.push(damage("head", key, format!("it is missing{left}")));
+        }
         HeadState::Damaged(what, _) => found.push(damage("head", key, what)),
         HeadState::Signed(head, _) => {
             let named = |link: &&Link| link.sequence == head.sequence && link.manifest_sha256 == head.manifest_sha256;

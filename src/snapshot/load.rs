@@ -67,7 +67,7 @@ pub async fn load(repository: &Repository, point: &PointSummary, managers: Manag
         let of_kind = chunks.remove(&number).unwrap_or_default();
         let sum = read_kind(repository, (&facts.saved, managers), of_kind, |entry, body| {
             let marks = Marks { derived: false, related };
-            objects.push(Saved { marks, ..Saved::new(&facts.saved, body) });
+            objects.push(Saved { marks, ..Saved::new(&facts.saved, &body) });
             makers.push(entry.controller);
         })
         .await?;

@@ -4,6 +4,7 @@
 //! the way into a cluster is pure and has a module each: `clean` (what belongs to the server), `order`, `map`, `diff`
 //! and `plan`, which puts them together. `restore` executes a plan, `velero` reads what Velero left.
 
+pub mod body;
 pub mod clean;
 pub mod collect;
 pub mod diff;

@@ -3,6 +3,7 @@
 //! A body is the JSON that the API server gave. Typed structs would drop the fields they do not know, so nothing here
 //! has types for Deployments or Services: accessors look into the value and say `None` where nothing is.
 
+use super::body::Body;
 use crate::cluster::Kind;
 pub use crate::cluster::group_resource;
 use serde::{Deserialize, Serialize};
@@ -135,7 +136,7 @@ const fn is_false(mark: &bool) -> bool {
 }
 
 /// An object as it lies in a snapshot.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Saved {
     /// Which object.
     pub identity: Identity,
@@ -144,20 +145,20 @@ pub struct Saved {
     /// What is known of it besides its content.
     pub marks: Marks,
     /// What the API server gave.
-    pub body: Value,
+    pub body: Body,
 }
 
 impl Saved {
     /// An object of `kind` from the body that the API server gave.
-    pub fn new(kind: &SavedKind, body: Value) -> Self {
+    pub fn new(kind: &SavedKind, body: &Value) -> Self {
         let identity = Identity {
             group: kind.group.clone(),
             resource: kind.resource.clone(),
-            namespace: namespace(&body).map(str::to_owned),
-            name: name(&body).to_owned(),
-            uid: uid(&body).to_owned(),
+            namespace: namespace(body).map(str::to_owned),
+            name: name(body).to_owned(),
+            uid: uid(body).to_owned(),
         };
-        Self { identity, kind: kind.clone(), marks: Marks::default(), body }
+        Self { identity, kind: kind.clone(), marks: Marks::default(), body: body.into() }
     }
 }
 
@@ -295,7 +296,7 @@ mod tests {
             kind: "Deployment".into(),
             namespaced: true,
         };
-        let saved = Saved::new(&kind, json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u"}}));
+        let saved = Saved::new(&kind, &json!({"metadata": {"name": "web", "namespace": "shop", "uid": "u"}}));
         assert_eq!(saved.identity.place(), Place::in_namespace("deployments.apps", "shop", "web"));
         assert_eq!(saved.identity.place().to_string(), "deployments.apps/web");
         assert_eq!(kind.api_version(), "apps/v1");

@@ -91,7 +91,8 @@ pub fn order(objects: &[&Saved]) -> Order {
         .iter()
         .enumerate()
         .map(|(at, saved)| {
-            let named = object::owners(&saved.body);
+            let body = saved.body.open();
+            let named = object::owners(&body);
             let there = named.iter().filter(|owner| !owner.uid.is_empty()).filter_map(|owner| by_uid.get(owner.uid));
             there.copied().filter(|owner| *owner != at).collect()
         })
@@ -142,7 +143,8 @@ fn depths(tiers: &[Tier], owners: &[Vec<usize>]) -> Vec<usize> {
 pub fn makers<'a>(objects: &'a [Saved]) -> Vec<Option<&'a Saved>> {
     let by_uid: HashMap<&str, &Saved> = objects.iter().map(|saved| (saved.identity.uid.as_str(), saved)).collect();
     let maker = |saved: &'a Saved| {
-        let controller: Owner<'_> = object::controller(&saved.body)?;
+        let body = saved.body.open();
+        let controller: Owner<'_> = object::controller(&body)?;
         by_uid.get(controller.uid).copied().filter(|maker| maker.identity.uid != saved.identity.uid)
     };
     objects.iter().map(maker).collect()
@@ -185,7 +187,7 @@ mod tests {
             .iter()
             .map(|uid| json!({"apiVersion": "v1", "kind": "X", "name": uid, "uid": uid, "controller": true}))
             .collect();
-        Saved::new(&kind, json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "ownerReferences": owners}}))
+        Saved::new(&kind, &json!({"metadata": {"name": uid, "namespace": "n", "uid": uid, "ownerReferences": owners}}))
     }
 
     fn ordered(objects: &[Saved]) -> Order {

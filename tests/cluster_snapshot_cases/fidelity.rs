@@ -23,7 +23,7 @@ fn options(name: &str) -> Options {
 
 /// What the user wrote, of a set of objects.
 fn own(saved: &[Saved]) -> Vec<Saved> {
-    saved.iter().filter(|one| object::controller(&one.body).is_none()).cloned().collect()
+    saved.iter().filter(|one| object::controller(&one.body.open()).is_none()).cloned().collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -92,7 +92,7 @@ async fn soak_a_restore_of_many_objects_keeps_pace_with_plain_connections() {
         .iter()
         .filter(|line| line.place.namespace.is_some() && line.action.acts() && line.place.name != "default")
         .map(|line| {
-            let mut body = line.body.clone();
+            let mut body = line.body.open();
             body["metadata"]["namespace"] = "raw".into();
             (line.place.group_resource.clone(), body)
         })

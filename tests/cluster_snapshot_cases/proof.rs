@@ -72,9 +72,9 @@ async fn an_object_that_the_server_takes_no_longer_or_changes_is_found() {
     let mut saved = plane.saved("spoilt").await;
     for one in &mut saved {
         match one.identity.name.as_str() {
-            "bad" => one.body["spec"]["ports"][0]["port"] = json!(0),
+            "bad" => one.body.change(|body| body["spec"]["ports"][0]["port"] = json!(0)),
             // A field that this server does not know is dropped on the way.
-            "changed" => one.body["newField"] = json!(1),
+            "changed" => one.body.change(|body| body["newField"] = json!(1)),
             _ => {}
         }
     }

@@ -86,8 +86,8 @@ apiVersion: example.com/v1\nkind: Gizmo\nmetadata: {name: g}\nspec: {any: [1, {a
     let mut wanted = saved.clone();
     into("shop", "copy").apply(&mut wanted).unwrap();
     let kept = |one: &&Saved| {
-        object::controller(&one.body).is_none()
-            && !davit::snapshot::clean::is_token_secret(&one.body)
+        object::controller(&one.body.open()).is_none()
+            && !davit::snapshot::clean::is_token_secret(&one.body.open())
             && one.identity.name != "data-db-0"
             && one.kind.group_resource() != "controllerrevisions.apps"
     };
@@ -206,7 +206,7 @@ async fn a_restore_makes_definitions_first_and_says_of_each_line_what_the_server
     // A built-in kind that the server would refuse is found although it cannot be asked.
     let mut unfit = saved.clone();
     let account = unfit.iter().position(|one| one.identity.name == "default").unwrap();
-    unfit[account].body["imagePullSecrets"] = json!("none");
+    unfit[account].body.change(|body| body["imagePullSecrets"] = json!("none"));
     let mut planned = prepare(&means, unfit, &into("custom", "custom-copy"), options()).await.unwrap();
     restore::check(&means, &mut planned).await.unwrap();
     let unfit = "by the server's schema: imagePullSecrets is no array";
@@ -219,7 +219,7 @@ async fn a_restore_makes_definitions_first_and_says_of_each_line_what_the_server
     // A wrong object is refused in the plan, by the schema before the definition is there and by the server after.
     let mut wrong = saved.clone();
     let at = wrong.iter().position(|one| one.identity.name == "w").unwrap();
-    wrong[at].body["spec"]["size"] = json!(0);
+    wrong[at].body.change(|body| body["spec"]["size"] = json!(0));
     let mut prepared =
         prepare(&means, wrong, &into("custom", "custom-copy"), Options { on_conflict: OnConflict::Merge, ..options() })
             .await

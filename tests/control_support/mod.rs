@@ -202,7 +202,7 @@ impl ControlPlane {
             .filter(|name| !never.contains(&name.as_str()))
             .collect();
         let kind = davit::snapshot::object::SavedKind::from(&Kind::namespaces());
-        let itself = Saved::new(&kind, self.get(&["namespace", namespace]).unwrap());
+        let itself = Saved::new(&kind, &self.get(&["namespace", namespace]).unwrap());
         let namespaces = [namespace.to_owned()].into();
         restore::live_objects(&cluster, &[itself], &covered, &namespaces).await.unwrap().objects
     }
@@ -211,7 +211,7 @@ impl ControlPlane {
     pub fn related(&self, kind: &str, name: &str) -> Saved {
         let body = self.get(&[kind, name]).unwrap();
         let kind = davit::snapshot::object::SavedKind::of_body(kind, false, &body);
-        Saved::new(&kind, body)
+        Saved::new(&kind, &body)
     }
 
     /// The requests of `davit` so far that changed something, as `create namespaces/x` or `create x/configmaps/y`.

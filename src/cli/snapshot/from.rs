@@ -6,7 +6,7 @@ use crate::journal::Progress;
 use crate::repository::{PointSummary, Repository};
 use crate::snapshot::load::Managers;
 use crate::snapshot::object::Saved;
-use crate::snapshot::{load, show, velero};
+use crate::snapshot::{load, restore, show, velero};
 use crate::store;
 use std::collections::BTreeSet;
 
@@ -51,7 +51,7 @@ async fn from_point(spec: &str, shell: &Shell, managers: Managers) -> Result<Sou
     let missing = shown.missing.iter().map(|missing| format!("{}: {}", missing.what, missing.why)).collect();
     Ok(Source {
         name: format!("point {} of {}", point.point(), point.source),
-        identity: format!("{} {}", point.point(), point.link.manifest_sha256),
+        identity: restore::identity(&point),
         namespaces: [loaded.facts.namespace.clone()].into(),
         objects: loaded.objects,
         covered,

@@ -4,6 +4,7 @@ use super::*;
 use crate::retry::Policy;
 use crate::store::faulty::{Chances, Fault, FaultPlan, FaultyStore};
 use crate::store::retrying::Retrying;
+use std::collections::BTreeSet;
 
 /// Everything committed is whole, known to the catalogue, and reads back.
 async fn assert_whole(world: &World, committed: &[(PointId, Vec<Bytes>)], what: &str) {
@@ -52,6 +53,40 @@ async fn whatever_call_a_run_dies_at_the_next_one_works_and_uses_what_was_stored
             }
             dies_at += 1;
         }
+    }
+}
+
+#[tokio::test]
+async fn what_a_run_killed_behind_its_signature_leaves_is_called_that_and_the_next_one_mends_it() {
+    let start = World::new().await;
+    // The first point of a source has no head before it.
+    for expected in [&["catalogue", "head"][..], &["catalogue"]] {
+        let mut told = BTreeSet::new();
+        for dies_at in 0.. {
+            let world = World { store: start.store.fork(), clock: start.clock.clone(), keys: start.keys.clone() };
+            let plan = FaultPlan::script((dies_at..dies_at + 500).map(|call| (call, Fault::Refused)));
+            let faulty = Arc::new(FaultyStore::new(world.store.clone(), plan, Arc::new(world.clock.clone())));
+            let died = async {
+                let repository = Repository::open(faulty.clone(), world.keys.clone(), world.context()).await?;
+                back_up(&repository, world.begin("shop"), &rows(2, 1)).await
+            };
+            drop(died.await);
+            let repository = Repository::open(world.store.clone(), world.keys.clone(), world.context()).await.unwrap();
+            for damage in repository.audit(Depth::Stored).await.unwrap().damage() {
+                assert!(
+                    damage.what.contains("a run that is killed at its end leaves this"),
+                    "call {dies_at}: {damage:?}"
+                );
+                told.insert(damage.object.clone());
+            }
+            let next = world.back_up("shop", &rows(3, 1)).await;
+            assert_whole(&world, &[(next.point, rows(3, 1))], &format!("died at call {dies_at}")).await;
+            if faulty.faults() == 0 {
+                break;
+            }
+        }
+        assert_eq!(told.iter().map(String::as_str).collect::<Vec<_>>(), expected);
+        start.back_up("shop", &rows(1, 2)).await;
     }
 }
 

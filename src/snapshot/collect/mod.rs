@@ -1,5 +1,6 @@
 //! Saving a namespace: a plan that reads, decides and changes nothing, and a run that does exactly that.
 
+mod binding;
 mod fill;
 mod hooks;
 mod kinds;

@@ -25,11 +25,15 @@ pub(super) struct Outputs {
 }
 
 /// Takes every output that pods declare, one after another. An output that fails is in what is given back.
-pub(super) async fn take(plan: &SnapshotPlan, repository: &Repository, began: Duration) -> Result<Outputs> {
+pub(super) async fn take(
+    plan: &SnapshotPlan,
+    repository: &Repository,
+    (began, rebind): (Duration, bool),
+) -> Result<Outputs> {
     let mut outputs = Outputs::default();
     for hook in &plan.hooks {
         let When::Output { name, allow_empty } = &hook.when else { continue };
-        match one(plan, repository, hook, (name, *allow_empty), began).await {
+        match one(plan, repository, hook, (name, *allow_empty), (began, rebind)).await {
             Ok(point) => outputs.points.push(point),
             Err(why) if repository.cancel().is_cancelled() => return Err(why),
             Err(why) => {
@@ -46,7 +50,7 @@ async fn one(
     repository: &Repository,
     hook: &Hook,
     (name, allow_empty): (&str, bool),
-    start: Duration,
+    (start, rebind): (Duration, bool),
 ) -> Result<OutputPoint> {
     if !hook.running {
         return Err(Error::failed("the pod does not run"));
@@ -61,7 +65,7 @@ async fn one(
     let now = repository.clock().now();
     let identity = format!("output {name} of {}", plan.identity);
     let mut begin = BeginPoint::new(source.clone(), PointKind::Command, identity, RunId::at(now), now);
-    begin.rebind = plan.request.rebind;
+    begin.rebind = rebind;
     begin.tier.clone_from(&plan.request.tier);
     begin.lock_until = plan.request.lock_until;
     begin.details = serde_json::to_value(facts).map_err(|why| Error::failed("describing an output").because(why))?;

@@ -7,9 +7,10 @@ use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable, namespace_identit
 use crate::error::{Error, Kind as Ending, Result};
 use crate::id::SourceName;
 use crate::snapshot::facts::Missing;
+use crate::snapshot::restore;
 use crate::snapshot::volumes::{self, Claim, Volumes};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A name is suggested if it is this near.
 const NEAR: usize = 3;
@@ -31,6 +32,8 @@ pub struct SnapshotPlan {
     pub cluster_uid: String,
     /// The namespace's uid.
     pub namespace_uid: String,
+    /// The field managers of restores that made the namespace or changed it.
+    pub restored_by: BTreeSet<String>,
     /// The kinds that are listed.
     pub kinds: Vec<Kind>,
     /// The cluster-scoped kinds, of which related objects are taken.
@@ -112,6 +115,7 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
         server_version: version.git,
         cluster_uid,
         namespace_uid,
+        restored_by: restores(&namespace),
         kinds,
         cluster_kinds: outside,
         left_out,
@@ -121,6 +125,13 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
         claims,
         request,
     })
+}
+
+/// Every restore writes under a field manager of its own.
+fn restores(namespace: &Value) -> BTreeSet<String> {
+    let entries = namespace["metadata"]["managedFields"].as_array().into_iter().flatten();
+    let managers = entries.filter_map(|entry| entry["manager"].as_str());
+    managers.filter(|manager| manager.starts_with(restore::MANAGER)).map(str::to_owned).collect()
 }
 
 async fn find_namespace(cluster: &Cluster, name: &str) -> Result<Value> {

@@ -1,6 +1,7 @@
 //! Saving a namespace, step by step. Nothing counts before the last one, the signature.
 
 use super::LISTS as SIDE_BY_SIDE;
+use super::binding;
 use super::fill::{Fill, LISTS};
 use super::hooks::{self, Ran, When};
 use super::kinds::{self, Of, Outcome};
@@ -44,9 +45,10 @@ pub async fn run(
     let clock = repository.clock();
     let recorder = Recorder::new(Arc::clone(clock), progress);
     let began = clock.monotonic();
+    let rebind = plan.request.rebind || binding::came_back(plan, repository, recorder.as_ref()).await?;
     let claim = Claim::of_source(&plan.source, &plan.request.holder, plan.request.lease_term);
     let lease = Lease::acquire(repository.store(), clock, &claim, cancel).await?;
-    let run = Run { plan, repository, recorder: &recorder, began };
+    let run = Run { plan, repository, recorder: &recorder, began, rebind };
     let stop = cancel.child_token();
     let mut take = Box::pin(run.take(&stop));
     let outcome = tokio::select! {
@@ -70,6 +72,8 @@ struct Run<'a> {
     repository: &'a Repository,
     recorder: &'a Arc<Recorder>,
     began: Duration,
+    /// Whether the source is bound to the namespace that is here, whatever it was bound to.
+    rebind: bool,
 }
 
 /// What was saved, and what was not.
@@ -108,7 +112,7 @@ impl Run<'_> {
         let (plan, now) = (self.plan, self.repository.clock().now());
         let mut begin =
             BeginPoint::new(plan.source.clone(), PointKind::Namespace, plan.identity.clone(), RunId::at(now), now);
-        begin.rebind = plan.request.rebind;
+        begin.rebind = self.rebind;
         begin.tier.clone_from(&plan.request.tier);
         begin.lock_until = plan.request.lock_until;
         self.repository.begin(begin).await
@@ -151,7 +155,7 @@ impl Run<'_> {
         writer: &Arc<PointWriter>,
         open: &Open,
     ) -> Result<((Timestamp, String), Vec<Outcome>, Outputs, Taken)> {
-        let outputs = output::take(self.plan, self.repository, self.began).await?;
+        let outputs = output::take(self.plan, self.repository, (self.began, self.rebind)).await?;
         let (taken, version, namespace) = self.instant().await?;
         writer.set_snapshot(taken, to_value(&self.facts(&version))?)?;
         let fill = Fill::new(self.plan, Arc::clone(writer), version.clone(), self.recorder.clone());

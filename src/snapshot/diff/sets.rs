@@ -91,7 +91,7 @@ pub fn compare_sets(left: &[Saved], right: &[Saved], schemas: &Schemas, keep: &K
                 let (one, other) = (&left[*one], &right[*other]);
                 let key = (place.group_resource.clone(), one.kind.version.clone());
                 let shape = Shape::of(&one.kind.group, schemas.get(&key));
-                Difference::Changed(compare(&place.group_resource, shape, &one.body, &other.body, keep))
+                Difference::Changed(compare(&place.group_resource, shape, &one.body.open(), &other.body.open(), keep))
             }
             (Some(_), None) => Difference::Only(Side::Left),
             _ => Difference::Only(Side::Right),
@@ -112,7 +112,8 @@ pub fn schemas_of<'a>(objects: impl IntoIterator<Item = &'a Saved>) -> Schemas {
         if saved.identity.resource != "customresourcedefinitions" || saved.identity.group != "apiextensions.k8s.io" {
             continue;
         }
-        let versions = saved.body.pointer("/spec/versions").and_then(Value::as_array);
+        let body = saved.body.open();
+        let versions = body.pointer("/spec/versions").and_then(Value::as_array);
         for version in versions.into_iter().flatten() {
             let name = version.get("name").and_then(Value::as_str).unwrap_or_default();
             if let Some(schema) = version.pointer("/schema/openAPIV3Schema") {

@@ -14,6 +14,7 @@ pub use unresolved::Unresolved;
 
 use super::object::Saved;
 use crate::error::{Error, Result};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of objects.
@@ -59,35 +60,34 @@ impl Mapping {
     pub fn apply(&self, objects: &mut [Saved]) -> Result<Mapped> {
         let mut used = Used::default();
         let mut mapped = Mapped::default();
-        for saved in objects.iter_mut() {
-            used.rules.extend(self.rules.apply(saved)?);
-            rewrite::storage(saved, &self.storage_classes, &mut used.storage_classes);
-            rewrite::images(saved, &self.images, &mut used.images);
+        for saved in objects.iter_mut().filter(|_| !self.is_empty()) {
+            let mut body = saved.body.open();
+            used.rules.extend(self.rules.apply(saved, &mut body)?);
+            rewrite::storage(saved, &mut body, &self.storage_classes, &mut used.storage_classes);
+            rewrite::images(saved, &mut body, &self.images, &mut used.images);
             for (from, to) in &self.namespaces {
-                rewrite::namespace(saved, from, to);
+                rewrite::namespace(saved, &mut body, from, to);
             }
-        }
-        for saved in objects.iter() {
-            for from in self.namespaces.keys() {
-                unresolved::namespaces(saved, from, &mut mapped.unresolved);
-            }
-            unresolved::values(
-                saved,
-                &["storageClass", "storageClassName"],
-                "storage class",
-                |text| self.storage_classes.contains_key(text),
-                &mut mapped.unresolved,
-            );
-            unresolved::values(
-                saved,
-                &["image", "imageName"],
-                "image",
-                |text| self.images.iter().any(|(from, _)| rewrite::image_rest(text, from).is_some()),
-                &mut mapped.unresolved,
-            );
+            self.look(saved, &body, &mut mapped.unresolved);
+            saved.body = body.into();
         }
         mapped.unused = self.unused(&used);
         Ok(mapped)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.namespaces.is_empty() && self.storage_classes.is_empty() && self.images.is_empty() && self.rules.is_empty()
+    }
+
+    /// Looks for what was left as it is and may point to the old place.
+    fn look(&self, saved: &Saved, body: &Value, found: &mut Vec<Unresolved>) {
+        for from in self.namespaces.keys() {
+            unresolved::namespaces(saved, body, from, found);
+        }
+        let is_class = |text: &str| self.storage_classes.contains_key(text);
+        let is_image = |text: &str| self.images.iter().any(|(from, _)| rewrite::image_rest(text, from).is_some());
+        unresolved::values(saved, body, &["storageClass", "storageClassName"], "storage class", is_class, found);
+        unresolved::values(saved, body, &["image", "imageName"], "image", is_image, found);
     }
 
     fn unused(&self, used: &Used) -> Vec<String> {

@@ -95,17 +95,17 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Applies every rule that means the object; the lines of those that changed it.
-    pub fn apply(&self, saved: &mut Saved) -> Result<Vec<u64>> {
+    /// Applies every rule that means the object to its body; the lines of those that changed it.
+    pub fn apply(&self, saved: &Saved, body: &mut Value) -> Result<Vec<u64>> {
         let mut changed = Vec::new();
         for rule in &self.rules {
-            if !rule.means(saved) {
+            if !rule.means(saved, body) {
                 continue;
             }
-            let before = saved.body.clone();
+            let before = body.clone();
             match &rule.change {
-                Change::Merge(patch) => patch::merge(&mut saved.body, patch),
-                Change::Patch(operations) => match patch::apply(&mut saved.body, operations) {
+                Change::Merge(patch) => patch::merge(body, patch),
+                Change::Patch(operations) => match patch::apply(body, operations) {
                     Ok(()) | Err(PatchError::NotMeant) => {}
                     Err(error) => {
                         let place = saved.identity.place();
@@ -113,9 +113,7 @@ impl Rules {
                     }
                 },
             }
-            if object::name(&saved.body) != object::name(&before)
-                || object::namespace(&saved.body) != object::namespace(&before)
-            {
+            if object::name(body) != object::name(&before) || object::namespace(body) != object::namespace(&before) {
                 let place = saved.identity.place();
                 return Err(wrong(
                     &self.file,
@@ -124,7 +122,7 @@ impl Rules {
                 )
                 .hint("--into names another namespace"));
             }
-            if saved.body != before {
+            if *body != before {
                 changed.push(rule.line);
             }
         }
@@ -180,10 +178,10 @@ fn rule(file: &str, raw: Spanned<RawRule>) -> Result<Rule> {
 }
 
 impl Rule {
-    fn means(&self, saved: &Saved) -> bool {
-        let labels = || self.labels.iter().all(|(key, value)| object::label(&saved.body, key) == Some(value));
+    fn means(&self, saved: &Saved, body: &Value) -> bool {
+        let labels = || self.labels.iter().all(|(key, value)| object::label(body, key) == Some(value));
         let conditions =
-            || self.conditions.iter().all(|condition| saved.body.pointer(&condition.path) == Some(&condition.value));
+            || self.conditions.iter().all(|condition| body.pointer(&condition.path) == Some(&condition.value));
         matches(&self.kind, &saved.kind.group_resource())
             && self.name.as_ref().is_none_or(|name| matches(name, &saved.identity.name))
             && labels()
@@ -213,6 +211,12 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    /// What the rules make of an object, and the lines of those that changed it.
+    fn applied(rules: &Rules, saved: &Saved) -> Result<(Vec<u64>, Value)> {
+        let mut body = saved.body.open();
+        Ok((rules.apply(saved, &mut body)?, body["spec"].take()))
+    }
+
     fn deployment(name: &str, replicas: u64) -> Saved {
         let kind = SavedKind {
             group: "apps".into(),
@@ -223,7 +227,7 @@ mod tests {
         };
         let body = json!({"metadata": {"name": name, "namespace": "shop", "labels": {"app": "web"}},
             "spec": {"replicas": replicas}});
-        Saved::new(&kind, body)
+        Saved::new(&kind, &body)
     }
 
     #[test]
@@ -236,14 +240,10 @@ mod tests {
              - kind: deployments.apps\n  merge: {spec: {paused: true}}\n",
         )
         .unwrap();
-        let mut meant = deployment("web-1", 3);
-        assert_eq!(rules.apply(&mut meant).unwrap(), [2, 7]);
-        assert_eq!(meant.body["spec"], json!({"replicas": 1, "paused": true}));
-        let mut other = deployment("web-1", 2);
-        assert_eq!(rules.apply(&mut other).unwrap(), [7]);
-        assert_eq!(other.body["spec"], json!({"replicas": 2, "paused": true}));
-        let mut named = deployment("api", 3);
-        assert_eq!(rules.apply(&mut named).unwrap(), [7]);
+        let told = |name: &str, replicas| applied(&rules, &deployment(name, replicas)).unwrap();
+        assert_eq!(told("web-1", 3), (vec![2, 7], json!({"replicas": 1, "paused": true})));
+        assert_eq!(told("web-1", 2), (vec![7], json!({"replicas": 2, "paused": true})));
+        assert_eq!(told("api", 3).0, [7]);
         assert_eq!(rules.lines(), [2, 7]);
     }
 
@@ -281,13 +281,13 @@ mod tests {
     fn an_operation_that_cannot_be_done_names_the_rule_and_the_object() {
         let rules =
             Rules::parse("m.yaml", "rules:\n\n- kind: '*'\n  patch: [{op: remove, path: /spec/paused}]\n").unwrap();
-        let error = rules.apply(&mut deployment("web", 1)).unwrap_err();
+        let error = applied(&rules, &deployment("web", 1)).unwrap_err();
         assert_eq!(
             error.to_string(),
             "reading m.yaml: line 3: the rule changing deployments.apps/web: operation 1: nothing is at /spec/paused"
         );
         let renaming = Rules::parse("m.yaml", "rules:\n- kind: '*'\n  merge: {metadata: {name: other}}\n").unwrap();
-        let error = renaming.apply(&mut deployment("web", 1)).unwrap_err();
+        let error = applied(&renaming, &deployment("web", 1)).unwrap_err();
         assert!(error.to_string().contains("line 2: the rule gives deployments.apps/web another name"), "{error}");
     }
 

@@ -8,25 +8,25 @@ use std::collections::{BTreeMap, BTreeSet};
 const NAME_LABEL: &str = "kubernetes.io/metadata.name";
 
 /// Writes another name wherever the API says that `from` is named.
-pub(super) fn namespace(saved: &mut Saved, from: &str, to: &str) {
+pub(super) fn namespace(saved: &mut Saved, body: &mut Value, from: &str, to: &str) {
     if saved.identity.namespace.as_deref() == Some(from) {
         saved.identity.namespace = Some(to.to_owned());
-        replace(saved.body.pointer_mut("/metadata/namespace"), from, to);
+        replace(body.pointer_mut("/metadata/namespace"), from, to);
     }
     let group_resource = saved.kind.group_resource();
     if group_resource == "namespaces" && saved.identity.name == from {
         to.clone_into(&mut saved.identity.name);
-        replace(saved.body.pointer_mut("/metadata/name"), from, to);
-        let label = saved.body.pointer_mut("/metadata/labels").and_then(|labels| labels.get_mut(NAME_LABEL));
+        replace(body.pointer_mut("/metadata/name"), from, to);
+        let label = body.pointer_mut("/metadata/labels").and_then(|labels| labels.get_mut(NAME_LABEL));
         replace(label, from, to);
     }
     for path in namespace_paths(&group_resource) {
-        each(&mut saved.body, path, &mut |value| replace(Some(value), from, to));
+        each(body, path, &mut |value| replace(Some(value), from, to));
     }
     if saved.kind.group == "rbac.authorization.k8s.io" {
-        each(&mut saved.body, &["subjects", "*", "name"], &mut |name| account(name, from, to));
+        each(body, &["subjects", "*", "name"], &mut |name| account(name, from, to));
     }
-    selectors(&mut saved.body, from, to);
+    selectors(body, from, to);
 }
 
 /// Where a kind names a namespace that is not its own.
@@ -132,7 +132,12 @@ pub(super) fn is_known(group_resource: &str) -> bool {
 }
 
 /// Gives claims and volumes other classes.
-pub(super) fn storage(saved: &mut Saved, classes: &BTreeMap<String, String>, used: &mut BTreeSet<String>) {
+pub(super) fn storage(
+    saved: &Saved,
+    body: &mut Value,
+    classes: &BTreeMap<String, String>,
+    used: &mut BTreeSet<String>,
+) {
     const OLD_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
     let group_resource = saved.kind.group_resource();
     let mut map = |value: &mut Value| {
@@ -143,25 +148,25 @@ pub(super) fn storage(saved: &mut Saved, classes: &BTreeMap<String, String>, use
     };
     match group_resource.as_str() {
         "persistentvolumeclaims" | "persistentvolumes" => {
-            each(&mut saved.body, &["spec", "storageClassName"], &mut map);
-            each(&mut saved.body, &["metadata", "annotations", OLD_ANNOTATION], &mut map);
+            each(body, &["spec", "storageClassName"], &mut map);
+            each(body, &["metadata", "annotations", OLD_ANNOTATION], &mut map);
         }
         "statefulsets.apps" => {
-            each(&mut saved.body, &["spec", "volumeClaimTemplates", "*", "spec", "storageClassName"], &mut map);
+            each(body, &["spec", "volumeClaimTemplates", "*", "spec", "storageClassName"], &mut map);
         }
         _ => {}
     }
     if let Some(spec) = pod_spec(&group_resource) {
         let claim = ["volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "storageClassName"];
-        each(&mut saved.body, &[spec, &claim].concat(), &mut map);
+        each(body, &[spec, &claim].concat(), &mut map);
     }
 }
 
 /// Gives containers other images; the first mapping that fits counts.
-pub(super) fn images(saved: &mut Saved, images: &[(String, String)], used: &mut BTreeSet<usize>) {
+pub(super) fn images(saved: &Saved, body: &mut Value, images: &[(String, String)], used: &mut BTreeSet<usize>) {
     let Some(spec) = pod_spec(&saved.kind.group_resource()) else { return };
     for list in ["containers", "initContainers", "ephemeralContainers"] {
-        each(&mut saved.body, &[spec, &[list, "*", "image"]].concat(), &mut |value| {
+        each(body, &[spec, &[list, "*", "image"]].concat(), &mut |value| {
             let Some(image) = value.as_str() else { return };
             let fits = images
                 .iter()

@@ -5,6 +5,7 @@ use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
+#[expect(clippy::needless_pass_by_value, reason = "the literals of a test are values")]
 fn saved(group: &str, resource: &str, namespaced: bool, body: Value) -> Saved {
     let kind = SavedKind {
         group: group.into(),
@@ -13,7 +14,7 @@ fn saved(group: &str, resource: &str, namespaced: bool, body: Value) -> Saved {
         kind: resource.into(),
         namespaced,
     };
-    Saved::new(&kind, body)
+    Saved::new(&kind, &body)
 }
 
 fn into(to: &str) -> Mapping {
@@ -122,10 +123,10 @@ fn every_place_where_the_api_names_a_namespace_is_rewritten() {
         let (after, told) = mapped(&into("copy"), before);
         assert_eq!(after.body, wanted);
         assert_eq!(told.unresolved, [], "{wanted}");
-        let name = crate::snapshot::object::namespace(&after.body).map(str::to_owned);
+        let name = crate::snapshot::object::namespace(&after.body.open()).map(str::to_owned);
         assert_eq!(
             (after.identity.namespace, after.identity.name.as_str()),
-            (name, after.body["metadata"]["name"].as_str().unwrap())
+            (name, after.body.open()["metadata"]["name"].as_str().unwrap())
         );
     }
 }
@@ -136,7 +137,7 @@ fn what_names_the_old_namespace_elsewhere_is_reported_and_left() {
         "gateway": {"namespace": "shop"}, "watch": {"namespaces": ["shop", "x"]},
         "url": "http://db.shop.svc:80/", "title": "the shop"}});
     let (after, told) = mapped(&into("copy"), saved("example.com", "widgets", true, body.clone()));
-    assert_eq!(after.body["spec"], body["spec"]);
+    assert_eq!(after.body.open()["spec"], body["spec"]);
     let told: Vec<String> = told.unresolved.iter().map(|one| format!("{}: {}", one.path, one.names)).collect();
     assert_eq!(
         told,
@@ -184,7 +185,7 @@ fn classes_and_images_are_mapped_where_they_are_meant() {
     );
     let (after, told) = mapped(&mapping, stateful);
     assert_eq!(
-        after.body["spec"],
+        after.body.open()["spec"],
         json!({"template": {"spec": {
             "containers": [{"image": "new.io/a:1"}, {"image": "site:2"}, {"image": "website:2"}],
             "initContainers": [{"image": "site@sha256:00"}],

@@ -20,10 +20,10 @@ pub struct Unresolved {
 }
 
 /// Finds what seems to name the namespace `from`.
-pub(super) fn namespaces(saved: &Saved, from: &str, found: &mut Vec<Unresolved>) {
+pub(super) fn namespaces(saved: &Saved, body: &Value, from: &str, found: &mut Vec<Unresolved>) {
     let secret = saved.kind.group_resource() == "secrets";
     let known = rewrite::namespace_paths(&saved.kind.group_resource());
-    walk(&saved.body, &mut Vec::new(), &mut |path, text| {
+    walk(body, &mut Vec::new(), &mut |path, text| {
         let field = path.last().map(String::as_str).unwrap_or_default();
         let own =
             path.first().is_some_and(|first| first == "metadata") && !path.iter().any(|step| step == "annotations");
@@ -45,6 +45,7 @@ pub(super) fn namespaces(saved: &Saved, from: &str, found: &mut Vec<Unresolved>)
 /// Finds fields of custom resources whose value is mapped for built-in kinds.
 pub(super) fn values(
     saved: &Saved,
+    body: &Value,
     fields: &[&str],
     what: &str,
     means: impl Fn(&str) -> bool,
@@ -53,7 +54,7 @@ pub(super) fn values(
     if rewrite::is_known(&saved.kind.group_resource()) {
         return;
     }
-    walk(&saved.body, &mut Vec::new(), &mut |path, text| {
+    walk(body, &mut Vec::new(), &mut |path, text| {
         if path.last().is_some_and(|last| fields.contains(&last.as_str())) && means(text) {
             let names = format!("{what} {text}");
             found.push(Unresolved { place: saved.identity.place(), path: path.join("."), names });

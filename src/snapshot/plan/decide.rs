@@ -1,5 +1,6 @@
 //! The rules, one object at a time, in the order in which they count.
 
+use super::super::body::Body;
 use super::super::clean::{self, Keep, path};
 use super::super::diff::{self, Schemas, Shape};
 use super::super::map::patch;
@@ -70,7 +71,8 @@ impl<'a> Facts<'a> {
             related: saved.marks.related,
             ..Line::about(place, saved.kind.clone(), Action::Create, there.cloned())
         };
-        if let Some(why) = self.left(at, saved) {
+        let (mut body, there) = (std::mem::take(&mut saved.body).open(), there.map(Body::open));
+        if let Some(why) = self.left(at, saved, &body) {
             line.action = Action::Leave(why);
             return line;
         }
@@ -78,21 +80,25 @@ impl<'a> Facts<'a> {
             line.action = Action::Refuse(why);
             return line;
         }
-        self.prepare(saved, &mut line);
+        self.prepare(saved, &mut body, &mut line);
         if line.action == Action::Create
-            && let Some(there) = there
+            && let Some(there) = &there
         {
-            self.meet(saved, there, &mut line);
+            self.meet(saved, there, &mut body, &mut line);
         }
+        // A patch without metadata says nothing of who tracks the object that it changes.
+        let shown = if object::metadata(&body).is_some() { Some(&body) } else { there.as_ref() };
+        line.tracker = shown.and_then(|shown| gitops::tracked_by(shown, &self.live.applications));
+        line.body = body.into();
         line
     }
 
     /// Why the object is not restored at all.
-    fn left(&self, at: usize, saved: &Saved) -> Option<String> {
+    fn left(&self, at: usize, saved: &Saved, body: &Value) -> Option<String> {
         let place = saved.identity.place();
         let kind = place.group_resource.as_str();
         let named = any_means(&self.options.only, &place);
-        if let Some(why) = clean::made_by_the_cluster(kind, &saved.body) {
+        if let Some(why) = clean::made_by_the_cluster(kind, body) {
             return Some(why.to_owned());
         }
         if let Some(maker) = &self.makers[at]
@@ -102,14 +108,14 @@ impl<'a> Facts<'a> {
         {
             return Some(format!("{maker} makes it"));
         }
-        if object::annotation(&saved.body, "kubernetes.io/config.mirror").is_some() {
+        if object::annotation(body, "kubernetes.io/config.mirror").is_some() {
             return Some("a kubelet makes it from a file".to_owned());
         }
-        if !named && has_ended(kind, &saved.body) {
+        if !named && has_ended(kind, body) {
             return Some("it has ended; restoring it would run it again (--only names it)".to_owned());
         }
         if self.options.skip_gitops
-            && let Some(tracker) = gitops::tracked_by(&saved.body, &self.live.applications)
+            && let Some(tracker) = gitops::tracked_by(body, &self.live.applications)
         {
             return Some(format!("{tracker} tracks it"));
         }
@@ -118,17 +124,17 @@ impl<'a> Facts<'a> {
             return Some("it is admission of the whole cluster (--include-cluster names it)".to_owned());
         }
         if !saved.kind.namespaced && !included && self.live.objects.contains_key(&place) {
-            let differs = !self.differences(saved).is_empty();
+            let differs = !self.differences(saved, body).is_empty();
             let how = if differs { "differs (--include-cluster names it)" } else { "is equal" };
             return Some(format!("it belongs to the cluster, is there and {how}"));
         }
         None
     }
 
-    fn differences(&self, saved: &Saved) -> Vec<diff::Change> {
+    fn differences(&self, saved: &Saved, body: &Value) -> Vec<diff::Change> {
         let Some(live) = self.live.objects.get(&saved.identity.place()) else { return Vec::new() };
         let kind = saved.kind.group_resource();
-        diff::compare(&kind, self.shape(saved), live, &saved.body, &self.keep)
+        diff::compare(&kind, self.shape(saved), &live.open(), body, &self.keep)
     }
 
     fn shape(&self, saved: &Saved) -> Shape<'_> {
@@ -160,12 +166,12 @@ impl<'a> Facts<'a> {
         }
     }
 
-    /// Writes what is sent when the object is made.
-    fn prepare(&self, saved: &mut Saved, line: &mut Line) {
+    /// Makes of the body what is sent when the object is made.
+    fn prepare(&self, saved: &Saved, body: &mut Value, line: &mut Line) {
         let kind = line.place.group_resource.clone();
         let mut keep = self.keep.clone();
         match kind.as_str() {
-            "persistentvolumeclaims" => match self.volumes.of_claim(saved) {
+            "persistentvolumeclaims" => match self.volumes.of_claim(saved, body) {
                 volumes::OfClaim::Kept(note) => {
                     keep.volume = true;
                     line.notes.extend(note);
@@ -174,49 +180,46 @@ impl<'a> Facts<'a> {
                 volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
             },
             "persistentvolumes" => {
-                if let Some(why) = self.volumes.why_not(saved) {
+                if let Some(why) = self.volumes.why_not(saved, body) {
                     line.action = Action::Leave(why);
                 }
                 // Whatever happens to the claim, the data of a volume that we made a way to are not deleted with it.
                 if line.live.is_none() {
-                    path::set(&mut saved.body, &["spec", "persistentVolumeReclaimPolicy"], json!("Retain"));
+                    path::set(body, &["spec", "persistentVolumeReclaimPolicy"], json!("Retain"));
                 }
             }
-            "secrets" if clean::is_token_secret(&saved.body) => {
+            "secrets" if clean::is_token_secret(body) => {
                 line.notes.push("the cluster puts a new token into it; holders of the old one must be told".to_owned());
             }
             _ => {}
         }
         let returns = any_means(&self.options.with_status, &line.place) && !self.own_status.contains(&kind);
         if returns {
-            line.status = saved.body.get("status").cloned();
+            line.status = body.get("status").cloned();
             keep.status.remove(&kind);
         }
-        let tracker = gitops::tracked_by(&saved.body, &self.live.applications);
-        let mut body = std::mem::take(&mut saved.body);
-        clean::clean(&kind, &mut body, &keep);
-        path::set(&mut body, &["apiVersion"], json!(saved.kind.api_version()));
-        path::set(&mut body, &["kind"], json!(saved.kind.kind));
+        let tracker = gitops::tracked_by(body, &self.live.applications);
+        clean::clean(&kind, body, &keep);
+        path::set(body, &["apiVersion"], json!(saved.kind.api_version()));
+        path::set(body, &["kind"], json!(saved.kind.kind));
         if let Some(tracker) = tracker {
             line.notes.push(format!("{tracker} tracks it and may change or remove it"));
         }
-        line.body = body;
     }
 
     /// What is done with an object that is there.
-    fn meet(&self, saved: &Saved, there: &Value, line: &mut Line) {
+    fn meet(&self, saved: &Saved, there: &Value, body: &mut Value, line: &mut Line) {
         let kind = line.place.group_resource.clone();
         let shape = self.shape(saved);
-        let wanted = line.body.clone();
-        line.changes = diff::compare(&kind, shape, there, &wanted, &self.keep);
-        let holds = diff::holds(&kind, shape, &wanted, there, &self.keep);
+        line.changes = diff::compare(&kind, shape, there, body, &self.keep);
+        let holds = diff::holds(&kind, shape, body, there, &self.keep);
         let ours = !self.options.manager.is_empty() && object::is_managed_by(there, &self.options.manager);
         if object::is_terminating(there) {
             line.action = Action::Refuse("it is being deleted; try again when it is gone".to_owned());
         } else if line.changes.is_empty() || (ours && holds) {
             line.action = Action::Same;
         } else if clean::is_default_account(&kind, &line.place.name) {
-            merge(shape, there, line, holds);
+            merge(shape, there, (body, line), holds);
         } else if any_means(&self.options.recreate, &line.place) && !NEVER_DELETED.contains(&kind.as_str()) {
             line.action = Action::Recreate;
             line.mark = Mark::Recreate;
@@ -226,32 +229,32 @@ impl<'a> Facts<'a> {
                 OnConflict::Skip => {
                     line.action = Action::Leave("it is there and differs (--on-conflict skip)".to_owned());
                 }
-                OnConflict::Merge => merge(shape, there, line, holds),
-                OnConflict::Replace => replace(&kind, there, line),
+                OnConflict::Merge => merge(shape, there, (body, line), holds),
+                OnConflict::Replace => replace(&kind, there, (body, line)),
             }
         }
     }
 }
 
-fn merge(shape: Shape<'_>, there: &Value, line: &mut Line, holds: bool) {
-    let merged = diff::merged(shape, there, &line.body);
+fn merge(shape: Shape<'_>, there: &Value, (body, line): (&mut Value, &mut Line), holds: bool) {
+    let merged = diff::merged(shape, there, body);
     match patch::addition(there, &merged).filter(|_| !holds) {
         Some(patch) => {
             line.action = Action::Merge;
-            line.body = patch;
+            *body = patch;
         }
         None => line.action = Action::Same,
     }
 }
 
-fn replace(kind: &str, there: &Value, line: &mut Line) {
+fn replace(kind: &str, there: &Value, (body, line): (&mut Value, &mut Line)) {
     line.action = Action::Replace;
-    clean::carry_over(kind, &mut line.body, there);
+    clean::carry_over(kind, body, there);
     // The owners of a live object are not the snapshot's business, and without its version we might undo a change
     // that came after the plan.
     for field in ["ownerReferences", "resourceVersion", "uid"] {
         if let Some(value) = object::metadata(there).and_then(|metadata| metadata.get(field)) {
-            path::set(&mut line.body, &["metadata", field], value.clone());
+            path::set(body, &["metadata", field], value.clone());
         }
     }
 }
@@ -275,7 +278,8 @@ fn has_ended(kind: &str, body: &Value) -> bool {
 fn defined(saved: &[Saved]) -> BTreeMap<String, BTreeSet<String>> {
     let mut defined: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
     for one in saved.iter().filter(|one| one.identity.resource == "customresourcedefinitions") {
-        let versions = one.body.pointer("/spec/versions").and_then(Value::as_array);
+        let body = one.body.open();
+        let versions = body.pointer("/spec/versions").and_then(Value::as_array);
         let served = versions.into_iter().flatten().filter(|version| version["served"] == true);
         let names = served.filter_map(|version| version["name"].as_str().map(str::to_owned));
         defined.entry(one.identity.name.clone()).or_default().extend(names);
@@ -290,8 +294,9 @@ fn status_is_data(saved: &[Saved], live: &Live) -> BTreeSet<String> {
         let versions = body.pointer("/spec/versions").and_then(Value::as_array);
         versions.is_some_and(|all| all.iter().all(|version| version.pointer("/subresources/status").is_none()))
     };
-    let in_snapshot = saved.iter().filter(|one| one.kind.group_resource() == DEFINITIONS && plain(&one.body));
-    let in_cluster = live.objects.iter().filter(|(place, body)| place.group_resource == DEFINITIONS && plain(body));
+    let in_snapshot = saved.iter().filter(|one| one.kind.group_resource() == DEFINITIONS && plain(&one.body.open()));
+    let in_cluster =
+        live.objects.iter().filter(|(place, body)| place.group_resource == DEFINITIONS && plain(&body.open()));
     let in_cluster: Vec<&Place> = in_cluster.map(|(place, _)| place).collect();
     in_snapshot
         .map(|one| one.identity.name.clone())

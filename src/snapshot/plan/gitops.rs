@@ -1,7 +1,7 @@
 //! Objects that another tool puts back by itself: Argo CD and Flux.
 
 use super::super::object;
-use super::{Line, Live};
+use super::Line;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,12 +21,11 @@ pub fn tracked_by(body: &Value, applications: &BTreeSet<String>) -> Option<Strin
 }
 
 /// One warning for each tool that will have a say.
-pub(super) fn warn(lines: &[Line], live: &Live) -> Vec<String> {
-    let mut by_tracker: BTreeMap<String, u64> = BTreeMap::new();
+pub(super) fn warn(lines: &[Line]) -> Vec<String> {
+    let mut by_tracker: BTreeMap<&str, u64> = BTreeMap::new();
     for line in lines.iter().filter(|line| line.action.acts()) {
-        let body = if object::metadata(&line.body).is_some() { Some(&line.body) } else { line.live.as_ref() };
-        if let Some(tracker) = body.and_then(|body| tracked_by(body, &live.applications)) {
-            *by_tracker.entry(tracker).or_default() += 1;
+        if let Some(tracker) = &line.tracker {
+            *by_tracker.entry(tracker.as_str()).or_default() += 1;
         }
     }
     let warning = |(tracker, count)| {

@@ -17,10 +17,11 @@ pub use gitops::tracked_by;
 pub use owners::{OwnerAt, OwnerLink};
 pub use webhooks::{DeadWebhook, dead_webhooks};
 
+use super::body::Body;
 use super::clean::Keep;
 use super::diff::{Change, Schemas};
 use super::map::modify;
-use super::object::{Place, Saved, SavedKind};
+use super::object::{self, Place, Saved, SavedKind};
 use super::order;
 use serde::Serialize;
 use serde_json::Value;
@@ -116,7 +117,7 @@ pub struct Live {
     /// Kinds by group-resource.
     pub kinds: BTreeMap<String, LiveKind>,
     /// Objects in the namespaces that are restored into, and the cluster-scoped ones of the kinds in the snapshot.
-    pub objects: BTreeMap<Place, Value>,
+    pub objects: BTreeMap<Place, Body>,
     /// Every persistent volume.
     pub volumes: Vec<Value>,
     /// Admission webhooks that would refuse because nobody answers.
@@ -216,7 +217,7 @@ pub struct Line {
     pub notes: Vec<String>,
     /// What is sent: the whole object, or the patch of a merge.
     #[serde(skip)]
-    pub body: Value,
+    pub body: Body,
     /// The status that follows.
     #[serde(skip)]
     pub status: Option<Value>,
@@ -225,18 +226,21 @@ pub struct Line {
     pub owners: Vec<OwnerLink>,
     /// The live object that the line is about.
     #[serde(skip)]
-    pub live: Option<Value>,
+    pub live: Option<Body>,
     /// The uid it had when it was saved.
     #[serde(skip)]
     pub saved_uid: String,
     /// Whether it came along from outside the namespace.
     #[serde(skip)]
     pub related: bool,
+    /// Which other tool puts the object back by itself.
+    #[serde(skip)]
+    pub tracker: Option<String>,
 }
 
 impl Line {
     /// A line of which nothing is known yet but what it is about.
-    fn about(place: Place, kind: SavedKind, action: Action, live: Option<Value>) -> Self {
+    fn about(place: Place, kind: SavedKind, action: Action, live: Option<Body>) -> Self {
         Self {
             place,
             kind,
@@ -244,13 +248,24 @@ impl Line {
             mark: Mark::None,
             changes: Vec::new(),
             notes: Vec::new(),
-            body: Value::Null,
+            body: Body::default(),
             status: None,
             owners: Vec::new(),
             live,
             saved_uid: String::new(),
             related: false,
+            tracker: None,
         }
+    }
+
+    /// The uid of the live object; empty if there is none.
+    pub fn live_uid(&self) -> String {
+        self.live.as_ref().map(|live| object::uid(&live.open()).to_owned()).unwrap_or_default()
+    }
+
+    /// Whether there is a live object and `manager` is among its field managers.
+    pub fn is_managed_by(&self, manager: &str) -> bool {
+        self.live.as_ref().is_some_and(|live| object::is_managed_by(&live.open(), manager))
     }
 }
 
@@ -298,7 +313,7 @@ pub fn plan(mut saved: Vec<Saved>, live: &Live, schemas: &Schemas, options: &Opt
     let mut warnings = quota::limit(&mut lines, live);
     owners::link(&mut lines, &owned, live, &order);
     warnings.extend(webhooks::warn(&lines, live));
-    warnings.extend(gitops::warn(&lines, live));
+    warnings.extend(gitops::warn(&lines));
     let mut waves = order.waves;
     if options.prune {
         let first = lines.len();

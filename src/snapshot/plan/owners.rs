@@ -49,7 +49,8 @@ impl Owned {
     /// Of the saved objects of the lines, in the same order.
     pub(super) fn of(asked: &[&Saved]) -> Self {
         let references = |saved: &&Saved| {
-            let all = object::metadata(&saved.body).and_then(|metadata| metadata.get("ownerReferences")?.as_array());
+            let body = saved.body.open();
+            let all = object::metadata(&body).and_then(|metadata| metadata.get("ownerReferences")?.as_array());
             all.cloned().unwrap_or_default()
         };
         Self {
@@ -91,7 +92,7 @@ fn place_of(owner: usize, child: usize, lines: &[Line], order: &Order) -> Option
         Action::Create | Action::Recreate if order.before[child].contains(&owner) => Some(OwnerAt::Before(owner)),
         Action::Create | Action::Recreate => Some(OwnerAt::Later(owner)),
         Action::Refuse(_) | Action::Prune => None,
-        _ => lines[owner].live.as_ref().map(|live| OwnerAt::Live(object::uid(live).to_owned())),
+        _ => lines[owner].live.is_some().then(|| OwnerAt::Live(lines[owner].live_uid())),
     }
 }
 
@@ -100,10 +101,10 @@ fn living(reference: &Value, owned: &Place, live: &Live) -> Option<OwnerAt> {
     let text = |field: &str| reference[field].as_str().unwrap_or_default();
     let (api_version, kind, name) = (text("apiVersion"), text("kind"), text("name"));
     let here = |place: &Place| place.name == name && (place.namespace.is_none() || place.namespace == owned.namespace);
-    let found = live.objects.iter().find(|(place, body)| {
-        here(place) && body["kind"] == kind && body["apiVersion"] == api_version && !object::is_terminating(body)
-    });
-    found.map(|(_, body)| OwnerAt::Live(object::uid(body).to_owned()))
+    let mut named = live.objects.iter().filter(|(place, _)| here(place)).map(|(_, body)| body.open());
+    let found =
+        named.find(|body| body["kind"] == kind && body["apiVersion"] == api_version && !object::is_terminating(body));
+    found.map(|body| OwnerAt::Live(object::uid(&body).to_owned()))
 }
 
 fn without_uid(reference: &Value) -> Value {

@@ -1,5 +1,6 @@
 //! What `--prune` would take away: live objects of kinds that the snapshot has completely, and that it does not have.
 
+use super::super::body::Body;
 use super::super::clean;
 use super::super::object::{self, Place, Saved, SavedKind};
 use super::decide::NEVER_DELETED;
@@ -22,26 +23,32 @@ pub(super) fn lines(saved: &[Saved], live: &Live, options: &Options) -> Vec<Line
     let has: BTreeSet<Place> = saved.iter().map(|one| one.identity.place()).collect();
     let namespaces: BTreeSet<&str> = saved.iter().filter_map(|one| one.identity.namespace.as_deref()).collect();
     let kinds: BTreeMap<String, &SavedKind> = saved.iter().map(|one| (one.kind.group_resource(), &one.kind)).collect();
-    let goes = |(place, _): &(&Place, &Value)| {
+    let goes = |(place, _): &(&Place, &Body)| {
         !has.contains(place)
             && place.namespace.as_deref().is_some_and(|namespace| namespaces.contains(namespace))
             && options.covered.contains(&place.group_resource)
             && !NEVER_DELETED.contains(&place.group_resource.as_str())
             && !KEPT_BY_THE_CLUSTER.contains(&place.group_resource.as_str())
     };
+    let owned = Owned::of(live);
     let mut lines = Vec::new();
-    for (place, body) in live.objects.iter().filter(goes) {
-        let why = stays(place, body, live, options);
+    for (place, text) in live.objects.iter().filter(goes) {
+        let body = &text.open();
+        let why = stays(place, body, (live, &owned), options);
         let from_body = || SavedKind::of_body(&place.group_resource, place.namespace.is_some(), body);
         let kind = kinds.get(&place.group_resource).map_or_else(from_body, |kind| (*kind).clone());
         let action = why.map_or(Action::Prune, Action::Leave);
-        lines.push(Line::about(place.clone(), kind, action, Some(body.clone())));
+        let tracker = gitops::tracked_by(body, &live.applications);
+        lines.push(Line { tracker, ..Line::about(place.clone(), kind, action, Some(text.clone())) });
     }
     lines
 }
 
+/// The live objects that each uid owns, with the uids of their own.
+struct Owned<'a>(BTreeMap<String, Vec<(&'a Place, String)>>);
+
 /// Why an object stays although the snapshot does not have it.
-fn stays(place: &Place, body: &Value, live: &Live, options: &Options) -> Option<String> {
+fn stays(place: &Place, body: &Value, (live, owned): (&Live, &Owned<'_>), options: &Options) -> Option<String> {
     let kind = place.group_resource.as_str();
     if object::is_terminating(body) {
         return Some("it is being deleted already".to_owned());
@@ -60,7 +67,7 @@ fn stays(place: &Place, body: &Value, live: &Live, options: &Options) -> Option<
     {
         return Some(format!("{tracker} tracks it"));
     }
-    if let Some(claim) = claim_owned_by(object::uid(body), live) {
+    if let Some(claim) = owned.claim(object::uid(body)) {
         return Some(format!("the claim {} and its data would go with it; delete it yourself", claim.name));
     }
     let policy = body.pointer("/spec/persistentVolumeClaimRetentionPolicy/whenDeleted");
@@ -70,22 +77,32 @@ fn stays(place: &Place, body: &Value, live: &Live, options: &Options) -> Option<
     None
 }
 
-/// A claim that would be collected with the object of this uid, directly or through what it owns.
-fn claim_owned_by<'a>(uid: &str, live: &'a Live) -> Option<&'a Place> {
-    let mut owners = vec![uid.to_owned()];
-    let mut seen: BTreeSet<String> = owners.iter().cloned().collect();
-    while let Some(owner) = owners.pop() {
+impl<'a> Owned<'a> {
+    fn of(live: &'a Live) -> Self {
+        let mut owned: BTreeMap<String, Vec<(&Place, String)>> = BTreeMap::new();
         for (place, body) in &live.objects {
-            if !object::owners(body).iter().any(|reference| reference.uid == owner) {
-                continue;
-            }
-            if place.group_resource == "persistentvolumeclaims" {
-                return Some(place);
-            }
-            if seen.insert(object::uid(body).to_owned()) {
-                owners.push(object::uid(body).to_owned());
+            let body = body.open();
+            for owner in object::owners(&body) {
+                owned.entry(owner.uid.to_owned()).or_default().push((place, object::uid(&body).to_owned()));
             }
         }
+        Self(owned)
     }
-    None
+
+    /// A claim that would be collected with the object of this uid, directly or through what it owns.
+    fn claim(&self, uid: &str) -> Option<&'a Place> {
+        let mut owners = vec![uid];
+        let mut seen: BTreeSet<&str> = owners.iter().copied().collect();
+        while let Some(owner) = owners.pop() {
+            for (place, uid) in self.0.get(owner).into_iter().flatten() {
+                if place.group_resource == "persistentvolumeclaims" {
+                    return Some(place);
+                }
+                if seen.insert(uid) {
+                    owners.push(uid);
+                }
+            }
+        }
+        None
+    }
 }

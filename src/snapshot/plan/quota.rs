@@ -13,6 +13,7 @@ type Amounts = BTreeMap<String, i128>;
 pub(super) fn limit(lines: &mut [Line], live: &Live) -> Vec<String> {
     let mut warnings = Vec::new();
     for (place, quota) in live.objects.iter().filter(|(place, _)| place.group_resource == "resourcequotas") {
+        let quota = &quota.open();
         let scoped = |field: &str| quota.pointer(field).is_some_and(|value| !value.is_null());
         if scoped("/spec/scopes") || scoped("/spec/scopeSelector") {
             warnings.push(format!("the quota {} counts only some pods; it was not summed", place.name));
@@ -28,7 +29,7 @@ fn one(place: &Place, quota: &Value, lines: &mut [Line]) -> Vec<String> {
     let mut used = amounts(quota.pointer("/status/used"));
     let here = |line: &Line| line.place.namespace == place.namespace && line.action == Action::Create;
     for line in lines.iter_mut().filter(|line| here(line)) {
-        let takes = takes(&line.place.group_resource, &line.body);
+        let takes = takes(&line.place.group_resource, &line.body.open());
         let full = takes.iter().find_map(|(what, amount)| {
             let (limit, used) = (*hard.get(what)?, used.get(what).copied().unwrap_or_default());
             (used + amount > limit).then(|| (what.clone(), limit - used))
@@ -44,7 +45,7 @@ fn one(place: &Place, quota: &Value, lines: &mut [Line]) -> Vec<String> {
     }
     let mut pods = Amounts::new();
     for line in lines.iter().filter(|line| here(line)) {
-        for (what, amount) in pods_of(&line.place.group_resource, &line.body) {
+        for (what, amount) in pods_of(&line.place.group_resource, &line.body.open()) {
             *pods.entry(what).or_default() += amount;
         }
     }

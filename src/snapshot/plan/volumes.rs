@@ -32,20 +32,20 @@ impl Volumes {
         let named = |body: &Value| Some(body.pointer("/spec/volumeName")?.as_str()?.to_owned());
         let behind = live.volumes.iter().filter_map(|body| Some((behind(body)?, object::name(body).to_owned())));
         Self {
-            saved: saved.iter().filter(volume).map(|one| (one.identity.name.clone(), one.body.clone())).collect(),
+            saved: saved.iter().filter(volume).map(|one| (one.identity.name.clone(), one.body.open())).collect(),
             live: live.volumes.iter().map(|body| (object::name(body).to_owned(), body.clone())).collect(),
             behind: behind.collect(),
-            claimed: saved.iter().filter(claim).filter_map(|one| named(&one.body)).collect(),
+            claimed: saved.iter().filter(claim).filter_map(|one| named(&one.body.open())).collect(),
         }
     }
 
     /// Why a saved volume is not made.
-    pub(super) fn why_not(&self, saved: &Saved) -> Option<String> {
-        let other = behind(&saved.body).and_then(|behind| self.behind.get(&behind));
+    pub(super) fn why_not(&self, saved: &Saved, body: &Value) -> Option<String> {
+        let other = behind(body).and_then(|behind| self.behind.get(&behind));
         if let Some(other) = other.filter(|other| **other != saved.identity.name) {
             return Some(format!("what is behind it already backs the volume {other}"));
         }
-        if is_provisioned(&saved.body) {
+        if is_provisioned(body) {
             return Some("its class provisions a new one; its data come back from a snapshot of the volume".to_owned());
         }
         if !self.claimed.contains(&saved.identity.name) {
@@ -55,12 +55,12 @@ impl Volumes {
     }
 
     /// What becomes of the volume that a claim names.
-    pub(super) fn of_claim(&self, claim: &Saved) -> OfClaim {
-        let Some(name) = claim.body.pointer("/spec/volumeName").and_then(Value::as_str) else {
+    pub(super) fn of_claim(&self, claim: &Saved, body: &Value) -> OfClaim {
+        let Some(name) = body.pointer("/spec/volumeName").and_then(Value::as_str) else {
             return OfClaim::Anew(None);
         };
         let empty = || OfClaim::Anew(Some("its volume is provisioned anew and is empty".to_owned()));
-        let class = claim.body.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
+        let class = body.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
         if let Some(live) = self.live.get(name) {
             return match bound_to(live) {
                 None => OfClaim::Kept(None),

@@ -94,7 +94,8 @@ pub(super) fn warn(lines: &[Line], live: &Live) -> Vec<String> {
     for (name, body) in in_snapshot.map(|line| (line.place.name.as_str(), &line.body)).chain(
         live.objects.iter().filter(|(place, _)| is_namespace(place)).map(|(place, body)| (place.name.as_str(), body)),
     ) {
-        let found = object::metadata(body).and_then(|metadata| metadata.get("labels")?.as_object());
+        let body = body.open();
+        let found = object::metadata(&body).and_then(|metadata| metadata.get("labels")?.as_object());
         let mut all: BTreeMap<String, String> = found
             .into_iter()
             .flatten()

@@ -1,6 +1,5 @@
 //! Asks the server about a plan, line by line, without changing anything.
 
-use super::super::object;
 use super::super::plan::{Action, Line, Mark};
 use super::{Means, Prepared, schema};
 use crate::cluster::{ApiError, Delete, Kind, Patch, Write};
@@ -63,7 +62,7 @@ fn missing(prepared: &Prepared, line: &Line) -> Option<String> {
 fn by_document(documents: &Documents, kind: &Kind, line: &Line) -> Option<Vec<String>> {
     let document = documents.get(&kind.api_version())?;
     let schema = schema::of_kind(document, kind)?;
-    Some(schema::problems_in(document, schema, &line.body))
+    Some(schema::problems_in(document, schema, &line.body.open()))
 }
 
 async fn mark(means: &Means, prepared: &Prepared, line: &Line, documents: &Documents) -> Mark {
@@ -87,7 +86,7 @@ async fn mark(means: &Means, prepared: &Prepared, line: &Line, documents: &Docum
             }
             let key = (line.place.group_resource.clone(), line.kind.version.clone());
             let problems =
-                prepared.schemas.get(&key).map(|known| schema::problems(known, &line.body)).unwrap_or_default();
+                prepared.schemas.get(&key).map(|known| schema::problems(known, &line.body.open())).unwrap_or_default();
             let missing = missing.unwrap_or_default();
             match problems.first() {
                 Some(problem) => Mark::Refused(format!("by the schema of its definition: {problem}")),
@@ -109,8 +108,8 @@ async fn dry_run(means: &Means, prepared: &Prepared, line: &Line, kind: &Kind) -
         Action::Merge => cluster.patch(kind, (namespace, name), Patch::Merge, &line.body, write).await.map(drop),
         Action::Replace => cluster.replace(kind, namespace, name, &line.body, write).await.map(drop),
         Action::Prune => {
-            let uid = line.live.as_ref().map(object::uid).filter(|uid| !uid.is_empty());
-            let delete = Delete { uid, propagation: Some("Background"), ..Delete::default() };
+            let uid = Some(line.live_uid()).filter(|uid| !uid.is_empty());
+            let delete = Delete { uid: uid.as_deref(), propagation: Some("Background"), ..Delete::default() };
             cluster.delete(kind, (namespace, name), delete, write).await.map(drop)
         }
         _ => Ok(()),

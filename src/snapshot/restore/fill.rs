@@ -1,6 +1,5 @@
 //! The files of volumes: into the claims that this restore made, and into no others.
 
-use super::super::object;
 use super::super::plan::Action;
 use super::super::volumes::{self, Into, Stored};
 use super::run::Run;
@@ -15,7 +14,7 @@ pub(super) async fn fill(run: &mut Run<'_>, stored: &Stored) -> bool {
     // One that an interrupted run of this restore made is equal by now; another one has data of its own.
     let ours = |at: &usize| match &lines[*at].action {
         Action::Create => true,
-        Action::Same => lines[*at].live.as_ref().is_some_and(|live| object::is_managed_by(live, manager)),
+        Action::Same => lines[*at].is_managed_by(manager),
         _ => false,
     };
     let claims = run.done.iter().copied().filter(|at| lines[*at].place.group_resource == CLAIMS && ours(at));

@@ -1,5 +1,6 @@
 //! What is live where a restore goes, and what stands around it: classes, volumes, quotas, admission, Argo CD.
 
+use super::super::body::Body;
 use super::super::diff::{self, Schemas};
 use super::super::object::{self, Place, Saved, SavedKind};
 use super::super::plan::{self, Live, Options};
@@ -58,10 +59,20 @@ pub async fn look(means: &Means, saved: &[Saved], options: &Options) -> Result<L
 
 /// Every object of a kind, whole, with its kind written in.
 async fn all(cluster: &Cluster, kind: &Kind, namespace: Option<&str>) -> std::result::Result<Vec<Value>, ApiError> {
+    each(cluster, kind, namespace, |body| body).await
+}
+
+/// What is made of each of them, one at a time.
+async fn each<T>(
+    cluster: &Cluster,
+    kind: &Kind,
+    namespace: Option<&str>,
+    of: impl Fn(Value) -> T,
+) -> std::result::Result<Vec<T>, ApiError> {
     let mut listing = cluster.list(Query { namespace, ..Query::all(kind) });
     let mut objects = Vec::new();
     while let Some(bytes) = listing.next().await? {
-        objects.push(kind.said_by(parsed(&bytes)?));
+        objects.push(of(kind.said_by(parsed(&bytes)?)));
     }
     Ok(objects)
 }
@@ -92,7 +103,7 @@ async fn namespaces(cluster: &Cluster, saved: &[Saved], looked: &mut Looked) -> 
             return Err(Error::refused(format!("restoring into the namespace {target}: it is being deleted"))
                 .hint("wait until it is gone, or name another one with --into"));
         }
-        looked.live.objects.insert(Place::in_cluster(NAMESPACES, target), body);
+        looked.live.objects.insert(Place::in_cluster(NAMESPACES, target), body.into());
         there.insert(target.to_owned());
     }
     Ok(there)
@@ -129,15 +140,15 @@ async fn namespaced(
     }
     let lists = there.iter().flat_map(|namespace| kinds.iter().map(move |(name, kind)| (namespace, name, kind)));
     let lists = futures_util::stream::iter(lists).map(|(namespace, name, kind)| async move {
-        let objects = all(cluster, kind, Some(namespace)).await;
+        let named = |body: Value| (object::name(&body).to_owned(), Body::from(body));
+        let objects = each(cluster, kind, Some(namespace), named).await;
         let objects = objects.map_err(|why| why.during(format!("listing {name} in the namespace {namespace}")))?;
         Ok::<_, Error>((namespace, name, objects))
     });
     let mut lists = lists.buffer_unordered(LISTS);
     while let Some((namespace, name, objects)) = lists.try_next().await? {
-        for body in objects {
-            let place = Place::in_namespace(name, namespace, object::name(&body));
-            looked.live.objects.insert(place, body);
+        for (own, body) in objects {
+            looked.live.objects.insert(Place::in_namespace(name, namespace, &own), body);
         }
     }
     Ok(())
@@ -172,7 +183,7 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
                 if place.group_resource == DEFINITIONS {
                     definitions.push(as_saved(&kind, &body));
                 }
-                looked.live.objects.insert(place, body);
+                looked.live.objects.insert(place, body.into());
             }
             Ok(None) => {}
             Err(why) if why.fault == Fault::Forbidden => {
@@ -186,7 +197,7 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
 }
 
 fn as_saved(kind: &Kind, body: &Value) -> Saved {
-    Saved::new(&kind.into(), body.clone())
+    Saved::new(&kind.into(), body)
 }
 
 /// What has a say in a restore without being part of it. An account that may not look at it restores all the same.
@@ -292,15 +303,14 @@ pub async fn live_objects(
         }
     }
     let lists = futures_util::stream::iter(lists).map(|(name, kind, namespace)| async move {
-        let objects = all(cluster, &kind, Some(namespace)).await;
-        (name, kind, objects)
+        let heard = |body: Value| (!is_noise(&name, &body)).then(|| as_saved(&kind, &body));
+        let objects = each(cluster, &kind, Some(namespace), heard).await;
+        (name, objects)
     });
     let mut lists = lists.buffer_unordered(LISTS);
-    while let Some((name, kind, objects)) = lists.next().await {
+    while let Some((name, objects)) = lists.next().await {
         match objects {
-            Ok(objects) => seen
-                .objects
-                .extend(objects.iter().filter(|body| !is_noise(&name, body)).map(|body| as_saved(&kind, body))),
+            Ok(objects) => seen.objects.extend(objects.into_iter().flatten()),
             Err(why) => seen.unseen.push(format!("{name}: {why}")),
         }
     }
@@ -315,9 +325,9 @@ pub async fn live_objects(
                 .one(&Kind::namespaces(), None, &place.name)
                 .await
                 .map_err(|why| why.during(format!("looking at {place}")))?,
-            _ => looked.live.objects.remove(&place),
+            _ => looked.live.objects.remove(&place).map(|body| body.open()),
         };
-        seen.objects.extend(there.map(|body| Saved::new(&one.kind, body)));
+        seen.objects.extend(there.map(|body| Saved::new(&one.kind, &body)));
     }
     Ok(seen)
 }

@@ -20,14 +20,11 @@ pub(super) async fn give_back(run: &mut Run<'_>) {
     let saved: BTreeMap<Place, &Saved> = run.prepared.saved.iter().map(|one| (one.identity.place(), one)).collect();
     let lines = &run.prepared.plan.lines;
     // One that an interrupted run of this restore made still carries our name.
-    let resumed = |line: &Line| {
-        line.action == Action::Same
-            && line.live.as_ref().is_some_and(|live| object::is_managed_by(live, &run.prepared.options.manager))
-    };
+    let resumed = |line: &Line| line.action == Action::Same && line.is_managed_by(&run.prepared.options.manager);
     let ours = |line: &Line| matches!(line.action, Action::Create | Action::Recreate) || resumed(line);
     let made = run.done.iter().filter(|at| ours(&lines[**at]));
     let work: Vec<(usize, Vec<Applied>)> = made
-        .filter_map(|at| Some((*at, applied(&saved.get(&lines[*at].place)?.body))))
+        .filter_map(|at| Some((*at, applied(&saved.get(&lines[*at].place)?.body.open()))))
         .filter(|(_, applied)| !applied.is_empty())
         .collect();
     let run_now = &*run;
@@ -62,9 +59,9 @@ fn applied(body: &Value) -> Vec<Applied> {
 async fn one(run: &Run<'_>, kind: &Kind, line: &Line, applied: &[Applied]) -> Result<(), ApiError> {
     let (cluster, hands) = (&run.means.cluster, &run.hands);
     let at = (line.place.namespace.as_deref(), line.place.name.as_str());
-    let mut there = Value::Null;
+    let (wanted, mut there) = (line.body.open(), Value::Null);
     for one in applied {
-        let mut body = owned(&line.body, &one.fields).unwrap_or_else(|| json!({}));
+        let mut body = owned(&wanted, &one.fields).unwrap_or_else(|| json!({}));
         super::super::map::patch::merge(
             &mut body,
             &json!({"apiVersion": kind.api_version(), "kind": kind.kind,

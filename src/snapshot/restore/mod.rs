@@ -32,6 +32,7 @@ use crate::cluster::Cluster;
 use crate::error::{Error, Result};
 use crate::id::Sha256;
 use crate::journal::SharedProgress;
+use crate::repository::PointSummary;
 use std::collections::BTreeSet;
 use tokio_util::sync::CancellationToken;
 
@@ -104,10 +105,18 @@ fn check_places(saved: &[Saved]) -> Result<()> {
     }
 }
 
+/// What the field manager of every restore begins with.
+pub const MANAGER: &str = "davit-";
+
+/// What tells a point from every other one, for the field manager of its restores.
+pub fn identity(point: &PointSummary) -> String {
+    format!("{} {}", point.point(), point.link.manifest_sha256)
+}
+
 /// The field manager of a restore: the same command into the same place has the same, whenever it runs.
 pub fn manager(parts: &[&str]) -> String {
     let text: Vec<String> = parts.iter().map(|part| format!("{}:{part}", part.len())).collect();
-    format!("davit-{}", &Sha256::of(text.concat().as_bytes()).to_string()[..12])
+    format!("{MANAGER}{}", &Sha256::of(text.concat().as_bytes()).to_string()[..12])
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! One line of a plan, executed.
 
+use super::super::body::Body;
 use super::super::clean;
 use super::super::diff::{self, Shape};
 use super::super::map::patch as patches;
@@ -9,7 +10,6 @@ use super::{Kinds, Means};
 use crate::cluster::{ApiError, Delete, Fault, Kind, Patch, Write};
 use crate::retry::{Policy, Retry, Retryable};
 use serde_json::{Value, json};
-use std::borrow::Cow;
 use std::future::Future;
 use std::time::Duration;
 
@@ -78,7 +78,7 @@ impl Hands<'_> {
             Action::Recreate => self.recreate(&kind, line, owners).await,
             Action::Prune => self.prune(&kind, line).await,
             Action::Same | Action::Leave(_) | Action::Refuse(_) => {
-                Ok(Outcome::Done(line.live.as_ref().map(|live| object::uid(live).to_owned())))
+                Ok(Outcome::Done(line.live.is_some().then(|| line.live_uid())))
             }
         };
         let outcome = match outcome {
@@ -93,9 +93,9 @@ impl Hands<'_> {
 
     async fn create(&self, kind: &Kind, line: &Line, owners: Vec<Value>) -> Result<Outcome, ApiError> {
         let place = &line.place;
-        let mut body = Cow::Borrowed(&line.body);
+        let mut body = line.body.clone();
         if !owners.is_empty() {
-            clean::path::set(body.to_mut(), &["metadata", "ownerReferences"], Value::Array(owners));
+            body.change(|body| clean::path::set(body, &["metadata", "ownerReferences"], Value::Array(owners)));
         }
         let (cluster, namespace) = (&self.means.cluster, place.namespace.as_deref());
         match self.settle(|| cluster.make(kind, namespace, &body, self.write())).await {
@@ -136,7 +136,7 @@ impl Hands<'_> {
     fn is_ours(&self, line: &Line, there: &Value) -> bool {
         let shape = Shape::of(&line.kind.group, None);
         object::is_managed_by(there, self.manager)
-            && diff::holds(&line.place.group_resource, shape, &line.body, there, &clean::Keep::default())
+            && diff::holds(&line.place.group_resource, shape, &line.body.open(), there, &clean::Keep::default())
     }
 
     /// An object of the name is there, which the plan did not know.
@@ -149,16 +149,17 @@ impl Hands<'_> {
         if self.is_ours(line, &there) {
             return Ok(Outcome::Done(Some(uid)));
         }
+        let wanted = line.body.open();
         // The cluster makes the accounts of a new namespace a moment after it.
         if clean::is_default_account(&place.group_resource, &place.name) {
-            let merged = diff::merged(Shape::BuiltIn, &there, &line.body);
+            let merged = diff::merged(Shape::BuiltIn, &there, &wanted);
             if let Some(patch) = patches::addition(&there, &merged) {
                 self.patch(kind, place, &patch).await?;
             }
             return Ok(Outcome::Done(Some(uid)));
         }
         let shape = Shape::of(&line.kind.group, None);
-        if diff::compare(&place.group_resource, shape, &there, &line.body, &clean::Keep::default()).is_empty() {
+        if diff::compare(&place.group_resource, shape, &there, &wanted, &clean::Keep::default()).is_empty() {
             return Ok(Outcome::Done(Some(uid)));
         }
         Ok(Outcome::diverged("an object of this name appeared after the plan was made"))
@@ -170,16 +171,17 @@ impl Hands<'_> {
     }
 
     async fn merge(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
-        let mut patch = line.body.clone();
-        if let Some(live) = &line.live {
+        let wanted = line.body.open();
+        let mut patch = wanted.clone();
+        if let Some(live) = line.live.as_ref().map(Body::open) {
             // Only the object that was planned for, as it was then.
-            clean::path::set(&mut patch, &["metadata", "uid"], json!(object::uid(live)));
-            if let Some(version) = object::resource_version(live) {
+            clean::path::set(&mut patch, &["metadata", "uid"], json!(object::uid(&live)));
+            if let Some(version) = object::resource_version(&live) {
                 clean::path::set(&mut patch, &["metadata", "resourceVersion"], json!(version));
             }
         }
         let (kept, shape) = (clean::Keep::default(), Shape::of(&line.kind.group, None));
-        let holds = |there: &Value| diff::holds(&line.place.group_resource, shape, &line.body, there, &kept);
+        let holds = |there: &Value| diff::holds(&line.place.group_resource, shape, &wanted, there, &kept);
         self.changed(kind, line, self.patch(kind, &line.place, &patch).await, holds).await
     }
 
@@ -187,8 +189,9 @@ impl Hands<'_> {
         let (cluster, namespace, name) = (&self.means.cluster, line.place.namespace.as_deref(), &line.place.name);
         let put = self.settle(|| cluster.replace(kind, namespace, name, &line.body, self.write())).await;
         let (kept, shape) = (clean::Keep::default(), Shape::of(&line.kind.group, None));
-        let same =
-            |there: &Value| diff::compare(&line.place.group_resource, shape, &line.body, there, &kept).is_empty();
+        let same = |there: &Value| {
+            diff::compare(&line.place.group_resource, shape, &line.body.open(), there, &kept).is_empty()
+        };
         self.changed(kind, line, put, same).await
     }
 
@@ -206,11 +209,9 @@ impl Hands<'_> {
             Err(error) if error.fault == Fault::Conflict || is_open(&error) => error,
             Err(error) => return Err(error),
         };
-        let planned = line.live.as_ref().map(object::uid).unwrap_or_default();
+        let planned = line.live_uid();
         match self.get(kind, &line.place).await {
-            Ok(Some(there)) if object::uid(&there) == planned && is_wanted(&there) => {
-                Ok(Outcome::Done(Some(planned.to_owned())))
-            }
+            Ok(Some(there)) if object::uid(&there) == planned && is_wanted(&there) => Ok(Outcome::Done(Some(planned))),
             _ if error.fault == Fault::Conflict => Ok(Outcome::diverged("it was changed after the plan was made")),
             _ => Err(error),
         }
@@ -218,8 +219,8 @@ impl Hands<'_> {
 
     /// What the object owns is set free, not deleted: its new self takes it over, or gets its reference back from us.
     async fn recreate(&self, kind: &Kind, line: &Line, owners: Vec<Value>) -> Result<Outcome, ApiError> {
-        let old = line.live.as_ref().map(object::uid).unwrap_or_default();
-        if let Some(outcome) = self.delete(kind, line, old, "Orphan").await? {
+        let old = line.live_uid();
+        if let Some(outcome) = self.delete(kind, line, &old, "Orphan").await? {
             return Ok(outcome);
         }
         let clock = &self.means.clock;
@@ -239,8 +240,8 @@ impl Hands<'_> {
     }
 
     async fn prune(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
-        let uid = line.live.as_ref().map(object::uid).unwrap_or_default();
-        Ok(self.delete(kind, line, uid, "Background").await?.unwrap_or(Outcome::Done(None)))
+        let uid = line.live_uid();
+        Ok(self.delete(kind, line, &uid, "Background").await?.unwrap_or(Outcome::Done(None)))
     }
 
     /// Deletes the object of this uid; an outcome only if that is not what is there.

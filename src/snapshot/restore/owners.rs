@@ -1,5 +1,6 @@
 //! Owner references that had to wait for their owner, and those of an interrupted run.
 
+use super::super::body::Body;
 use super::super::object;
 use super::super::plan::{Action, Line, OwnerAt};
 use super::one::Hands;
@@ -14,12 +15,12 @@ pub(super) async fn patch_later(run: &mut Run<'_>) {
     let mut work = Vec::new();
     for (at, line) in lines.iter().enumerate() {
         // An object that was made by this restore before it was interrupted may still wait for its owner.
-        let resumed = line.action == Action::Same
-            && line.live.as_ref().is_some_and(|live| object::is_managed_by(live, run.hands.manager));
+        let resumed = line.action == Action::Same && line.is_managed_by(run.hands.manager);
         let made = matches!(line.action, Action::Create | Action::Recreate) && wait(line);
         let (true, Some(uid)) = (resumed || made, run.uids.get(&at)) else { continue };
         let references = run.owners_now(at);
-        let there = line.live.as_ref().filter(|_| resumed).map(object::owners).unwrap_or_default();
+        let there = line.live.as_ref().filter(|_| resumed).map(Body::open).unwrap_or_default();
+        let there = object::owners(&there);
         let missing = references.iter().any(|one| !there.iter().any(|other| one["uid"] == other.uid));
         if missing && !references.is_empty() {
             work.push((at, uid.clone(), references));

@@ -83,7 +83,7 @@ fn differs(run: &Run<'_>, line: &Line, there: &Value) -> Option<String> {
     let shape = Shape::of(&line.kind.group, run.prepared.schemas.get(&key));
     let mut keep = run.prepared.options.keep.clone();
     keep.status.remove(&line.place.group_resource);
-    let changes = diff::compare(&line.place.group_resource, shape, &line.body, there, &keep);
+    let changes = diff::compare(&line.place.group_resource, shape, &line.body.open(), there, &keep);
     let told: Vec<String> = changes
         .iter()
         .filter(|change| change.left != diff::Seen::Absent)

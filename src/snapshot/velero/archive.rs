@@ -63,7 +63,7 @@ async fn read(from: impl AsyncBufRead + Send + Unpin, limits: Limits) -> Result<
     for (at, body) in versioned {
         plain.entry(at).or_insert(body);
     }
-    contents.objects = plain.into_iter().map(|(at, body)| saved(&at, body)).collect();
+    contents.objects = plain.into_iter().map(|(at, body)| saved(&at, &body)).collect();
     Ok(contents)
 }
 
@@ -121,8 +121,8 @@ fn parse(file: &File, at: &At) -> Result<Value> {
     Ok(body)
 }
 
-fn saved(at: &At, body: Value) -> Saved {
-    let kind = SavedKind::of_body(&at.group_resource, at.namespace.is_some(), &body);
+fn saved(at: &At, body: &Value) -> Saved {
+    let kind = SavedKind::of_body(&at.group_resource, at.namespace.is_some(), body);
     let mut saved = Saved::new(&kind, body);
     saved.marks.related = at.namespace.is_none();
     saved

@@ -73,7 +73,7 @@ pub async fn run(means: &Means, request: Request) -> Result<Checked> {
         .saved
         .iter()
         .find(|one| one.kind.group_resource() == "namespaces" && one.identity.name == request.namespace);
-    let scratch = Scratch::make(means, &request.scratch, namespace.map(|one| &one.body)).await?;
+    let scratch = Scratch::make(means, &request.scratch, namespace.map(|one| one.body.open()).as_ref()).await?;
     let checked = verify(means, request).await;
     let removed = scratch.remove().await;
     match (checked, removed) {
@@ -107,7 +107,7 @@ async fn verify(means: &Means, request: Request) -> Result<Checked> {
             Said::Took if clean::is_default_account(&line.place.group_resource, &line.place.name) => {
                 checked.dry_run += 1;
             }
-            Said::Took => match treat(&line.place, &line.body, &live) {
+            Said::Took => match treat(&line.place, &line.body.open(), &live) {
                 (Treatment::Live, body) if line.place.namespace.as_deref() == Some(scratch.as_str()) => {
                     made.push((line, body));
                 }
@@ -140,7 +140,7 @@ async fn dry_run(means: &Means, prepared: &Prepared, line: &Line) -> Said {
     };
     let write = Write { dry_run: true, field_manager: Some(&prepared.options.manager), subresource: None };
     match means.cluster.create(&kind, line.place.namespace.as_deref(), &line.body, write).await {
-        Ok(answer) => differs(prepared, line, &line.body, &answer).map_or(Said::Took, Said::Wrong),
+        Ok(answer) => differs(prepared, line, &line.body.open(), &answer).map_or(Said::Took, Said::Wrong),
         Err(why) if is_no_answer(&why) => Said::Unasked(why.to_string()),
         // The accounts of a namespace appear while we ask.
         Err(why) if why.fault == Fault::Exists => Said::Took,

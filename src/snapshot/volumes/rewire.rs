@@ -24,29 +24,32 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
         indexes(saved, CONTENTS).map(|at| (saved[at].identity.name.clone(), at)).collect();
     let mut begins_with: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
     for at in indexes(saved, SNAPSHOTS).collect::<Vec<_>>() {
-        let body = &saved[at].body;
+        let mut body = saved[at].body.open();
         let bound = body.pointer("/status/boundVolumeSnapshotContentName").and_then(Value::as_str);
         let Some(content) = bound.and_then(|name| contents.get(name)).copied() else { continue };
-        let Some(handle) = handle(&saved[content].body, &saved[at]) else { continue };
+        let Some(handle) = handle(&saved[content].body.open(), &saved[at]) else { continue };
         let claim = body.pointer("/spec/source/persistentVolumeClaimName").and_then(Value::as_str).map(str::to_owned);
-        let ours = object::metadata(body).is_some_and(|metadata| metadata["labels"][RUN_LABEL].is_string());
+        let ours = object::metadata(&body).is_some_and(|metadata| metadata["labels"][RUN_LABEL].is_string());
         let (namespace, name) = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
         if let (true, Some(claim)) = (ours, claim) {
             begins_with.insert((namespace, claim), name);
         }
-        saved[at].body["spec"]["source"] = json!({"volumeSnapshotContentName": handle.content});
-        if let Some(fields) = saved[at].body.as_object_mut() {
+        body["spec"]["source"] = json!({"volumeSnapshotContentName": handle.content});
+        if let Some(fields) = body.as_object_mut() {
             fields.remove("status");
         }
+        saved[at].body = body.into();
         saved[content].identity.name.clone_from(&handle.content);
-        saved[content].body = handle.body;
+        saved[content].body = handle.body.into();
     }
     for at in indexes(saved, CLAIMS).collect::<Vec<_>>() {
         let place = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
         if let Some(snapshot) = begins_with.get(&place) {
             let source = json!({"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": snapshot});
-            saved[at].body["spec"]["dataSource"] = source.clone();
-            saved[at].body["spec"]["dataSourceRef"] = source;
+            saved[at].body.change(|body| {
+                body["spec"]["dataSource"] = source.clone();
+                body["spec"]["dataSourceRef"] = source;
+            });
         }
     }
 }
@@ -83,6 +86,7 @@ mod tests {
     use super::*;
     use crate::snapshot::object::SavedKind;
 
+    #[expect(clippy::needless_pass_by_value, reason = "the literals of a test are values")]
     fn saved(group_resource: &str, body: Value) -> Saved {
         let (resource, group) = group_resource.split_once('.').unwrap_or((group_resource, ""));
         let kind = SavedKind {
@@ -92,7 +96,7 @@ mod tests {
             kind: String::new(),
             namespaced: group_resource != CONTENTS,
         };
-        Saved::new(&kind, body)
+        Saved::new(&kind, &body)
     }
 
     fn shop(label: &str) -> Vec<Saved> {
@@ -118,30 +122,33 @@ mod tests {
     fn a_snapshot_of_ours_is_what_its_claim_begins_with() {
         let mut all = shop(RUN_LABEL);
         rewire(&mut all);
-        let content = &all[3].body;
+        let content = all[3].body.open();
         assert_eq!(content["spec"]["source"], json!({"snapshotHandle": "snap-1"}));
         assert_eq!(content["spec"]["deletionPolicy"], "Retain");
         assert_eq!(content["spec"]["volumeSnapshotRef"], json!({"name": "davit-1", "namespace": "copy"}));
         assert_ne!(content["metadata"]["name"], "snapcontent-7", "that one is bound to the one of before");
         assert_eq!(all[3].identity.name, content["metadata"]["name"].as_str().unwrap());
-        assert_eq!(all[0].body["spec"]["source"], json!({"volumeSnapshotContentName": content["metadata"]["name"]}));
-        assert!(all[0].body["status"].is_null());
-        assert_eq!(all[1].body["spec"]["dataSource"]["name"], "davit-1");
-        assert!(all[2].body["spec"]["dataSource"].is_null());
+        assert_eq!(
+            all[0].body.open()["spec"]["source"],
+            json!({"volumeSnapshotContentName": content["metadata"]["name"]})
+        );
+        assert!(all[0].body.open()["status"].is_null());
+        assert_eq!(all[1].body.open()["spec"]["dataSource"]["name"], "davit-1");
+        assert!(all[2].body.open()["spec"]["dataSource"].is_null());
     }
 
     #[test]
     fn somebody_elses_snapshot_is_kept_and_its_claim_is_not_touched() {
         let mut all = shop("app");
         rewire(&mut all);
-        assert!(all[0].body["spec"]["source"]["volumeSnapshotContentName"].is_string());
-        assert!(all[1].body["spec"]["dataSource"].is_null());
+        assert!(all[0].body.open()["spec"]["source"]["volumeSnapshotContentName"].is_string());
+        assert!(all[1].body.open()["spec"]["dataSource"].is_null());
     }
 
     #[test]
     fn a_snapshot_that_the_storage_had_not_finished_stays_as_it_is() {
         let mut all = shop(RUN_LABEL);
-        all[3].body["status"] = Value::Null;
+        all[3].body.change(|body| body["status"] = Value::Null);
         let before = all.clone();
         rewire(&mut all);
         assert_eq!(all, before);

@@ -44,12 +44,12 @@ fn an_object_that_differs_is_treated_as_the_mode_says() {
         Action::Leave("it is there and differs (--on-conflict skip)".to_owned())
     );
     let merge = one(&mode(OnConflict::Merge));
-    assert_eq!((merge.action, merge.body), (Action::Merge, json!({"spec": {"replicas": 3}})));
+    assert_eq!((merge.action, merge.body.open()), (Action::Merge, json!({"spec": {"replicas": 3}})));
     let replace = one(&mode(OnConflict::Replace));
     assert_eq!(replace.action, Action::Replace);
-    assert_eq!(replace.body["spec"], json!({"replicas": 3}));
+    assert_eq!(replace.body.open()["spec"], json!({"replicas": 3}));
     assert_eq!(
-        replace.body["metadata"],
+        replace.body.open()["metadata"],
         json!({"name": "web", "namespace": "shop", "labels": {"app": "web"}, "resourceVersion": "99", "uid": "new-web",
             "ownerReferences": [{"kind": "X", "name": "x", "uid": "u"}]})
     );
@@ -137,14 +137,14 @@ proptest! {
         let merged = planned(&all, &live, &mode(OnConflict::Merge));
         let mut after = there.1.clone();
         if merged.lines[0].action == Action::Merge {
-            super::super::super::map::patch::merge(&mut after, &merged.lines[0].body);
+            super::super::super::map::patch::merge(&mut after, &merged.lines[0].body.open());
         }
         for (name, value) in before["spec"].as_object().unwrap() {
             prop_assert_eq!(&after["spec"][name], value);
         }
         let replaced = planned(&all, &live, &mode(OnConflict::Replace));
         if replaced.lines[0].action == Action::Replace {
-            prop_assert_eq!(&replaced.lines[0].body["spec"], &before["spec"]);
+            prop_assert_eq!(&replaced.lines[0].body.open()["spec"], &before["spec"]);
         } else {
             prop_assert_eq!(&now["spec"], &before["spec"]);
         }

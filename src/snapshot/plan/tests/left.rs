@@ -75,8 +75,8 @@ fn a_token_secret_is_made_empty_without_the_old_uid_and_reported() {
     let all = [token];
     let plan = planned(&all, &cluster(&all, []), &options());
     let line = &plan.lines[0];
-    assert_eq!(line.body["metadata"]["annotations"], json!({"kubernetes.io/service-account.name": "web"}));
-    assert!(line.body.get("data").is_none());
+    assert_eq!(line.body.open()["metadata"]["annotations"], json!({"kubernetes.io/service-account.name": "web"}));
+    assert!(line.body.open().get("data").is_none());
     assert_eq!(line.notes.len(), 1);
 }
 

@@ -6,7 +6,7 @@ fn volume(name: &str, more: Value) -> Saved {
     let spec = json!({"spec": {"csi": {"driver": "ebs", "volumeHandle": name}, "persistentVolumeReclaimPolicy": "Delete",
         "claimRef": {"namespace": "shop", "name": "data", "uid": "old"}}});
     let mut one = saved("persistentvolumes", name, spec);
-    super::super::super::map::patch::merge(&mut one.body, &more);
+    one.body.change(|body| super::super::super::map::patch::merge(body, &more));
     one
 }
 
@@ -23,9 +23,9 @@ fn a_volume_made_by_hand_comes_back_with_its_claim_and_is_retained() {
     let all = [volume("pv-1", json!({})), claim("")];
     let plan = planned(&all, &cluster(&all, []), &options());
     assert_eq!(told(&plan), ["create persistentvolumes/pv-1", "create persistentvolumeclaims/data"]);
-    assert_eq!(plan.lines[0].body["spec"]["persistentVolumeReclaimPolicy"], "Retain");
-    assert_eq!(plan.lines[0].body["spec"]["claimRef"], json!({"namespace": "shop", "name": "data"}));
-    assert_eq!(plan.lines[1].body["spec"]["volumeName"], "pv-1");
+    assert_eq!(plan.lines[0].body.open()["spec"]["persistentVolumeReclaimPolicy"], "Retain");
+    assert_eq!(plan.lines[0].body.open()["spec"]["claimRef"], json!({"namespace": "shop", "name": "data"}));
+    assert_eq!(plan.lines[1].body.open()["spec"]["volumeName"], "pv-1");
 }
 
 #[test]
@@ -53,7 +53,7 @@ fn a_provisioned_volume_is_provisioned_anew_and_said_to_be_empty() {
             "create persistentvolumeclaims/data",
         ]
     );
-    assert!(plan.lines[1].body["spec"].get("volumeName").is_none());
+    assert!(plan.lines[1].body.open()["spec"].get("volumeName").is_none());
     assert_eq!(plan.lines[1].notes, ["its volume is provisioned anew and is empty"]);
 }
 
@@ -70,10 +70,13 @@ fn a_claim_whose_volume_is_bound_elsewhere_is_refused_and_never_takes_it() {
     let all = [claim("fast")];
     let plan = planned(&all, &with_volumes(&all, &[provisioned]), &options());
     assert_eq!(told(&plan), ["create persistentvolumeclaims/data"]);
-    assert!(plan.lines[0].body["spec"].get("volumeName").is_none());
+    assert!(plan.lines[0].body.open()["spec"].get("volumeName").is_none());
     let own = json!({"metadata": {"name": "pv-1"}, "spec": {"claimRef": {"namespace": "shop", "name": "data"}}});
     let all = [claim("")];
-    assert_eq!(planned(&all, &with_volumes(&all, &[own]), &options()).lines[0].body["spec"]["volumeName"], "pv-1");
+    assert_eq!(
+        planned(&all, &with_volumes(&all, &[own]), &options()).lines[0].body.open()["spec"]["volumeName"],
+        "pv-1"
+    );
 }
 
 #[test]
@@ -93,7 +96,7 @@ fn a_claim_with_data_keeps_its_volume_in_every_mode() {
     let there =
         live_of(&all[0], json!({"spec": {"volumeName": "pv-live", "resources": {"requests": {"storage": "9Gi"}}}}));
     let replaced = planned(&all, &cluster(&all, [there.clone()]), &mode(OnConflict::Replace));
-    assert_eq!(replaced.lines[0].body["spec"]["volumeName"], "pv-live");
+    assert_eq!(replaced.lines[0].body.open()["spec"]["volumeName"], "pv-live");
     let merged = planned(&all, &cluster(&all, [there]), &mode(OnConflict::Merge));
     assert_eq!(told(&merged), ["same persistentvolumeclaims/data"]);
 }
