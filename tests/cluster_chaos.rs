@@ -8,6 +8,7 @@
 
 mod chaos_support;
 mod cli_support;
+mod drill_support;
 mod support;
 
 #[path = "cluster_chaos_cases/accounts.rs"]
