@@ -122,7 +122,7 @@ impl Fault for Drain {
                 match evict(cluster, (&namespace, &name), &uid, false).await {
                     Ok(()) => {}
                     Err(why) if matches!(why.fault, ApiFault::HeldUp | ApiFault::TooMany) => {
-                        held_up = format!("; {namespace}/{name}: {why}")
+                        held_up = format!("; {namespace}/{name}: {why}");
                     }
                     Err(why) if matches!(why.fault, ApiFault::NotFound | ApiFault::Conflict) => {}
                     Err(why) => return Err(why.during(format!("evicting pod {namespace}/{name}"))),
