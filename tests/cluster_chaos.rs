@@ -25,3 +25,5 @@ mod nodes;
 mod pods;
 #[path = "cluster_chaos_cases/stand.rs"]
 mod stand;
+#[path = "cluster_chaos_cases/whole.rs"]
+mod whole;

@@ -158,9 +158,7 @@ fn killed_after_two_lines_of_every_fault_of_pods_the_janitor_leaves_all_as_it_wa
     stand.no_helper_is_left();
 }
 
-#[test]
-#[ignore = "needs root on Linux and the test cluster: make test"]
-fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_it_was() {
+pub fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_it_was() {
     let cluster = Cluster::alone();
     let stand = Stand::with_web(&cluster, "killed-nodes");
     let _open = Open::all(&cluster);

@@ -46,9 +46,7 @@ pub fn command(cluster: &Cluster, parameter: &str, verbs: &[&str]) -> String {
     format!("{parameter}={}", lines.collect::<Vec<_>>().join(" && "))
 }
 
-#[test]
-#[ignore = "needs root on Linux and the test cluster: make test"]
-fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
+pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
     let cluster = Cluster::alone();
     let stand = Stand::with_web(&cluster, "nodes");
     let _open = Open::all(&cluster);
