@@ -13,6 +13,7 @@ use davit::chaos::{self, Amount, Caps, GuardName, NoWitness, Request, Seed};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::error::Kind;
 use serde_json::Value;
+use support::cluster::kubeconfig_with;
 use support::wait_until;
 use tokio_util::sync::CancellationToken;
 
@@ -283,38 +284,42 @@ async fn an_account_with_exactly_the_printed_roles_injects_and_one_without_is_re
     plane.kubectl(&["create", "serviceaccount", "drills", "-n", "chaos-rbac-home"], "").unwrap();
     let token = plane.kubectl(&["create", "token", "drills", "-n", "chaos-rbac-home"], "").unwrap();
     let mut site = site(plane).await;
-    let kubeconfig = std::fs::read_to_string(plane.kubeconfig()).unwrap();
+    let administrators = plane.kubectl(&["config", "view", "--raw", "-o", "json"], "").unwrap();
     let file = site.directory.path().join("kubeconfig");
-    std::fs::write(&file, kubeconfig.replace("davit-test-token", token.trim())).unwrap();
+    std::fs::write(&file, kubeconfig_with(&token, &administrators)).unwrap();
     let connect = Connect { place: Place::Files(vec![file]), context: None };
     site.means.cluster = Some(Cluster::connect(&connect, site.means.clock.clone(), CancellationToken::new()).unwrap());
     let evict = || request("pod-evict", "chaos-rbac/pods");
     assert_eq!(site.refusal(evict()).await.kind(), Kind::Refused);
 
-    let mut davit = std::process::Command::new(env!("CARGO_BIN_EXE_davit"));
-    davit.args(["chaos", "rbac", "pod-evict", "--namespace", "chaos-rbac", "--account", "drills"]);
-    let output = davit.args(["--helper-namespace", "chaos-rbac-home"]).output().unwrap();
-    let yaml = String::from_utf8(output.stdout).unwrap();
-    assert!(output.status.success() && yaml.contains("pods/eviction") && !yaml.contains('*'), "{yaml}");
+    let roles = |aim: [&str; 2]| {
+        let mut davit = std::process::Command::new(env!("CARGO_BIN_EXE_davit"));
+        davit.args(["chaos", "rbac", "pod-evict", "--account", "drills", "--helper-namespace", "chaos-rbac-home"]);
+        let output = davit.args(aim).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let await_right = |verb: &str, resource: &str, part: &str| {
+        wait_until(30, &format!("{verb} {resource}"), || {
+            let (part, user) = (format!("--subresource={part}"), "--as=system:serviceaccount:chaos-rbac-home:drills");
+            let may = plane.kubectl(&["auth", "can-i", verb, resource, &part, "-n", "chaos-rbac", user], "");
+            may.is_ok_and(|said| said.trim() == "yes")
+        });
+    };
+    let yaml = roles(["--namespace", "chaos-rbac"]);
+    assert!(yaml.contains("pods/eviction") && !yaml.contains('*') && !yaml.contains("deployments"), "{yaml}");
     plane.kubectl(&["apply", "-f", "-"], &yaml).unwrap();
+    await_right("create", "pods", "eviction");
+    // Whose pods are meant by their workload must be allowed to read that.
+    let of_workload = || request("pod-evict", "chaos-rbac/deployment/web");
+    let refusal = site.refusal(of_workload()).await;
+    assert!(refusal.kind() == Kind::Refused && refusal.to_string().contains("deployments"), "{refusal}");
+    let more = roles(["--target", "chaos-rbac/deployment/web"]);
+    assert!(more.contains("deployments") && !more.contains('*'), "{more}");
+    plane.kubectl(&["apply", "-f", "-"], &more).unwrap();
+    await_right("get", "deployments", "");
+    chaos::plan(&site.means, of_workload()).await.unwrap();
     let diary = Diary::default();
-    wait_until(30, "the roles in force", || {
-        let may = plane.kubectl(
-            &[
-                "auth",
-                "can-i",
-                "create",
-                "pods",
-                "--subresource=eviction",
-                "-n",
-                "chaos-rbac",
-                "--as",
-                "system:serviceaccount:chaos-rbac-home:drills",
-            ],
-            "",
-        );
-        may.is_ok_and(|said| said.trim() == "yes")
-    });
     let injection = site.inject(evict(), &diary).await;
     healed(&injection.heal(&diary).await);
     // What they do not allow is refused by name.

@@ -3,55 +3,23 @@
 //! The runner is this test program, called again for one test with orders in its environment.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
-#![allow(clippy::disallowed_methods, reason = "the runner gets its orders through its environment")]
 #![allow(clippy::print_stdout, reason = "the soak test says how many kills there were")]
 
 mod chaos_support;
 mod support;
 
-use async_trait::async_trait;
-use chaos_support::{SmallDisk, healed, make_repository, means, snapshot, staging};
-use davit::chaos::{self, Event, NoWitness, Request, Witness};
-use davit::error::Result;
-use std::os::unix::process::ExitStatusExt;
+use chaos_support::{SmallDisk, make_repository, means, obey, orders, snapshot, staging, was_killed};
+use davit::chaos::{self, NoWitness, Request};
 use std::path::Path;
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use support::postgres::PgServer;
-
-/// Ends the process right after a line was written, as `kill -9` does.
-struct Killer {
-    line: u32,
-    written: AtomicU32,
-}
-
-#[async_trait]
-impl Witness for Killer {
-    async fn line(&self, _event: Event) -> Result<()> {
-        if self.written.fetch_add(1, Ordering::SeqCst) + 1 == self.line {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-        }
-        Ok(())
-    }
-}
 
 /// Not a test by itself: what the tests below call again as a process of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn runner() {
-    let Ok(orders) = std::env::var("DAVIT_TEST_RUNNER") else { return };
-    let orders: serde_json::Value = serde_json::from_str(&orders).unwrap();
-    let text = |name: &str| orders[name].as_str().unwrap();
-    let means = means(Path::new(text("directory"))).await;
-    let mut request = Request::new(text("fault"), text("target").parse().unwrap()).lasting(Duration::from_secs(20));
-    for (name, value) in orders["parameters"].as_object().unwrap() {
-        request.parameters.set(name, value.as_str().unwrap());
-    }
-    let killer = Killer { line: u32::try_from(orders["line"].as_u64().unwrap()).unwrap(), written: AtomicU32::new(0) };
-    let plan = chaos::plan(&means, request).await.unwrap();
-    let injection = chaos::inject(&means, plan, &killer).await.unwrap();
-    assert!(injection.effective().is_some());
-    healed(&injection.heal(&killer).await);
+    let Some(orders) = orders() else { return };
+    let means = means(Path::new(orders["directory"].as_str().unwrap())).await;
+    obey(&orders, &means, |request| request).await;
 }
 
 /// One fault against one server.
@@ -100,12 +68,7 @@ impl Case {
             "directory": directory.path(), "fault": self.fault, "target": self.server.url("shop"),
             "parameters": parameters, "line": line,
         });
-        let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", "runner", "--nocapture"]).env("DAVIT_TEST_RUNNER", orders.to_string());
-        let output = command.stdin(Stdio::null()).output().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        let killed = output.status.signal() == Some(9);
-        assert!(killed || output.status.success(), "{} after line {line}: {:?}: {said}", self.fault, output.status);
+        let killed = was_killed("runner", &orders);
 
         let means = means(directory.path()).await;
         let open = chaos::open_intents(&means).await.unwrap();

@@ -11,6 +11,7 @@ use cli_support::{Desk, Said};
 use control_support::{ControlPlane, control_plane};
 use serde_json::Value;
 use std::process::Stdio;
+use support::cluster::kubeconfig_with;
 use support::wait_until;
 
 /// A namespace with two pods that nobody runs, a setting and a secret.
@@ -201,8 +202,8 @@ fn an_account_with_the_printed_roles_may_delete_that_namespace_and_no_other() {
     plane.kubectl(&["apply", "-f", "-"], &roles.stdout).unwrap();
     plane.kubectl(&["create", "serviceaccount", "drills", "-n", home], "").unwrap();
     let token = plane.kubectl(&["create", "token", "drills", "-n", home], "").unwrap();
-    let kubeconfig = std::fs::read_to_string(plane.kubeconfig()).unwrap();
-    desk.write("account", &kubeconfig.replace("davit-test-token", token.trim()));
+    let administrators = plane.kubectl(&["config", "view", "--raw", "-o", "json"], "").unwrap();
+    desk.write("account", &kubeconfig_with(&token, &administrators));
     let file = desk.path().join("account");
     desk.set("KUBECONFIG", file.to_str().unwrap());
     wait_until(30, "the roles in force", || inject(&desk, name, &["--dry-run"]).code == 0);

@@ -8,6 +8,7 @@
 
 mod chaos_support;
 mod cli_support;
+mod drill_support;
 mod support;
 
 #[path = "cluster_chaos_cases/accounts.rs"]
@@ -24,3 +25,5 @@ mod nodes;
 mod pods;
 #[path = "cluster_chaos_cases/stand.rs"]
 mod stand;
+#[path = "cluster_chaos_cases/whole.rs"]
+mod whole;

@@ -9,10 +9,11 @@
 )]
 
 mod cli_support;
+mod drill_support;
 mod support;
 
 use cli_support::Desk;
-use serde_json::Value;
+use drill_support::{drill, made_again, must_be_met, row, scenario, setting};
 use support::cluster::Cluster;
 use support::wait_until;
 
@@ -55,11 +56,6 @@ fn succeed(desk: &Desk, arguments: &[&str]) {
     assert_eq!(said.code, 0, "{arguments:?}: {}{}", said.stdout, said.stderr);
 }
 
-fn row<'a>(report: &'a Value, key: &str) -> &'a Value {
-    let rows = report["objectives"].as_array().unwrap();
-    rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {report:#}"))
-}
-
 #[test]
 #[ignore = "needs root on Linux and the test cluster: make test"]
 fn a_namespace_is_deleted_and_restored_and_how_long_it_took_is_measured_from_outside() {
@@ -80,7 +76,7 @@ fn a_namespace_is_deleted_and_restored_and_how_long_it_took_is_measured_from_out
     desk.set("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
     succeed(&desk, &["snapshot", "create", name]);
     succeed(&desk, &["snapshot", "verify", &format!("{name}@latest"), "--depth", "restored"]);
-    let scenario = format!("{}/scenarios/namespace-deleted.yaml", env!("CARGO_MANIFEST_DIR"));
+    let path = scenario("namespace-deleted");
     let set = [
         format!("target.cluster.clients={clients}"),
         format!("target.cluster.namespace={name}"),
@@ -91,16 +87,16 @@ fn a_namespace_is_deleted_and_restored_and_how_long_it_took_is_measured_from_out
         "limits.hold=6s".to_owned(),
         "limits.control_loop=500ms".to_owned(),
     ];
-    let mut arguments = vec!["drill", scenario.as_str(), "--report", "reports"];
-    arguments.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
+    let settings = setting(set.iter().map(String::as_str));
+    let arguments = [&["drill", path.as_str(), "--report", "reports"], &settings[..]].concat();
     let planned = desk.davit(&[&arguments[..], &["--dry-run"]].concat());
     assert_eq!(planned.code, 0, "{}{}", planned.stdout, planned.stderr);
     assert!(planned.stdout.contains("restore: wait until nothing of the old namespace"), "{}", planned.stdout);
     assert_eq!(cluster.kubectl(&format!("get namespace {name} -o jsonpath={{.metadata.uid}}")), before);
 
-    let (code, document) = desk.json(&arguments);
-    let report = &document["drills"][0];
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let (code, report) = drill(&desk, &arguments);
+    let report = &report;
+    must_be_met(code, report);
     // It was gone for longer than its pods took to end, and the figure has both its bounds.
     let time = &row(report, "rto")["actual"];
     let (low, high) = (time["low"].as_f64().unwrap(), time["high"].as_f64().unwrap());
@@ -127,9 +123,6 @@ fn a_namespace_is_deleted_and_restored_and_how_long_it_took_is_measured_from_out
     assert_eq!(namespace.kubectl("get secret payment -o jsonpath={.data.KEY}"), "c3dvcmRmaXNo");
     assert_eq!(namespace.kubectl("get service web -o jsonpath={.spec.ports[0].nodePort}"), port);
     wait_until(60, "all pods", || namespace.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "2");
-    let run = report["run"].as_str().unwrap();
-    let again = desk.davit(&["report", "drill", run, "--format", "json"]);
-    let stored = std::fs::read_to_string(desk.path().join(format!("reports/drill-{run}.json"))).unwrap();
-    assert_eq!(again.stdout, stored);
+    made_again(&desk, report);
     eprintln!("{}", report["verdict"]["sentence"]);
 }

@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
 mod cli_support;
+mod drill_support;
 mod network_support;
 mod schema_support;
 mod support;
 
 use cli_support::Desk;
+use drill_support::{failed_probes, must_be_met, scenario, setting};
 use network_support::{Names, Service};
 use serde_json::Value;
 use support::free_port;
-
-fn scenario(name: &str) -> String {
-    format!("{}/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
-}
 
 /// Runs a drill in seconds; its exit code and its report.
 fn drill(desk: &Desk, name: &str, set: &[String]) -> (i32, Value) {
@@ -28,19 +26,8 @@ fn drill(desk: &Desk, name: &str, set: &[String]) -> (i32, Value) {
         "limits.hold=3s",
         "limits.control_loop=200ms",
     ];
-    let mut arguments = vec!["drill", path.as_str()];
-    arguments.extend(quick.iter().flat_map(|set| ["--set", *set]));
-    arguments.extend(set.iter().flat_map(|set| ["--set", set.as_str()]));
-    let (mut code, mut document) = desk.json(&arguments);
-    // One that finds the service unsteady touches nothing: on a machine that is busy elsewhere it is run again.
-    for _ in 1..5 {
-        let sentence = document["drills"][0]["verdict"]["sentence"].as_str().unwrap_or_default();
-        if code != 6 || !sentence.contains("steady state") {
-            break;
-        }
-        (code, document) = desk.json(&arguments);
-    }
-    let report = document["drills"][0].clone();
+    let settings = setting(quick.into_iter().chain(set.iter().map(String::as_str)));
+    let (code, report) = drill_support::drill(desk, &[&["drill", &path], &settings[..]].concat());
     // A real report is what its schema says, and so is the month that it is in.
     schema_support::must_be("drill", &report);
     let month = desk.json(&["report", "month", &report["identity"]["began"].as_str().unwrap()[..7]]).1;
@@ -61,9 +48,7 @@ fn time(report: &Value, path: &str) -> (f64, f64) {
 fn about_two_seconds(report: &Value, path: &str) {
     let (low, high) = time(report, path);
     assert!(low <= high && (1.9..20.0).contains(&high), "[{low}, {high}]");
-    let failed = |stream: &Value| stream["refused"].as_u64().unwrap() + stream["silent"].as_u64().unwrap();
-    let streams = report["streams"].as_array().unwrap();
-    assert!(streams.iter().map(failed).sum::<u64>() >= 5, "{streams:#?}");
+    assert!(failed_probes(report) >= 5, "{:#}", report["streams"]);
 }
 
 #[test]
@@ -80,7 +65,7 @@ fn clients_that_hear_the_old_address_are_out_for_as_long_as_they_do() {
         "fault.lasts=2s".to_owned(),
     ];
     let (code, report) = drill(&desk, "dns-stale", &set);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    must_be_met(code, &report);
     about_two_seconds(&report, "new connections");
     // Who keeps a connection does not ask for the name again.
     let (low, high) = time(&report, "kept connections");
@@ -108,7 +93,7 @@ fn a_name_that_is_not_answered_is_seen_by_who_asks_for_it() {
         "fault.lasts=2s".to_owned(),
     ];
     let (code, report) = drill(&desk, "dns-stale", &set);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    must_be_met(code, &report);
     about_two_seconds(&report, "names");
 }
 
@@ -125,7 +110,7 @@ fn a_partition_is_measured_with_both_its_bounds_and_healed() {
         "fault.lasts=2s".to_owned(),
     ];
     let (code, report) = drill(&desk, "partition", &set);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    must_be_met(code, &report);
     about_two_seconds(&report, "new connections");
     assert!(report["cleanup"]["healed"][0]["detail"].as_str().unwrap().contains("passes everything on"));
 }

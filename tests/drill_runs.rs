@@ -1,14 +1,16 @@
 //! Real drills without a cluster, as a person runs them: servers are killed, tables dropped, standbys promoted, and the
 //! reports are made again from what the repository keeps.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 #![expect(clippy::disallowed_methods, reason = "a supervisor takes a second before it restarts what crashed")]
 
 mod cli_support;
+mod drill_support;
 mod schema_support;
 mod support;
 
 use cli_support::Desk;
+use drill_support::{class, drill_once, must_be_met, row, scenario, setting};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -17,28 +19,16 @@ use support::postgres::PgServer;
 use support::wait_until;
 
 /// Quick, and on a machine that does other work as well: how fast the service answers is not what these tests are about.
-const QUICK: [&str; 16] = [
-    "--set",
+const QUICK: [&str; 8] = [
     "steady_state.p95=900ms",
-    "--set",
     "steady_state.p99=1s",
-    "--set",
     "steady_state.errors=5%",
-    "--set",
     "steady_state.for=4s",
-    "--set",
     "limits.hold=3s",
-    "--set",
     "limits.control_loop=500ms",
-    "--set",
     "recovery.decision=500ms",
-    "--set",
     "load.writes=300/s",
 ];
-
-fn scenario(name: &str) -> String {
-    format!("{}/scenarios/{name}.yaml", env!("CARGO_MANIFEST_DIR"))
-}
 
 /// A server whose database `shop` says that it may be broken.
 fn shop(server: &PgServer, disposable: bool) {
@@ -60,51 +50,32 @@ fn desk(clients: &str, primary: &PgServer) -> Desk {
     desk
 }
 
-/// Runs a drill; its exit code, its report and everything it said. A drill that finds the service unsteady, touches nothing
-/// and says so is right, and no answer to what these tests ask: on a machine that is busy elsewhere it is run again.
-fn drill(desk: &Desk, name: &str, more: &[&str]) -> (i32, Value) {
-    const TRIES: usize = 5;
-    for _ in 1..TRIES {
-        let (code, report) = drill_once(desk, name, more);
-        let unsteady = report["verdict"]["sentence"].as_str().is_some_and(|sentence| sentence.contains("steady state"));
-        let touched = report["blast_radius"]["touched"].as_array().is_none_or(|touched| !touched.is_empty());
-        if code != 6 || !unsteady || touched {
-            return (code, report);
-        }
+/// The arguments of a drill that is quick.
+fn quick<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["drill", path, "--report", "reports"], &setting(QUICK)[..], more].concat()
+}
+
+/// Runs a drill; its report, which must be that of a met one.
+fn met(desk: &Desk, name: &str, more: &[&str]) -> Value {
+    let (code, report) = drill_support::drill(desk, &quick(&scenario(name), more));
+    must_be_met(code, &report);
+    report
+}
+
+/// A backup that was restored once and compared.
+fn proven_backup(desk: &Desk, server: &PgServer) {
+    desk.write("davit.yaml", &format!("sources:\n  cloudflow:\n    url: {}\n", server.url("shop")));
+    for arguments in [&["backup", "cloudflow"][..], &["verify", "cloudflow@latest", "--depth", "restored"]] {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, 0, "{}", said.stderr);
     }
-    drill_once(desk, name, more)
 }
 
-fn drill_once(desk: &Desk, name: &str, more: &[&str]) -> (i32, Value) {
-    let path = scenario(name);
-    let mut arguments = vec!["drill", &path, "--report", "reports", "--output", "json"];
-    arguments.extend(QUICK);
-    arguments.extend(more);
-    let said = desk.davit(&arguments);
-    let document: Value = serde_json::from_str(&said.stdout).unwrap();
-    let drills = document["drills"].as_array().cloned().unwrap_or_default();
-    let [report] = drills.as_slice() else { panic!("exit {}: {}\n{}", said.code, said.stdout, said.stderr) };
-    (said.code, report.clone())
-}
-
-fn row<'a>(report: &'a Value, key: &str) -> &'a Value {
-    let rows = report["objectives"].as_array().unwrap();
-    rows.iter().find(|row| row["key"] == key).unwrap_or_else(|| panic!("no {key} in {report:#}"))
-}
-
-fn class(report: &Value, name: &str) -> u64 {
-    let classes = report["integrity"]["classes"].as_array().unwrap();
-    classes.iter().find(|class| class["class"] == name).unwrap()["count"].as_u64().unwrap()
-}
-
-/// The report on disk is what the stored journal gives, byte for byte, and its signature holds until a byte changes.
+/// The report is what its schema says and what the stored journal gives, and its signature holds until a byte changes.
 fn made_again(desk: &Desk, report: &Value) {
     schema_support::must_be("drill", report);
+    drill_support::made_again(desk, report);
     let run = report["run"].as_str().unwrap();
-    let file = format!("reports/drill-{run}.json");
-    let again = desk.davit(&["report", "drill", run, "--format", "json"]);
-    assert_eq!(again.code, 0, "{}", again.stderr);
-    assert_eq!(again.stdout, std::fs::read_to_string(desk.path().join(&file)).unwrap());
     for form in ["json", "html", "md", "txt", "xml", "prom"] {
         let said = desk.davit(&["report", "check", &format!("reports/drill-{run}.{form}")]);
         assert_eq!(said.code, 0, "{form}: {}", said.stderr);
@@ -157,8 +128,7 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     );
     let mut desk = desk(&clients, &primary);
     desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
-    let (code, report) = drill(&desk, "primary-crash-async", &["--seed", "7"]);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{:#}", report["verdict"]);
+    let report = met(&desk, "primary-crash-async", &["--seed", "7"]);
     let time = &row(&report, "rto")["actual"];
     assert!(time["low"].as_f64().unwrap() >= 0.4, "the decision alone takes half a second: {time}");
     assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);
@@ -176,8 +146,9 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     made_again(&desk, &report);
     let month = report["identity"]["began"].as_str().unwrap()[..7].to_owned();
     let (code, month) = desk.json(&["report", "month", &month]);
-    assert_eq!((code, month["tally"]["met"].as_u64()), (0, Some(1)));
-    assert_eq!(month["coverage"]["cells"][0][0]["word"], "met");
+    let word = report["verdict"]["word"].as_str().unwrap();
+    assert_eq!((code, month["tally"][word].as_u64()), (0, Some(1)));
+    assert_eq!(month["coverage"]["cells"][0][0]["word"], word);
 }
 
 /// Starts a server again a second after its processes are gone, as a supervisor does; what it started ends with this.
@@ -238,9 +209,7 @@ fn a_platform_is_seen_to_notice_to_bring_a_writer_back_and_to_be_redundant_again
         "objectives.redundancy=1m",
         "limits.watch=90s",
     ];
-    let more: Vec<&str> = more.iter().flat_map(|set| ["--set", *set]).collect();
-    let (code, report) = drill(&desk, "primary-crash-restart", &more);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    let report = met(&desk, "primary-crash-restart", &setting(more));
     let at = |symbol: &str, bound: &str| {
         let timeline = report["timeline"].as_array().unwrap();
         let moment = timeline.iter().find(|moment| moment["symbol"] == symbol).unwrap();
@@ -265,8 +234,7 @@ fn sessions_are_terminated_and_come_back() {
     shop(&server, false);
     let _application = Application::of(&server);
     let desk = desk(&server.url("shop"), &server);
-    let (code, report) = drill(&desk, "backend-kill", &["--set", "fault.victims=1"]);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{:#}", report["verdict"]);
+    let report = met(&desk, "backend-kill", &["--set", "fault.victims=1"]);
     assert_eq!(class(&report, "lost"), 0);
     assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 500);
     nothing_left(&server);
@@ -282,9 +250,12 @@ fn nobody_else_breaks_anything_from_the_first_look_of_a_drill_to_its_end() {
     let mut desk = desk(&server.url("shop"), &server);
     desk.set("DAVIT_LEASE_TERM", "3s");
     let path = scenario("backend-kill");
-    let mut arguments = vec!["drill", &path, "--set", "fault.victims=1"];
-    arguments.extend(QUICK);
-    let mut child = desk.command(&arguments).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = desk
+        .command(&quick(&path, &["--set", "fault.victims=1"]))
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
     let mut story = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
     assert!(story.any(|line| line.contains("looking at what normal is")), "the drill did not begin");
     // What is drained is never full, so nobody waits for us.
@@ -302,13 +273,8 @@ fn a_dropped_table_is_restored_beside_and_swapped_in() {
     let server = PgServer::start();
     shop(&server, true);
     let desk = desk(&server.url("shop"), &server);
-    desk.write("davit.yaml", &format!("sources:\n  cloudflow:\n    url: {}\n", server.url("shop")));
-    for arguments in [&["backup", "cloudflow"][..], &["verify", "cloudflow@latest", "--depth", "restored"]] {
-        let said = desk.davit(arguments);
-        assert_eq!(said.code, 0, "{}", said.stderr);
-    }
-    let (code, report) = drill(&desk, "dropped-table", &[]);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    proven_backup(&desk, &server);
+    let report = met(&desk, "dropped-table", &[]);
     assert_eq!(server.psql("shop", "SELECT count(*) FROM orders"), "20000");
     // What was written after the backup is lost, and said.
     assert!(row(&report, "rpo")["actual"]["high"].as_f64().unwrap() > 4.0);
@@ -331,13 +297,8 @@ fn a_lost_database_is_restored_into_another_server() {
     let clients = format!("postgres://postgres@127.0.0.1:{},127.0.0.1:{}/shop", first.port, second.port);
     let mut desk = desk(&clients, &first);
     desk.set("DRILL_RESTORE_URL", &second.url("shop"));
-    desk.write("davit.yaml", &format!("sources:\n  cloudflow:\n    url: {}\n", first.url("shop")));
-    for arguments in [&["backup", "cloudflow"][..], &["verify", "cloudflow@latest", "--depth", "restored"]] {
-        let said = desk.davit(arguments);
-        assert_eq!(said.code, 0, "{}", said.stderr);
-    }
-    let (code, report) = drill(&desk, "database-lost", &["--set", "recovery.provision=[\"true\"]"]);
-    assert_eq!((code, report["verdict"]["word"].as_str()), (0, Some("met")), "{report:#}");
+    proven_backup(&desk, &first);
+    let report = met(&desk, "database-lost", &["--set", "recovery.provision=[\"true\"]"]);
     assert_eq!(second.psql("shop", "SELECT count(*) FROM orders"), "20000");
     assert!(report["phases"].as_array().unwrap().iter().any(|phase| phase["name"] == "provisioning"));
     made_again(&desk, &report);
@@ -384,7 +345,7 @@ fn a_service_that_is_not_steady_is_left_alone() {
     let desk = desk(&server.url("shop"), &server);
     let before = server.psql("shop", "SELECT pg_backend_pid() > 0");
     let impossible = ["--set", "fault.victims=1", "--set", "steady_state.p95=1ms", "--set", "steady_state.p99=1ms"];
-    let (code, report) = drill_once(&desk, "backend-kill", &impossible);
+    let (code, report) = drill_once(&desk, &quick(&scenario("backend-kill"), &impossible));
     assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{before} {:#}", report["verdict"]);
     assert!(report["verdict"]["sentence"].as_str().unwrap().contains("steady state"));
     assert_eq!(report["cleanup"]["sentence"], "everything was put back and looked at");

@@ -122,7 +122,8 @@ async fn permission(scene: &Scene<'_>, facts: &Facts) -> Result<Finding> {
     if facts.rbac.is_empty() {
         return Ok(Finding::yes(guard, "the fault needs nothing of a cluster"));
     }
-    let missing = super::cluster::missing(scene, facts.rbac).await?;
+    let rules: Vec<_> = facts.rbac.iter().copied().chain(scene.target.reads()).collect();
+    let missing = super::cluster::missing(scene, &rules).await?;
     Ok(if missing.is_empty() {
         Finding::yes(guard, "the account may do all that the fault and its undo take")
     } else {

@@ -1,5 +1,6 @@
 //! What a fault is aimed at, as a person writes it.
 
+use super::fault::{Place, Rule};
 use crate::error::{Error, Result};
 use crate::secret::{Secret, redact};
 use std::fmt;
@@ -98,6 +99,19 @@ impl Target {
         }
     }
 
+    /// What finding it takes of a cluster, besides what its faults take anyway.
+    pub fn reads(&self) -> Option<Rule> {
+        match self {
+            Self::Pods { choice: PodChoice::Workload { kind, .. }, .. } => {
+                Some(Rule { group: "apps", resource: plural(kind)?, verbs: &["get"], place: Place::Target })
+            }
+            Self::Nodes { labels: Some(labels), .. } if labels.starts_with(RUNNING) => {
+                Some(Rule { group: "", resource: "pods", verbs: &["list"], place: Place::Cluster })
+            }
+            _ => None,
+        }
+    }
+
     /// The text that reads back as this target, with its password if it has one.
     pub fn text(&self) -> Secret {
         Secret::new(match self {
@@ -117,6 +131,9 @@ impl Target {
         })
     }
 }
+
+/// What marks labels as those of pods, where nodes are meant.
+pub(super) const RUNNING: &str = "running:";
 
 const WORKLOADS: [(&str, &str, &str); 4] = [
     ("deployment", "deployments", "deploy"),
@@ -241,6 +258,17 @@ mod tests {
         }
         let short: Target = "shop/sts/db".parse().unwrap();
         assert_eq!(short.to_string(), "shop/statefulset/db");
+    }
+
+    #[test]
+    fn only_what_is_found_through_something_else_takes_rights_for_that() {
+        let reads = |text: &str| text.parse::<Target>().unwrap().reads().map(|rule| (rule.resource, rule.place));
+        assert_eq!(reads("shop/deploy/web"), Some(("deployments", Place::Target)));
+        assert_eq!(reads("shop/statefulset/db"), Some(("statefulsets", Place::Target)));
+        assert_eq!(reads("nodes/running:shop/app=web"), Some(("pods", Place::Cluster)));
+        for text in ["shop/pods", "shop/pod/web-0", "shop/pods/app=web", "nodes/zone=a", "node/one", "namespace/shop"] {
+            assert_eq!(reads(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub enum Fault {
     Gone,
     /// 429: nothing was done; try again after a while.
     TooMany,
+    /// 429 because a disruption budget does not allow it: nothing was done, and asking again changes nothing until pods do.
+    HeldUp,
     /// 500, 502, 503, 504: it may work later, and it is not known whether something was done.
     Unavailable,
     /// No whole answer came: nobody listens, the connection broke, or time ran out. What was done is not known.
@@ -86,13 +88,19 @@ impl ApiError {
         let status: Status = serde_json::from_slice(body).unwrap_or_default();
         let details = status.details.unwrap_or_default();
         let reason = status.reason.unwrap_or_default();
+        let retry_after = retry_after.or(details.retry_after_seconds.map(Duration::from_secs));
+        let causes = details.causes.unwrap_or_default();
+        // A budget that the server has only not counted yet says when to come back.
+        let held_up = code == 429
+            && retry_after.is_none_or(|after| after.is_zero())
+            && causes.iter().any(|cause| cause.reason == "DisruptionBudget");
         let plain = || String::from_utf8_lossy(&body[..body.len().min(200)]).trim().to_owned();
         Self {
-            fault: fault_of(code, &reason),
+            fault: if held_up { Fault::HeldUp } else { fault_of(code, &reason) },
             code,
             message: status.message.unwrap_or_else(plain),
-            retry_after: retry_after.or(details.retry_after_seconds.map(Duration::from_secs)),
-            causes: details.causes.unwrap_or_default(),
+            retry_after,
+            causes,
             reason,
         }
     }
@@ -186,6 +194,20 @@ mod tests {
         assert_eq!(error.to_string(), "the server answered 429 TooManyRequests: slow down");
         let header = ApiError::of_answer(429, Some(Duration::from_secs(2)), b"too many");
         assert_eq!((header.pause(), header.message.as_str()), (Some(Duration::from_secs(2)), "too many"));
+    }
+
+    #[test]
+    fn a_budget_that_stands_against_it_is_an_answer_and_no_reason_to_ask_again() {
+        let body = |after: u64| {
+            let causes =
+                r#"[{"reason":"DisruptionBudget","message":"The disruption budget web needs 3 healthy pods"}]"#;
+            format!(r#"{{"reason":"TooManyRequests","details":{{"causes":{causes},"retryAfterSeconds":{after}}}}}"#)
+        };
+        let held_up = ApiError::of_answer(429, None, body(0).as_bytes());
+        assert_eq!((held_up.fault, held_up.retry()), (Fault::HeldUp, Retry::Never));
+        assert!(held_up.is_verdict());
+        let not_counted_yet = ApiError::of_answer(429, None, body(10).as_bytes());
+        assert_eq!((not_counted_yet.fault, not_counted_yet.retry()), (Fault::TooMany, Retry::Later));
     }
 
     #[test]

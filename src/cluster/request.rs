@@ -6,7 +6,7 @@ use super::kind::{Kind, encode};
 use crate::retry::{Policy, Retry, Retryable};
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, RETRY_AFTER, USER_AGENT};
-use http::{Method, Request, Response, StatusCode};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Limited};
 use kube::client::Body;
 use serde::de::DeserializeOwned;
@@ -77,14 +77,15 @@ impl Cluster {
             turn.taken(self.0.clock.monotonic());
             return Ok(answer);
         }
-        if code == StatusCode::TOO_MANY_REQUESTS {
-            turn.refused(self.0.clock.monotonic());
-        }
         let header = answer.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
         let after = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
         let body = Limited::new(answer.into_body(), LARGEST_REFUSAL).collect().await;
         let body = body.map(http_body_util::Collected::to_bytes).unwrap_or_default();
-        Err(ApiError::of_answer(code, after, &body))
+        let refusal = ApiError::of_answer(code, after, &body);
+        if refusal.fault == Fault::TooMany {
+            turn.refused(self.0.clock.monotonic());
+        }
+        Err(refusal)
     }
 
     /// Sends a request that changes nothing, as often as it takes and the limits allow, until its answer begins.

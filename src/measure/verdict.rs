@@ -49,7 +49,8 @@ impl Verdict {
         }
     }
 
-    /// The worse of the two: a run that proves nothing outweighs a doubt, a doubt a miss, a miss a success.
+    /// The worse of the two: a run that proves nothing outweighs a miss, a miss a doubt (whatever is still open, what was
+    /// missed stays missed), a doubt a success.
     #[must_use]
     pub fn worst(self, other: Self) -> Self {
         let (own, its) = (self.rank(), other.rank());
@@ -66,8 +67,8 @@ impl Verdict {
     fn rank(&self) -> u8 {
         match self {
             Self::Met => 0,
-            Self::Missed => 1,
-            Self::Undecided => 2,
+            Self::Undecided => 1,
+            Self::Missed => 2,
             Self::Invalid { .. } => 3,
         }
     }
@@ -90,7 +91,9 @@ mod tests {
     fn the_worst_verdict_wins_and_reasons_add_up() {
         let invalid = |why: &str| Verdict::Invalid { why: vec![why.to_owned()] };
         assert_eq!(Verdict::Met.worst(Verdict::Missed), Verdict::Missed);
-        assert_eq!(Verdict::Undecided.worst(Verdict::Missed), Verdict::Undecided);
+        assert_eq!(Verdict::Met.worst(Verdict::Undecided), Verdict::Undecided);
+        assert_eq!(Verdict::Undecided.worst(Verdict::Missed), Verdict::Missed);
+        assert_eq!(Verdict::Missed.worst(invalid("no proof")), invalid("no proof"));
         let both = invalid("no proof").worst(Verdict::Met).worst(invalid("no data"));
         assert_eq!(both, Verdict::Invalid { why: vec!["no proof".to_owned(), "no data".to_owned()] });
     }

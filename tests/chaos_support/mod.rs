@@ -1,7 +1,8 @@
-//! A repository in a directory, a server that lets faults in, and what a run writes down.
+//! A repository in a directory, a server that lets faults in, what a run writes down, and a runner that is killed.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a runner gets its orders through its environment")]
 
 use crate::support::postgres::PgServer;
 use async_trait::async_trait;
@@ -10,8 +11,12 @@ use davit::clock::SystemClock;
 use davit::error::Result;
 use davit::repository::{InitOptions, Keys, OpenContext, Repository};
 use davit::store::{OpenOptions, open};
+use serde_json::Value;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A repository with its keys in a directory.
@@ -107,6 +112,58 @@ impl Witness for Diary {
     }
 }
 
+/// Where a runner finds its orders.
+const ORDERS: &str = "DAVIT_TEST_RUNNER";
+
+/// What this process was ordered to do, if it is a runner.
+pub fn orders() -> Option<Value> {
+    let orders = std::env::var(ORDERS).ok()?;
+    Some(serde_json::from_str(&orders).unwrap())
+}
+
+/// Calls one test of this program again, as a runner with these orders: whether it was killed. Where it was not, it must
+/// have ended well.
+pub fn was_killed(test: &str, orders: &Value) -> bool {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--nocapture"]).env(ORDERS, orders.to_string());
+    let output = command.stdin(Stdio::null()).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    let killed = output.status.signal() == Some(9);
+    assert!(killed || output.status.success(), "{orders}: {:?}: {said}", output.status);
+    killed
+}
+
+/// What a runner does: injects the fault that was ordered, proves and heals it, and is killed after the line that was ordered.
+pub async fn obey(orders: &Value, means: &Means, prepare: impl FnOnce(Request) -> Request) {
+    let text = |name: &str| orders[name].as_str().unwrap();
+    let request = Request::new(text("fault"), text("target").parse().unwrap()).lasting(Duration::from_secs(20));
+    let mut request = prepare(request);
+    for (name, value) in orders["parameters"].as_object().unwrap() {
+        request.parameters.set(name, value.as_str().unwrap());
+    }
+    let killer = Killer { line: orders["line"].as_u64().unwrap(), written: AtomicU64::new(0) };
+    let plan = chaos::plan(means, request).await.unwrap();
+    let injection = chaos::inject(means, plan, &killer).await.unwrap();
+    assert!(injection.effective().is_some(), "{:?}", injection.proofs());
+    healed(&injection.heal(&killer).await);
+}
+
+/// Ends the process right after a line was written, as `kill -9` does.
+struct Killer {
+    line: u64,
+    written: AtomicU64,
+}
+
+#[async_trait]
+impl Witness for Killer {
+    async fn line(&self, _event: Event) -> Result<()> {
+        if self.written.fetch_add(1, Ordering::SeqCst) + 1 == self.line {
+            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
+        }
+        Ok(())
+    }
+}
+
 /// Everything about a server that a fault could change and an undo could forget.
 pub fn snapshot(server: &PgServer) -> String {
     let asked = server.psql(
@@ -166,7 +223,7 @@ pub struct SmallDisk(pub tempfile::TempDir);
 impl SmallDisk {
     pub fn new(mebibytes: u32) -> Self {
         let folder = tempfile::Builder::new().prefix("davit-test-disk").tempdir_in("/tmp").unwrap();
-        let status = std::process::Command::new("mount")
+        let status = Command::new("mount")
             .args(["-t", "tmpfs", "-o", &format!("size={mebibytes}m,mode=1777"), "tmpfs"])
             .arg(folder.path())
             .status()
@@ -178,6 +235,6 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        std::process::Command::new("umount").arg("-l").arg(self.0.path()).status().ok();
+        Command::new("umount").arg("-l").arg(self.0.path()).status().ok();
     }
 }

@@ -22,19 +22,7 @@ impl<'a> Account<'a> {
     fn new(cluster: &'a Cluster, namespace: &'a Namespace<'_>, name: &'a str) -> Self {
         namespace.kubectl(&format!("create serviceaccount {name}"));
         let account = Self { cluster, namespace: &namespace.name, name, directory: tempfile::tempdir().unwrap() };
-        let token = namespace.kubectl(&format!("create token {name} --duration=2h"));
-        let path = "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}";
-        let output = cluster.kubectl_command().args(["config", "view", "--raw", "-o", path]).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (server, authority) = text.split_once(' ').unwrap();
-        let of_cluster = match authority {
-            "" => json!({"server": server, "insecure-skip-tls-verify": true}),
-            data => json!({"server": server, "certificate-authority-data": data}),
-        };
-        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": of_cluster}], "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
-        std::fs::write(account.kubeconfig(), config.to_string()).unwrap();
+        std::fs::write(account.kubeconfig(), namespace.kubeconfig_of(name)).unwrap();
         account
     }
 

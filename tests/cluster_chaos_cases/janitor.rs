@@ -1,65 +1,36 @@
 //! The runner is killed (kill -9) right after a line of its journal: the janitor, as a command of its own, leaves the pods,
 //! the workload and the nodes as they were. The runner is this test program, called again with orders in its environment.
 
-use crate::chaos_support::{healed, make_repository, means};
+use crate::chaos_support::{make_repository, means, obey, orders, was_killed};
 use crate::inside::inside;
-use crate::nodes::{Open, nodes};
+use crate::nodes::{Open, node, nodes};
 use crate::stand::{IMAGE, Stand, desk};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
-use async_trait::async_trait;
-use davit::chaos::{self, Caps, Event, GuardName, Request, Witness};
+use davit::chaos::{Caps, GuardName, Request};
 use davit::cluster::{Connect, Place};
-use davit::error::Result;
 use serde_json::{Value, json};
-use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
-use std::time::Duration;
 use tokio_util::sync::CancellationToken;
-
-/// Ends the process right after a line was written, as `kill -9` does.
-struct Killer {
-    line: u32,
-    written: AtomicU32,
-}
-
-#[async_trait]
-impl Witness for Killer {
-    async fn line(&self, _event: Event) -> Result<()> {
-        if self.written.fetch_add(1, Ordering::SeqCst) + 1 == self.line {
-            rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-        }
-        Ok(())
-    }
-}
 
 /// Not a test by itself: what the tests below call again as a process of its own.
 #[tokio::test(flavor = "multi_thread")]
 async fn runner() {
-    let Ok(orders) = std::env::var("DAVIT_TEST_RUNNER") else { return };
-    let orders: Value = serde_json::from_str(&orders).unwrap();
-    let text = |name: &str| orders[name].as_str().unwrap();
-    let mut means = means(Path::new(text("directory"))).await;
+    let Some(orders) = orders() else { return };
+    let text = |name: &str| orders[name].as_str().unwrap().to_owned();
+    let mut means = means(Path::new(&text("directory"))).await;
     let connect = Connect { place: Place::Files(vec![PathBuf::from(text("kubeconfig"))]), context: None };
     let cluster = davit::cluster::Cluster::connect(&connect, means.clock.clone(), CancellationToken::new());
     means.cluster = Some(cluster.unwrap());
     means.helper.image = IMAGE.to_owned();
-    means.helper.namespace = text("helpers").to_owned();
-    means.helper.account = text("helpers").to_owned();
-    let mut request = Request::new(text("fault"), text("target").parse().unwrap()).lasting(Duration::from_secs(20));
-    request = request.lifting(GuardName::Quorum);
-    request.caps = Some(Caps { count: 1, percent: 100 });
-    for (name, value) in orders["parameters"].as_object().unwrap() {
-        request.parameters.set(name, value.as_str().unwrap());
-    }
-    let killer = Killer { line: u32::try_from(orders["line"].as_u64().unwrap()).unwrap(), written: AtomicU32::new(0) };
-    let plan = chaos::plan(&means, request).await.unwrap();
-    let injection = chaos::inject(&means, plan, &killer).await.unwrap();
-    assert!(injection.effective().is_some(), "{:?}", injection.proofs());
-    healed(&injection.heal(&killer).await);
+    means.helper.namespace = text("helpers");
+    means.helper.account = text("helpers");
+    let one_pod = |request: Request| {
+        let caps = Some(Caps { count: 1, percent: 100 });
+        Request { caps, ..request.lifting(GuardName::Quorum) }
+    };
+    obey(&orders, &means, one_pod).await;
 }
 
 /// One fault against one pod, workload or node.
@@ -67,19 +38,27 @@ struct Case {
     fault: &'static str,
     target: String,
     parameters: Value,
-    /// The pod whose inside must be as before.
-    uid: Option<String>,
+    place: Where,
+}
+
+/// What must be as before.
+enum Where {
+    /// The inside of the pod of this uid: beside it others of its workload may be hit, too.
+    Pod(String),
+    Workload,
+    Node(&'static str),
 }
 
 /// What a fault could change and an undo could forget.
 fn snapshot(stand: &Stand<'_>, case: &Case) -> String {
-    let scale = "jsonpath={.spec.replicas} {.status.readyReplicas} {.metadata.uid}";
-    let output = stand.app.kubectl_command().args(["get", "deployment", "web", "-o", scale]).output().unwrap();
-    let workload = String::from_utf8(output.stdout).unwrap();
-    // Beside a pod that is hit others of its workload may be hit, too.
-    match &case.uid {
-        Some(uid) => inside(uid),
-        None => format!("{workload}\n{}", nodes(stand.cluster)),
+    match &case.place {
+        Where::Pod(uid) => inside(uid),
+        Where::Workload => {
+            let scale = "jsonpath={.spec.replicas} {.status.readyReplicas} {.metadata.uid}";
+            let output = stand.app.kubectl_command().args(["get", "deployment", "web", "-o", scale]).output().unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        }
+        Where::Node(name) => node(stand.cluster, name),
     }
 }
 
@@ -96,12 +75,7 @@ fn killed_after(stand: &Stand<'_>, case: &Case, line: u32) -> bool {
         "directory": directory.path(), "fault": case.fault, "target": case.target, "parameters": case.parameters,
         "line": line, "kubeconfig": stand.cluster.kubeconfig(), "helpers": stand.helpers.name,
     });
-    let mut command = Command::new(std::env::current_exe().unwrap());
-    command.args(["--exact", "janitor::runner", "--nocapture"]).env("DAVIT_TEST_RUNNER", orders.to_string());
-    let output = command.stdin(Stdio::null()).output().unwrap();
-    let said = String::from_utf8_lossy(&output.stderr);
-    let killed = output.status.signal() == Some(9);
-    assert!(killed || output.status.success(), "{} after line {line}: {:?}: {said}", case.fault, output.status);
+    let killed = was_killed("janitor::runner", &orders);
 
     let open = desk.json(&["chaos", "status"]).1["open"].as_array().unwrap().len();
     let helpers = ["--helper-namespace", &stand.helpers.name, "--helper-image", IMAGE];
@@ -135,19 +109,20 @@ fn of_pods(stand: &Stand<'_>) -> Vec<Case> {
     with_pods
         .map(|((fault, parameters), (uid, name))| {
             let target = format!("{}/pod/{name}", stand.app.name);
-            Case { fault, target, parameters, uid: Some(uid) }
+            Case { fault, target, parameters, place: Where::Pod(uid) }
         })
         .collect()
 }
 
 fn of_workload(stand: &Stand<'_>) -> Case {
     let target = format!("{}/deployment/web", stand.app.name);
-    Case { fault: "scale-to-zero", target, parameters: json!({}), uid: None }
+    Case { fault: "scale-to-zero", target, parameters: json!({}), place: Where::Workload }
 }
 
-fn of_nodes() -> Vec<Case> {
-    let case = |fault| Case { fault, target: "node/node-2".to_owned(), parameters: json!({}), uid: None };
-    vec![case("node-cordon"), case("node-taint"), case("node-drain")]
+fn of_nodes() -> [Case; 3] {
+    let case =
+        |fault, name| Case { fault, target: format!("node/{name}"), parameters: json!({}), place: Where::Node(name) };
+    [case("node-cordon", "node-3"), case("node-taint", "node-2"), case("node-drain", "node-2")]
 }
 
 /// Six pods of the web service.
@@ -183,18 +158,26 @@ fn killed_after_two_lines_of_every_fault_of_pods_the_janitor_leaves_all_as_it_wa
     stand.no_helper_is_left();
 }
 
-#[test]
-#[ignore = "needs root on Linux and the test cluster: make test"]
-fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_it_was() {
+pub fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_it_was() {
     let cluster = Cluster::alone();
     let stand = Stand::with_web(&cluster, "killed-nodes");
     let _open = Open::all(&cluster);
     stand.account(&["node-cordon", "node-taint", "node-drain"]);
-    for (number, case) in (0u32..).zip(of_nodes()) {
+    let before = nodes(&cluster);
+    let two_lines = |number: u32, case: &Case| {
         for line in [4 + number % 2, 6 + number % 3] {
-            assert!(killed_after(&stand, &case, line), "{} has a line {line}", case.fault);
+            assert!(killed_after(&stand, case, line), "{} has a line {line}", case.fault);
         }
-    }
+    };
+    let [cordon, taint, drain] = of_nodes();
+    thread::scope(|scope| {
+        scope.spawn(|| two_lines(0, &cordon));
+        two_lines(1, &taint);
+    });
+    // It drives the fuses of others off, too, so it has none beside it.
+    two_lines(2, &drain);
+    assert_eq!(nodes(&cluster), before);
+    stand.app.wait_rollout("deployment/web");
     stand.no_helper_is_left();
 }
 

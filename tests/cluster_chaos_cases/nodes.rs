@@ -24,10 +24,16 @@ impl Drop for Open<'_> {
 /// What a fault of nodes could forget to undo: taints and `unschedulable`, of all three.
 pub fn nodes(cluster: &Cluster) -> String {
     let list: Value = serde_json::from_str(&cluster.kubectl("get nodes -o json")).unwrap();
-    let items = list["items"].as_array().unwrap();
-    let lines: Vec<String> =
-        items.iter().map(|node| format!("{} {}", node["spec"]["unschedulable"], node["spec"]["taints"])).collect();
-    lines.join("\n")
+    list["items"].as_array().unwrap().iter().map(spec).collect::<Vec<_>>().join("\n")
+}
+
+/// The same of one.
+pub fn node(cluster: &Cluster, name: &str) -> String {
+    spec(&serde_json::from_str(&cluster.kubectl(&format!("get node {name} -o json"))).unwrap())
+}
+
+fn spec(node: &Value) -> String {
+    format!("{} {}", node["spec"]["unschedulable"], node["spec"]["taints"])
 }
 
 /// A command of the test cluster as the parameter of a fault.
@@ -40,9 +46,7 @@ pub fn command(cluster: &Cluster, parameter: &str, verbs: &[&str]) -> String {
     format!("{parameter}={}", lines.collect::<Vec<_>>().join(" && "))
 }
 
-#[test]
-#[ignore = "needs root on Linux and the test cluster: make test"]
-fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
+pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
     let cluster = Cluster::alone();
     let stand = Stand::with_web(&cluster, "nodes");
     let _open = Open::all(&cluster);

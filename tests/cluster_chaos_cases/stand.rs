@@ -2,7 +2,7 @@
 
 use crate::cli_support::{Desk, Said};
 use crate::support::cluster::{Cluster, Namespace};
-use serde_json::{Value, json};
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 
 /// The image of helpers and fuses.
@@ -92,20 +92,8 @@ impl<'a> Stand<'a> {
     /// A kubeconfig with which one is that account.
     pub fn kubeconfig_of_account(&self) -> PathBuf {
         self.helpers.try_kubectl(&format!("create serviceaccount {}", self.helpers.name));
-        let token = self.helpers.kubectl(&format!("create token {} --duration=2h", self.helpers.name));
-        let path = "jsonpath={.clusters[0].cluster.server} {.clusters[0].cluster.certificate-authority-data}";
-        let output = self.cluster.kubectl_command().args(["config", "view", "--raw", "-o", path]).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (server, authority) = text.split_once(' ').unwrap();
-        let of_cluster = match authority {
-            "" => json!({"server": server, "insecure-skip-tls-verify": true}),
-            data => json!({"server": server, "certificate-authority-data": data}),
-        };
-        let config = json!({"apiVersion": "v1", "kind": "Config", "current-context": "c",
-            "clusters": [{"name": "c", "cluster": of_cluster}], "users": [{"name": "u", "user": {"token": token}}],
-            "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}]});
         let file = self.desk.path().join("account.json");
-        std::fs::write(&file, config.to_string()).unwrap();
+        std::fs::write(&file, self.helpers.kubeconfig_of(&self.helpers.name)).unwrap();
         file
     }
 
@@ -119,7 +107,10 @@ impl<'a> Stand<'a> {
 impl Drop for Stand<'_> {
     /// What belongs to no namespace.
     fn drop(&mut self) {
-        self.cluster.try_kubectl(&format!("delete clusterrole,clusterrolebinding {} --wait=false", self.helpers.name));
+        let name = &self.helpers.name;
+        for which in [name.clone(), format!("--selector davit.test/stand={name}")] {
+            self.cluster.try_kubectl(&format!("delete clusterrole,clusterrolebinding {which} --wait=false"));
+        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! `make test` holds it for the whole suite. Each test works in namespaces of its own.
 
 use super::cache;
+use serde_json::{Value, json};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -174,7 +175,22 @@ impl Drop for Cluster {
     }
 }
 
+/// An administrator's kubeconfig (what `kubectl config view --raw -o json` prints) as that of whoever has a token.
+pub fn kubeconfig_with(token: &str, administrators: &str) -> String {
+    let mut config: Value = serde_json::from_str(administrators).unwrap();
+    for user in config["users"].as_array_mut().unwrap() {
+        user["user"] = json!({ "token": token.trim() });
+    }
+    config.to_string()
+}
+
 impl Namespace<'_> {
+    /// A kubeconfig with which one is a service account of this namespace.
+    pub fn kubeconfig_of(&self, account: &str) -> String {
+        let token = self.kubectl(&format!("create token {account} --duration=2h"));
+        kubeconfig_with(&token, &self.cluster.kubectl("config view --raw -o json"))
+    }
+
     /// A `kubectl` in this namespace that still wants its arguments.
     pub fn kubectl_command(&self) -> Command {
         let mut command = self.cluster.kubectl_command();

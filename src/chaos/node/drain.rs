@@ -121,7 +121,9 @@ impl Fault for Drain {
                 let Leaver { namespace, name, uid } = leaver(pod);
                 match evict(cluster, (&namespace, &name), &uid, false).await {
                     Ok(()) => {}
-                    Err(why) if why.fault == ApiFault::TooMany => held_up = format!("; {namespace}/{name}: {why}"),
+                    Err(why) if matches!(why.fault, ApiFault::HeldUp | ApiFault::TooMany) => {
+                        held_up = format!("; {namespace}/{name}: {why}");
+                    }
                     Err(why) if matches!(why.fault, ApiFault::NotFound | ApiFault::Conflict) => {}
                     Err(why) => return Err(why.during(format!("evicting pod {namespace}/{name}"))),
                 }

@@ -10,7 +10,7 @@ use super::cluster::{self, is_ready, list, meta, nodes};
 use super::fault::{Fault, Place, Rule, Scene};
 use super::guard::{Finding, GuardName};
 use super::select::Victim;
-use super::target::{Target, TargetKind};
+use super::target::{RUNNING, Target, TargetKind};
 use crate::cluster::Fault as ApiFault;
 use crate::error::{Error, Result};
 use serde_json::{Value, json};
@@ -47,7 +47,7 @@ async fn candidates(scene: &Scene<'_>) -> Result<Vec<Victim>> {
 
 /// `running:NAMESPACE/LABELS`, which is no selector: the nodes on which these pods run.
 fn running(labels: &str) -> Option<(&str, &str)> {
-    labels.strip_prefix("running:")?.split_once('/')
+    labels.strip_prefix(RUNNING)?.split_once('/')
 }
 
 fn victim(node: &Value) -> Victim {

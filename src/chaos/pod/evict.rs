@@ -67,7 +67,7 @@ impl Fault for Eviction {
             let (namespace, name) = (fact(victim, "namespace")?, fact(victim, "name")?);
             match evict(cluster, (namespace, name), &victim.key, true).await {
                 Ok(()) => {}
-                Err(why) if why.fault == ApiFault::TooMany => {
+                Err(why) if matches!(why.fault, ApiFault::HeldUp | ApiFault::TooMany) => {
                     findings.push(Finding::no(GuardName::DisruptionBudget, format!("{}: {why}", victim.shown)));
                 }
                 Err(why) => return Err(why.during(format!("asking whether pod {name} may be evicted"))),

@@ -1,6 +1,6 @@
 //! One connection: two directions, and the ends that a fault can bring to both.
 
-use super::pump::{Way, pump};
+use super::pump::{KEPT_MAX, Way, pump};
 use super::{Mode, Shared, add};
 use std::io;
 use std::sync::Arc;
@@ -76,17 +76,31 @@ async fn run(client: &mut TcpStream, server: &mut Option<TcpStream>, shared: &Sh
         until_closed(client).await;
         return Ok(());
     }
-    let mut conditions = shared.conditions.subscribe();
-    // A connection that is made while everything is held reaches its server when it is released.
-    drop(conditions.wait_for(|conditions| conditions.mode != Mode::Hold).await);
+    let Some(said) = until_released(client, shared).await? else { return Ok(()) };
     let address = shared.upstream.borrow().clone();
     let server = server.insert(TcpStream::connect(address).await?);
     server.set_nodelay(true)?;
-    let (mut from_client, mut to_client) = client.split();
+    let (from_client, mut to_client) = client.split();
+    let mut from_client = said.as_slice().chain(from_client);
     let (mut from_server, mut to_server) = server.split();
     let up = pump(&mut from_client, &mut to_server, Way::up(shared));
     let down = pump(&mut from_server, &mut to_client, Way::down(shared));
     tokio::try_join!(up, down).map(drop)
+}
+
+/// A connection that is made while everything is held reaches its server when it is released: gives what its client said
+/// until then, or nothing where it has hung up.
+async fn until_released(client: &mut TcpStream, shared: &Shared) -> io::Result<Option<Vec<u8>>> {
+    let mut conditions = shared.conditions.subscribe();
+    let mut said = Vec::new();
+    while conditions.borrow_and_update().mode == Mode::Hold {
+        tokio::select! {
+            biased;
+            changed = conditions.changed() => if changed.is_err() { return Ok(None) },
+            read = client.read_buf(&mut said), if said.len() < KEPT_MAX => if read? == 0 { return Ok(None) },
+        }
+    }
+    Ok(Some(said))
 }
 
 /// Reads what a client sends into nothing, until it closes.

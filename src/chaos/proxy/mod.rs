@@ -38,7 +38,9 @@ pub enum Mode {
     /// Whatever is sent is lost for good. A connection that lost something stays silent after the fault, too, until one
     /// of its ends closes it.
     BlackHole,
-    /// Whatever is sent is kept, and delivered when the fault is over.
+    /// Whatever is sent is kept, and delivered when the fault is over. A connection that is made meanwhile reaches its
+    /// server then, if its client has not hung up: over a held wire it would not even have been made. Were those delivered,
+    /// too, everybody who had given up would crowd out whoever is served.
     Hold,
     /// The server's end of each connection is closed, and the client is not told.
     HalfOpen,

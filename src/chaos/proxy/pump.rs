@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// No more than this is kept for one direction; then the sender has to wait.
-const KEPT_MAX: usize = 1 << 20;
+pub(super) const KEPT_MAX: usize = 1 << 20;
 
 /// What is read and written at once: small, so that connections take turns where bandwidth is limited.
 const PIECE: usize = 4 * 1024;

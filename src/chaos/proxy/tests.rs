@@ -119,6 +119,42 @@ async fn what_fell_into_a_black_hole_never_comes_and_what_was_held_does() {
 }
 
 #[tokio::test]
+async fn who_hangs_up_while_everything_is_held_never_reaches_the_server() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap().to_string();
+    let proxy = Proxy::start("127.0.0.1:0".parse().unwrap(), &upstream, SystemClock::shared()).unwrap();
+    proxy.set(Conditions::only(Mode::Hold));
+    let gone = 20;
+    for _ in 0..gone {
+        let mut client = TcpStream::connect(proxy.address()).await.unwrap();
+        client.write_all(b"anybody?").await.unwrap();
+        client.shutdown().await.unwrap();
+        // The proxy has let it go, too.
+        assert_eq!(tokio::time::timeout(LONG, client.read(&mut [0])).await.unwrap().unwrap(), 0);
+    }
+    let mut waits = TcpStream::connect(proxy.address()).await.unwrap();
+    waits.write_all(b"I do").await.unwrap();
+    assert!(silent(&mut waits).await);
+    proxy.set(Conditions::default());
+    let (mut server, _) = listener.accept().await.unwrap();
+    assert_eq!(heard(&mut server, 4).await.unwrap(), "I do", "it is the first one that the server hears");
+    assert_eq!(proxy.counters().accepted, gone + 1);
+}
+
+#[tokio::test]
+async fn what_is_held_may_fall_into_a_black_hole_afterwards() {
+    let proxy = proxy().await;
+    proxy.set(Conditions::only(Mode::Hold));
+    let mut new = TcpStream::connect(proxy.address()).await.unwrap();
+    new.write_all(b"one").await.unwrap();
+    assert!(silent(&mut new).await);
+    proxy.set(Conditions::only(Mode::BlackHole));
+    assert!(silent(&mut new).await);
+    proxy.set(Conditions::default());
+    assert!(silent(&mut new).await, "what it said is lost");
+}
+
+#[tokio::test]
 async fn a_half_open_connection_is_silent_and_the_server_knows_that_it_is_gone() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap().to_string();

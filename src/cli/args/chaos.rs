@@ -181,10 +181,12 @@ pub struct ChaosJanitorArgs {
 /// `davit chaos rbac`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Prints YAML for kubectl apply: nothing that the named faults do not need.
+Prints YAML for kubectl apply: nothing that the named faults do not need. A target that is found through something \
+else (NAMESPACE/deployment/NAME, nodes/running:NAMESPACE/app=web) takes the right to read that: name it with --target.
 
 Examples:
   davit chaos rbac pod-delete --namespace shop | kubectl apply -f -
+  davit chaos rbac pod-delete --target shop/deployment/web
   davit chaos rbac pod-delete node-drain --namespace shop --account davit-drills")]
 pub struct ChaosRbacArgs {
     /// Which faults
@@ -193,6 +195,9 @@ pub struct ChaosRbacArgs {
     /// The namespace of the targets
     #[arg(long, value_name = "NAMESPACE", default_value = "default")]
     pub namespace: String,
+    /// What they are aimed at, as for inject: its namespace, and what finding it takes
+    #[arg(long, value_name = "TARGET", conflicts_with = "namespace")]
+    pub target: Option<String>,
     /// The service account that gets the roles
     #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
     pub account: String,

@@ -1,6 +1,6 @@
 //! `davit chaos rbac FAULT…`: the roles that faults need, and nothing more.
 
-use crate::chaos::{self, Place, Rule};
+use crate::chaos::{self, Place, Rule, Target};
 use crate::cli::args::ChaosRbacArgs;
 use crate::cli::output::{Document, Ended};
 use crate::error::Result;
@@ -11,23 +11,33 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Prints the roles.
 pub(super) fn run(args: &ChaosRbacArgs) -> Result<Ended> {
     let mut rules: BTreeMap<Place, BTreeMap<(&str, &str), BTreeSet<&str>>> = BTreeMap::new();
+    let target = args.target.as_deref().map(str::parse::<Target>).transpose()?;
+    let mut needed: Vec<Rule> = target.as_ref().and_then(Target::reads).into_iter().collect();
     for name in &args.faults {
-        for Rule { group, resource, verbs, place } in chaos::find(name)?.facts().rbac {
-            rules.entry(*place).or_default().entry((group, resource)).or_default().extend(*verbs);
-        }
+        needed.extend(chaos::find(name)?.facts().rbac);
+    }
+    for Rule { group, resource, verbs, place } in needed {
+        rules.entry(place).or_default().entry((group, resource)).or_default().extend(verbs);
     }
     if !rules.is_empty() {
         // Which cluster this is, and what the namespace says of itself.
         rules.entry(Place::Cluster).or_default().entry(("", "namespaces")).or_default().extend(["get"]);
     }
-    let objects: Vec<Value> = rules.into_iter().flat_map(|(place, rules)| role(args, place, &rules)).collect();
+    let namespace = target.as_ref().and_then(Target::namespace).unwrap_or(&args.namespace);
+    let objects: Vec<Value> =
+        rules.into_iter().flat_map(|(place, rules)| role(args, namespace, place, &rules)).collect();
     Ended::with(&Roles { faults: args.faults.clone(), objects })
 }
 
-fn role(args: &ChaosRbacArgs, place: Place, rules: &BTreeMap<(&str, &str), BTreeSet<&str>>) -> [Value; 2] {
+fn role(
+    args: &ChaosRbacArgs,
+    target: &str,
+    place: Place,
+    rules: &BTreeMap<(&str, &str), BTreeSet<&str>>,
+) -> [Value; 2] {
     let (kind, namespace) = match place {
-        Place::Target => ("Role", Some(&args.namespace)),
-        Place::Helper => ("Role", Some(&args.helper_namespace)),
+        Place::Target => ("Role", Some(target)),
+        Place::Helper => ("Role", Some(args.helper_namespace.as_str())),
         Place::Cluster => ("ClusterRole", None),
     };
     let mut meta = json!({ "name": args.account });

@@ -390,6 +390,8 @@ fn overall(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow], cleanup:
         (false, _, _) => Some(Kind::Stuck),
         (_, Some(_), _) => Some(Kind::Failed),
         (_, _, Verdict::Invalid { .. } | Verdict::Undecided) => Some(Kind::Undecided),
+        // The worst code wins, and of these two it is that of the doubt; the word says what is known.
+        (_, _, Verdict::Missed) if undecided(rows).next().is_some() => Some(Kind::Undecided),
         (_, _, Verdict::Missed) => Some(Kind::CheckFailed),
         (_, _, Verdict::Met) => None,
     };
@@ -408,7 +410,12 @@ fn overall(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow], cleanup:
     Overall { word: word.to_owned(), sentence, exit_code: kind.map_or(0, Kind::exit_code) }
 }
 
-/// The rows that decided it, in one sentence.
+/// The objectives of which nobody can say whether they were met.
+fn undecided(rows: &[ObjectiveRow]) -> impl Iterator<Item = &ObjectiveRow> {
+    rows.iter().filter(|row| row.verdict.as_deref() == Some(Verdict::Undecided.word()))
+}
+
+/// The rows that decided it, in one sentence, and what is open beside them.
 fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) -> String {
     let word = verdict.word();
     let speaks = |row: &&ObjectiveRow| match verdict {
@@ -437,6 +444,12 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
         if !parts.contains(&part) {
             parts.push(part);
         }
+    }
+    if *verdict == Verdict::Missed {
+        parts.extend(undecided(rows).map(|row| match row.by.as_str() {
+            "" => format!("undecided: {}", row.name),
+            by => format!("undecided: {}, {by}", row.name),
+        }));
     }
     if parts.is_empty() { "nothing was asked for, and nothing went wrong".to_owned() } else { parts.join("; ") }
 }

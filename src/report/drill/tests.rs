@@ -327,7 +327,7 @@ pub(in crate::report) fn four() -> [(&'static str, Made); 4] {
     let undecided = Made {
         run: "20261121T030000Z-u4w8ce",
         began: "2026-11-21T03:00:00Z",
-        outage: ms(59_950),
+        outage: ms(59_700),
         watched: Duration::from_secs(130),
         aims: Aims { rto: minute, rpo: Some(Duration::from_mins(5)), ..Aims::default() },
         stalls: vec![Stall { from: FAULT + ms(59_400), until: FAULT + ms(60_700) }],
@@ -350,6 +350,19 @@ fn each_of_the_four_ends_has_its_word_and_its_exit_code() {
         four().map(|(_, made)| made.report().verdict).map(|verdict| (verdict.word, verdict.exit_code)).to_vec();
     let words = [("met", 0), ("missed", 1), ("undecided", 6), ("invalid", 6)];
     assert_eq!(ends, words.map(|(word, code)| (word.to_owned(), code)));
+}
+
+#[test]
+fn a_miss_is_not_hidden_behind_a_doubt() {
+    let [_, _, (_, undecided), _] = four();
+    let aims = Aims { rpo: Some(ms(100)), ..undecided.aims };
+    let report = Made { aims, ..undecided }.report();
+    let words: Vec<&str> = report.objectives.iter().filter_map(|row| row.verdict.as_deref()).collect();
+    assert!(words.contains(&"undecided") && words.contains(&"missed"), "{words:?}");
+    assert_eq!((report.verdict.word.as_str(), report.verdict.exit_code), ("missed", 6));
+    let sentence = report.verdict.sentence;
+    assert!(sentence.starts_with("57 of "), "what was missed comes first: {sentence}");
+    assert!(sentence.contains("; undecided: recovery time (RTO), "), "{sentence}");
 }
 
 #[test]
