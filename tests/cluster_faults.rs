@@ -191,18 +191,16 @@ fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
         let arguments = ["snapshot", "restore", "killed@latest", "--into", &to, "--in-flight", "2"];
         let mut child = desk.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
         let made = || plane.changes().iter().filter(|change| change.contains(&format!(" {to}/"))).count();
-        let mut ended = false;
-        wait_until(60, "enough objects", || {
-            ended = child.try_wait().unwrap().is_some();
-            ended || made() >= objects
-        });
+        wait_until(60, "enough objects", || child.try_wait().unwrap().is_some() || made() >= objects);
         child.kill().ok();
         let mut said = String::new();
         child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
         child.wait().unwrap();
-        if !ended {
+        // It may have been quicker than the signal; then what it said must be true without a second run.
+        if said.contains("restored point") {
+            whole(&desk, "killed", &to);
+        } else {
             killed += 1;
-            assert!(!said.contains("restored point"), "{said}");
         }
         assert_eq!(until_done(&desk, "killed", &to, &[]), 1, "the same command goes on at once");
         whole(&desk, "killed", &to);
