@@ -9,7 +9,7 @@
 
 #[path = "../tests/control_support/mod.rs"]
 mod control_support;
-#[path = "../tests/cluster_snapshot_cases/generator.rs"]
+#[path = "../tests/snapshot_cases/generator.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest of it")]
 mod generator;
 #[path = "../tests/support/mod.rs"]

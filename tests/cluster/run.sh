@@ -12,9 +12,11 @@ exec 9>>"$DAVIT_TEST_CACHE/clusters/$DAVIT_TEST_CLUSTER.lease"
 flock --shared 9
 "$here/cluster.sh" up "$DAVIT_TEST_CLUSTER"
 
-threads=${DAVIT_TEST_THREADS:-3}
+# Two programs side by side: what harms nodes waits for the others by a lock of its own.
+threads=${DAVIT_TEST_THREADS:-2}
+programs() { for file in "$here"/../cluster_*.rs; do basename "$file" .rs; done; }
 if [ "${DAVIT_SOAK:-}" = 1 ]; then
-  cargo test --locked --no-fail-fast --test 'cluster_*' -- --ignored --test-threads="$threads" soak
+  programs | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
 else
-  cargo test --locked --no-fail-fast --test 'cluster_*' -- --include-ignored --test-threads="$threads" --skip soak
+  programs | "$here/../lanes.sh" 2 -- --include-ignored --test-threads="$threads" --skip soak
 fi

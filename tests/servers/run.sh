@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Every test, the ignored (live) ones included, but those on the cluster (tests/cluster/run.sh). The soak tests stay out unless DAVIT_SOAK=1, which runs only them.
 set -euo pipefail
+here=$(dirname "$0")
 
-cache=$("$(dirname "$0")/cache.sh")
+cache=$("$here/cache.sh")
 export DAVIT_TEST_CACHE=$cache
 export DAVIT_TEST_VERSITYGW
 DAVIT_TEST_VERSITYGW=$(find "$cache" -maxdepth 2 -type f -name versitygw | head -n 1)
@@ -10,17 +11,26 @@ DAVIT_TEST_VERSITYGW=$(find "$cache" -maxdepth 2 -type f -name versitygw | head 
 # Live tests start servers of their own: more than a few at once only slow each other down.
 threads=${DAVIT_TEST_THREADS:-3}
 
-targets=(--lib --bins)
+# The longest come first, so that none is left running alone at the end.
+first=(false_success restore_options verify_runs restore_zoo chaos_namespace)
+# These measure how long something was gone: they get the machine for themselves.
+measuring=()
+others=(--lib --doc)
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
-  case $name in cluster_*) ;; *) targets+=(--test "$name") ;; esac
+  case $name in
+    cluster_*) ;;
+    chaos_crash | chaos_database | chaos_network | cli_chaos | cli_demo | drill_* | observer*) measuring+=("$name") ;;
+    *) [[ " ${first[*]} " == *" $name "* ]] || others+=("$name") ;;
+  esac
 done
 
 if [ "${DAVIT_SOAK:-}" = 1 ]; then
-  cargo test --locked --no-fail-fast "${targets[@]}" -- --ignored --test-threads="$threads" soak
+  printf '%s\n' "${first[@]}" "${others[@]}" "${measuring[@]}" | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
 else
   code=0
-  cargo test --locked --no-fail-fast "${targets[@]}" -- --include-ignored --test-threads="$threads" --skip soak || code=$?
-  cargo test --locked --no-fail-fast --doc || code=$?
+  arguments=(--include-ignored --test-threads="$threads" --skip soak)
+  printf '%s\n' "${first[@]}" "${others[@]}" | "$here/../lanes.sh" 2 -- "${arguments[@]}" || code=$?
+  printf '%s\n' "${measuring[@]}" | "$here/../lanes.sh" 1 -- "${arguments[@]}" || code=$?
   exit "$code"
 fi

@@ -8,15 +8,15 @@ mod cli_support;
 mod control_support;
 mod support;
 
-#[path = "cluster_snapshot_cases/fidelity.rs"]
+#[path = "snapshot_cases/fidelity.rs"]
 mod fidelity;
-#[path = "cluster_snapshot_cases/generator.rs"]
+#[path = "snapshot_cases/generator.rs"]
 mod generator;
-#[path = "cluster_snapshot_cases/line.rs"]
+#[path = "snapshot_cases/line.rs"]
 mod line;
-#[path = "cluster_snapshot_cases/modes.rs"]
+#[path = "snapshot_cases/modes.rs"]
 mod modes;
-#[path = "cluster_snapshot_cases/proof.rs"]
+#[path = "snapshot_cases/proof.rs"]
 mod proof;
-#[path = "cluster_snapshot_cases/restore.rs"]
+#[path = "snapshot_cases/restore.rs"]
 mod restore;

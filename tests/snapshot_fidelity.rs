@@ -6,9 +6,9 @@
 
 mod cli_support;
 mod control_support;
-#[path = "cluster_snapshot_cases/csi.rs"]
+#[path = "snapshot_cases/csi.rs"]
 mod csi;
-#[path = "cluster_snapshot_cases/every_kind.rs"]
+#[path = "snapshot_cases/every_kind.rs"]
 mod every_kind;
 mod support;
 
