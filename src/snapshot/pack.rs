@@ -11,8 +11,9 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use xxhash_rust::xxh3::xxh3_64;
 
-/// How large the two texts of a pack are together, on average: a quarter of a megabyte each.
-const AVERAGE: u64 = 512 << 10;
+/// How large the two texts of a pack are together, on average: half a megabyte each. Every pack costs each later snapshot some
+/// seventy bytes of manifest, and a change in it its whole text.
+const AVERAGE: u64 = 1 << 20;
 /// No pack is larger, unless one object is.
 const LARGEST: usize = 4 << 20;
 /// The most objects in a pack, on average.
