@@ -84,6 +84,8 @@ fn a_fault_that_cannot_be_meant_is_refused_before_anything_is_opened() {
             (&inject(&["pod-delete", "--target", "shop/pods"]), 2),
             (&["chaos", "stop", "yesterday"], 2),
             (&["chaos", "janitor", "--run", "yesterday"], 2),
+            (&["chaos", "ack", "yesterday"], 2),
+            (&["chaos", "ack"], 2),
             (&["chaos", "status"], 0),
             (&["chaos", "janitor"], 0),
         ],

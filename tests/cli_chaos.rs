@@ -14,7 +14,7 @@ mod support;
 
 use cli_support::{Desk, shape};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use support::postgres::PgServer;
 use support::wait_until;
@@ -106,9 +106,19 @@ fn a_signal_heals_stop_heals_and_after_kill_9_the_janitor_does() {
     assert!(free());
 
     let (mut child, run) = storm(&desk, &url, "5m");
+    let (code, acknowledged) = desk.json(&["chaos", "ack", "--note", "paged"]);
+    assert_eq!((code, acknowledged["run"].as_str()), (0, Some(run.as_str())));
+    golden("chaos-ack", &acknowledged);
+    // The runner looks once a second, and nobody else is told that it has.
+    std::thread::sleep(std::time::Duration::from_secs(3));
     assert_eq!(desk.davit(&["chaos", "stop", &run]).code, 0);
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert!(shown.contains("a person noticed ") && shown.contains(": paged"), "{shown}");
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(free());
+    let late = desk.davit(&["chaos", "ack", &run]);
+    assert!(late.code == 2 && late.stderr.contains("it is over"), "{late:?}");
 
     let (mut child, run) = storm(&desk, &url, "5m");
     let alive = desk.davit(&["chaos", "janitor"]);

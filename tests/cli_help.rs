@@ -20,7 +20,7 @@ fn page(path: &[&str]) -> String {
 
 #[test]
 fn every_help_page_is_the_one_we_reviewed() {
-    let pages: [&[&str]; 43] = [
+    let pages: [&[&str]; 44] = [
         &[],
         &["init"],
         &["backup"],
@@ -59,6 +59,7 @@ fn every_help_page_is_the_one_we_reviewed() {
         &["chaos", "inject"],
         &["chaos", "status"],
         &["chaos", "stop"],
+        &["chaos", "ack"],
         &["chaos", "janitor"],
         &["chaos", "rbac"],
         &["export"],

@@ -59,7 +59,7 @@ title: t
 why: w
 hypothesis: h
 owner: o
-objectives: {rto: 15m, rpo: none, detection: 1m, redundancy: 5m}
+objectives: {rto: 15m, rpo: none, detection: 1m, redundancy: 5m, acknowledgement: 10m}
 target:
   service: s
   environment: staging

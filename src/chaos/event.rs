@@ -5,6 +5,7 @@ use super::guard::Allowed;
 use super::select::Victim;
 use crate::error::Result;
 use crate::id::RunId;
+use crate::measure::Interval;
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -67,6 +68,15 @@ pub enum Event {
     Aborting {
         /// Why.
         why: String,
+    },
+    /// A person noticed the fault.
+    Acknowledged {
+        /// Who.
+        by: String,
+        /// What they had to say.
+        note: Option<String>,
+        /// Between which instants of the monotonic clock.
+        at: Interval,
     },
     /// Healing of one victim begins.
     Healing {

@@ -10,6 +10,7 @@ use super::run::take_lease;
 use super::select::Victim;
 use crate::error::{Error, Result};
 use crate::id::RunId;
+use std::collections::BTreeSet;
 
 /// What the janitor did.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
@@ -37,6 +38,12 @@ pub async fn janitor(means: &Means, run: Option<&RunId>, witness: &dyn Witness) 
     let mut cleaned = Cleaned::default();
     for intent in open.into_iter().rev() {
         cleaned.healing.healed.extend(undo(means, intent, witness).await.healed);
+    }
+    let runs: BTreeSet<&RunId> = cleaned.healing.healed.iter().map(|healed| &healed.run).collect();
+    for run in runs {
+        if let Err(error) = super::ack::close(means, run).await {
+            tracing::warn!("{error}");
+        }
     }
     if let Err(error) = lease.release().await {
         tracing::warn!("{error}");

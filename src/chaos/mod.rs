@@ -6,7 +6,7 @@
 //! ```text
 //! plan    request → candidates in a fixed order → victims by seed and caps → guards → what will be done   (reads only)
 //! inject  lease → intents durable in the repository → act → proof                                        → Injection
-//! watch   for a time, or until an abort condition holds or somebody says stop
+//! watch   for a time, or until an abort condition holds or somebody says stop; who noticed is told by [`Ear`]
 //! heal    undo from the intent alone → read back → intent closed                                          → Healing
 //! ```
 //!
@@ -27,6 +27,7 @@
 //! # drop((effective, healing.result()?)); Ok(()) }
 //! ```
 
+mod ack;
 mod cluster;
 mod copy;
 mod database;
@@ -54,6 +55,7 @@ mod select;
 mod target;
 mod watch;
 
+pub use ack::{Acknowledged, Ear, Heard, Noticed, acknowledge};
 pub use event::{Event, NoWitness, Witness};
 pub use evidence::{Evidence, Proof, ReadBack};
 pub use fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene, all, find};

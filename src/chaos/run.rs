@@ -238,7 +238,11 @@ impl Injection {
         drop(held);
         let prepared: Vec<(u32, &Prepared)> = (0u32..).zip(&self.plan.prepared).collect();
         let healing = heal_all(&self.scene(), self.fault, &prepared, witness).await;
+        // In a drill the run goes on, and its drill says when it is over.
         if let Some(lease) = self.lease.take() {
+            if let Err(error) = super::ack::close(&self.means, &self.plan.run).await {
+                tracing::warn!("{error}");
+            }
             match lease.release().await {
                 Ok(()) => super::heal::tell(witness, Event::LeaseReleased).await,
                 Err(error) => tracing::warn!("{error}"),

@@ -77,6 +77,7 @@ impl<'a> Desk<'a> {
                 rpo: aim(objectives.rpo),
                 detection: aim(objectives.detection),
                 redundancy: aim(objectives.redundancy),
+                acknowledgement: aim(objectives.acknowledgement),
             },
             steady: steady_state.rule,
             hold: limits.hold,

@@ -19,6 +19,7 @@ mod namespace;
 mod network;
 mod notebook;
 mod observing;
+mod person;
 mod plan;
 mod platform;
 mod recovery;

@@ -4,6 +4,7 @@ use super::desk::{Desk, LOOK};
 use super::means::Means;
 use super::notebook::with_journal;
 use super::observing::{Kept, Observing};
+use super::person;
 use super::plan::{Plan, Script};
 use super::platform::Platform;
 use super::recovery::{self, recover};
@@ -19,6 +20,7 @@ use crate::repository::lease::Lease;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::oneshot;
 use tokio_util::sync::CancellationToken;
 
 /// Probes settle for so long before they count: the first ones open connections and fill caches.
@@ -80,22 +82,42 @@ fn as_refusal(error: Error) -> Error {
     if error.kind() == Kind::Failed { error.as_kind(Kind::Refused) } else { error }
 }
 
-/// Steady state, fault, recovery, healing, steady state.
+/// Steady state, fault, recovery, healing, steady state; and meanwhile a person may notice.
 async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept) -> Result<()> {
     let Some(steady) = steady_before(desk).await? else { return Ok(()) };
+    let (tell, over) = oneshot::channel();
+    let striking = async {
+        let outcome = Box::pin(strike(desk, fault, lease, kept, &steady)).await;
+        // Nobody waits for this if a person has noticed.
+        let _nobody = tell.send(outcome.as_ref().ok().copied().flatten());
+        outcome.map(drop)
+    };
+    let (outcome, heard) = tokio::join!(striking, person::watch(desk, over));
+    outcome.and(heard)
+}
+
+/// Fault, recovery, healing, steady state; when the fault took effect, if it is proven.
+async fn strike(
+    desk: &Desk<'_>,
+    fault: chaos::Plan,
+    lease: &Lease,
+    kept: &mut Kept,
+    steady: &BTreeMap<String, Steady>,
+) -> Result<Option<Interval>> {
     let platform = Platform::before(desk).await;
     desk.stage(Stage::Fault, &format!("{} strikes", desk.script.scenario.fault.name))?;
     let injection = chaos::inject_in_drill(&desk.means.chaos, fault, &desk.notebook, lease).await?;
     let Some(effective) = injection.effective() else {
         // The report says that nothing was proven; what was done is undone all the same.
-        return heal(desk, injection).await;
+        heal(desk, injection).await?;
+        return Ok(None);
     };
     desk.notebook.mark(Instant::Effective, effective, evidence(&injection))?;
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
     let mut injection = Some(injection);
     let back = CancellationToken::new();
     let coming_back = async {
-        let mut outcome = Box::pin(come_back(desk, effective, &steady, &mut injection, kept)).await;
+        let mut outcome = Box::pin(come_back(desk, effective, steady, &mut injection, kept)).await;
         if let Some(injection) = injection.take() {
             outcome = heal(desk, injection).await.and(outcome);
         }
@@ -104,7 +126,8 @@ async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept
     };
     let (outcome, watched) = tokio::join!(coming_back, platform.watch(desk, effective, &back));
     outcome.and(watched)?;
-    steady_after(desk).await
+    steady_after(desk).await?;
+    Ok(Some(effective))
 }
 
 /// What proves that the fault took effect, in the words of its proofs.

@@ -69,6 +69,23 @@ impl Repository {
         }
     }
 
+    /// Says once for all what became of the attention that a run's faults were to get; `false` where somebody has said so
+    /// before, and then that stays.
+    pub async fn put_fault_ack<T: Serialize + Sync>(&self, run: &RunId, ack: &T) -> Result<bool> {
+        match self.put_record(&layout::fault_ack(run), Privacy::Sealed, ack, None).await {
+            Ok(_) => Ok(true),
+            Err(RecordError::Store(StoreError::AlreadyExists(_))) => Ok(false),
+            Err(why) => Err(Error::from(why).during(format!("acknowledging run {run}"))),
+        }
+    }
+
+    /// What was said of the attention that a run's faults got; `None` if nothing was.
+    pub async fn fault_ack<T: DeserializeOwned>(&self, run: &RunId) -> Result<Option<T>> {
+        let found = self.record(&layout::fault_ack(run)).await;
+        let found = found.map_err(|why| Error::from(why).during(format!("looking who acknowledged run {run}")));
+        Ok(found?.map(|(ack, _)| ack))
+    }
+
     /// All intents, in order.
     pub async fn fault_intents(&self) -> Result<Vec<Listed>> {
         let mut found: BTreeMap<(RunId, u32), bool> = BTreeMap::new();
@@ -84,7 +101,7 @@ impl Repository {
             let run: RunId = run.parse().map_err(|_| stranger())?;
             let number = |text: &str| text.parse::<u32>().map_err(|_| stranger());
             match name.strip_suffix(".undone") {
-                _ if name == "stop" => {}
+                _ if name == "stop" || name == "ack" => {}
                 Some(name) => undone.push((run, number(name)?)),
                 None => drop(found.insert((run, number(name)?), false)),
             }

@@ -128,6 +128,11 @@ pub fn fault_stop(run: &RunId) -> ObjectKey {
     ObjectKey::of(format!("{}stop", fault_intents_of(run)))
 }
 
+/// Somebody noticed a run's faults, or it is too late for that.
+pub fn fault_ack(run: &RunId) -> ObjectKey {
+    ObjectKey::of(format!("{}ack", fault_intents_of(run)))
+}
+
 /// The folder of a run's intents, with the `/`.
 pub fn fault_intents_of(run: &RunId) -> String {
     format!("intents/{run}/")

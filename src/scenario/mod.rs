@@ -75,6 +75,8 @@ pub struct Objectives {
     pub detection: Aim,
     /// At most so long until it is as redundant as before.
     pub redundancy: Aim,
+    /// At most so long until a person says that they noticed.
+    pub acknowledgement: Aim,
 }
 
 /// What normal is.

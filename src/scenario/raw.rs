@@ -46,6 +46,8 @@ pub(super) struct RawObjectives {
     pub(super) detection: Aim,
     #[serde(default)]
     pub(super) redundancy: Aim,
+    #[serde(default)]
+    pub(super) acknowledgement: Aim,
 }
 
 #[derive(Debug, Deserialize)]

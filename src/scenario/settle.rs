@@ -2,7 +2,7 @@
 
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::overrides::{self, Override};
-use super::raw::{Raw, RawCheck, RawPlace, RawRecovery, RawTarget};
+use super::raw::{Raw, RawCheck, RawObjectives, RawPlace, RawRecovery, RawTarget};
 use super::{
     Check, CheckHow, FaultWish, Guards, Limits, Load, Objectives, Place, Recovery, RecoveryBy, Scenario, SteadyState,
     Step, Target,
@@ -53,6 +53,16 @@ pub(super) fn examine(text: &str, overrides: &[Override]) -> Result<(Option<Scen
     Ok((scenario, problems))
 }
 
+fn objectives(raw: &RawObjectives) -> Objectives {
+    Objectives {
+        rto: raw.rto,
+        rpo: raw.rpo,
+        detection: raw.detection,
+        redundancy: raw.redundancy,
+        acknowledgement: raw.acknowledgement,
+    }
+}
+
 fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario> {
     let found = problems.len();
     for (what, said) in [("title", &raw.title), ("why", &raw.why)] {
@@ -77,12 +87,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         why: raw.why.value.trim().to_owned(),
         hypothesis,
         owner: raw.owner,
-        objectives: Objectives {
-            rto,
-            rpo: raw.objectives.rpo,
-            detection: raw.objectives.detection,
-            redundancy: raw.objectives.redundancy,
-        },
+        objectives: objectives(&raw.objectives),
         target,
         steady_state: SteadyState {
             span: seconds(raw.steady_state.span, STEADY_SPAN),

@@ -24,6 +24,8 @@ Examples:
     Status,
     /// Ask a run to end its faults now, and wait until they are undone
     Stop(ChaosStopArgs),
+    /// Say that a person noticed a fault: its drill measures how long that took
+    Ack(ChaosAckArgs),
     /// Undo what a killed runner left, and look whether it is undone
     Janitor(ChaosJanitorArgs),
     /// Print the exact roles that faults need in a cluster
@@ -157,6 +159,24 @@ pub struct ChaosStopArgs {
     /// Which run (davit chaos status)
     #[arg(value_name = "RUN")]
     pub run: String,
+}
+
+/// `davit chaos ack`
+#[derive(Debug, Args)]
+#[command(after_help = "\
+For whoever gets the alert, on any machine that reaches the repository. The run dates it by its own clock, to a second \
+or so; the clock of this machine is only shown. The first one counts. Exit 2 if the run is over.
+
+Examples:
+  davit chaos ack                                   the only fault that is under way
+  davit chaos ack 20261120T010000Z-k3f9ab --note 'paged by the alert of slow logins'")]
+pub struct ChaosAckArgs {
+    /// Which run (davit chaos status) [default: the only one under way]
+    #[arg(value_name = "RUN")]
+    pub run: Option<String>,
+    /// What made you notice, for the report
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
 }
 
 /// `davit chaos janitor`

@@ -14,8 +14,8 @@ mod run;
 mod snapshot;
 
 pub use chaos::{
-    CarrierCommand, ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs, ChaosStopArgs,
-    HelperArgs,
+    CarrierCommand, ChaosAckArgs, ChaosCommand, ChaosInjectArgs, ChaosJanitorArgs, ChaosListArgs, ChaosRbacArgs,
+    ChaosStopArgs, HelperArgs,
 };
 pub use drill::{DrillArgs, FormArg, ReportCheckArgs, ReportCommand, ReportDrillArgs, ReportMonthArgs};
 pub use manage::{

@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::means::{target, with_cluster};
 use crate::chaos::{
-    self, Allowed, Amount, Caps, Condition, Ending, Healed, Healing, Incident, Plan, Proof, Request, Seed, Victim,
-    Window,
+    self, Allowed, Amount, Caps, Condition, Ear, Ending, Event, Healed, Healing, Heard, Incident, Injection, Means,
+    Noticed, Plan, Proof, Request, Seed, Victim, Window, Witness,
 };
 use crate::cli::args::ChaosInjectArgs;
 use crate::cli::exit::Exit;
@@ -13,6 +13,7 @@ use crate::cli::shell::Shell;
 use crate::error::{Error, Kind, Result};
 use crate::journal::Progress;
 use crate::measure::Interval;
+use jiff::Timestamp;
 use serde::Serialize;
 
 /// Injects one fault.
@@ -42,11 +43,34 @@ pub(super) async fn run(args: &ChaosInjectArgs, shell: &Shell) -> Result<Ended> 
     injected.effective = injection.effective().map(since);
     // What is not proven is over at once: there is nothing to watch.
     if injected.effective.is_some() {
-        injected.ending = Some(injection.watch(&journal, std::future::pending()).await);
+        let (ending, heard) = watch(&means, &injection, &journal).await;
+        injected.ending = Some(ending);
+        injected.acknowledged = heard.map(|Heard { noticed, at }| Acknowledged {
+            by: noticed.by,
+            note: noticed.note,
+            when: noticed.when,
+            seconds: since(at),
+        });
     }
     let healing = injection.heal(&journal).await;
     injected.ended(healing, shell);
     Ended::with(&injected)
+}
+
+/// Waits for the fault's end, and writes down meanwhile whether a person noticed it.
+async fn watch(means: &Means, injection: &Injection, journal: &Journal) -> (Ending, Option<Heard>) {
+    let mut ear = Ear::new(means, injection.run());
+    let mut watched = Box::pin(injection.watch(journal, std::future::pending()));
+    let heard = tokio::select! {
+        ending = &mut watched => return (ending, None),
+        heard = ear.heard() => heard,
+    };
+    let Noticed { by, note, .. } = heard.noticed.clone();
+    // A line that could not be written must not keep the fault from its end.
+    if let Err(error) = journal.line(Event::Acknowledged { by, note, at: heard.at }).await {
+        tracing::warn!("{error}");
+    }
+    (watched.await, Some(heard))
 }
 
 fn request(args: &ChaosInjectArgs, shell: &Shell) -> Result<Request> {
@@ -89,6 +113,15 @@ struct Seconds {
     high: f64,
 }
 
+/// That a person noticed.
+#[derive(Debug, Serialize)]
+struct Acknowledged {
+    by: String,
+    note: Option<String>,
+    when: Timestamp,
+    seconds: Seconds,
+}
+
 #[derive(Debug, Serialize)]
 struct Injected {
     dry_run: bool,
@@ -105,6 +138,7 @@ struct Injected {
     proven: Option<bool>,
     effective_seconds: Option<Seconds>,
     proofs: Vec<Proof>,
+    acknowledged: Option<Acknowledged>,
     ending: Option<Ending>,
     healed: Vec<Healed>,
     ok: bool,
@@ -133,6 +167,7 @@ impl Injected {
             proven: None,
             effective_seconds: None,
             proofs: Vec::new(),
+            acknowledged: None,
             ending: None,
             healed: Vec::new(),
             ok: true,
@@ -183,6 +218,10 @@ impl Document for Injected {
                 Proof::Proven(evidence) => format!("  evidence: {}", evidence.seen),
                 Proof::Unproven { why } => format!("  no evidence: {why}"),
             });
+        }
+        if let Some(Acknowledged { by, note, seconds: Seconds { low, high }, .. }) = &self.acknowledged {
+            let note = note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            page.line(format!("  a person noticed {low:.3} to {high:.3} s after it was asked for, {by}{note}"));
         }
         match &self.ending {
             Some(Ending::Aborted { why }) => drop(page.line(format!("  aborted: {why}"))),

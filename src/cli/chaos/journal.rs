@@ -62,6 +62,12 @@ impl Journal {
                 return self.story.warn(format!("NOT PROVEN to have taken effect: {why}"), None);
             }
             Event::Aborting { why } => format!("ending it early: {why}"),
+            Event::Acknowledged { by, note, at } => format!(
+                "a person noticed between {:.3} s and {:.3} s: {by}{}",
+                self.since(at.low),
+                self.since(at.high),
+                note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default()
+            ),
             Event::Healing { number } => format!("healing ({number})"),
             Event::ReadBack { read_back, .. } => format!("read back: {}", read_back.text()),
             Event::Stuck { why, .. } => return self.story.warn(format!("NOT HEALED: {why}"), None),

@@ -1,5 +1,6 @@
 //! `davit chaos …`: faults by hand.
 
+mod ack;
 mod inject;
 mod journal;
 mod list;
@@ -20,6 +21,7 @@ pub(super) async fn run(command: &ChaosCommand, shell: &Shell) -> Result<Ended> 
         ChaosCommand::Inject(args) => Box::pin(inject::run(args, shell)).await,
         ChaosCommand::Status => status::run(shell).await,
         ChaosCommand::Stop(args) => undo::stop(args, shell).await,
+        ChaosCommand::Ack(args) => ack::run(args, shell).await,
         ChaosCommand::Janitor(args) => Box::pin(undo::janitor(args, shell)).await,
         ChaosCommand::Rbac(args) => rbac::run(args),
     }

@@ -1,5 +1,6 @@
 //! The lines of a journal, sorted by what they are about.
 
+use super::person::Person;
 use crate::error::{Error, Result};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
@@ -33,6 +34,8 @@ pub(super) struct Facts<'a> {
     pub(super) checks: Vec<&'a CheckSeen>,
     /// Until when the service was seen to be less redundant than before.
     pub(super) degraded: Option<Duration>,
+    /// Whether a person noticed, where that was looked for.
+    pub(super) person: Option<Person<'a>>,
     pub(super) aborted: Option<&'a str>,
     pub(super) healings: Vec<&'a Healing>,
     pub(super) surprises: Vec<String>,
@@ -93,6 +96,7 @@ impl<'a> Facts<'a> {
             restored: None,
             checks: Vec::new(),
             degraded: None,
+            person: None,
             aborted: None,
             healings: Vec::new(),
             surprises: Vec::new(),
@@ -138,6 +142,13 @@ impl<'a> Facts<'a> {
             Event::Check(check) => self.checks.push(check),
             Event::Aborted { why } => self.aborted = Some(why),
             Event::Degraded { until } => self.degraded = Some(*until),
+            // The first one counts.
+            Event::Acknowledged(said) => {
+                if !matches!(self.person, Some(Person::Said(_))) {
+                    self.person = Some(Person::Said(said));
+                }
+            }
+            Event::Unacknowledged { until } => drop(self.person.get_or_insert(Person::Nobody { until: *until })),
             Event::Healing(healing) => self.healings.push(healing),
             Event::Surprise { what } => self.surprises.push(what.clone()),
             Event::Ended => self.ended = true,

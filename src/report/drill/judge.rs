@@ -4,6 +4,7 @@ use super::facts::Facts;
 use super::integrity::Compared;
 use super::model::ObjectiveRow;
 use super::paths::{End, Path};
+use super::person::{self, Person};
 use crate::humane::{count, counted};
 use crate::measure::{Instant, Interval, Objective, Shape, Verdict};
 use crate::report::words::{aim, bounds, seconds, secs};
@@ -59,6 +60,7 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
     integrity(compared, &mut judged);
     between(facts, "detection", "time to detect", (Instant::Effective, Instant::Detected), &mut judged);
     redundancy(facts, paths, &mut judged);
+    acknowledgement(facts, &mut judged);
     checks(facts, &mut judged);
     steady_after(missed_after, &mut judged);
     judged
@@ -241,6 +243,22 @@ fn redundancy(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
     }
     let sentence = "it was not seen to be as redundant as before".to_owned();
     let at_least = restored.zip(facts.degraded).map(|(restored, until)| until.saturating_sub(restored.high));
+    open_ended(ObjectiveRow { sentence, ..row }, Some(wanted), at_least, judged);
+}
+
+/// A person's attention is judged only where it was asked for.
+fn acknowledgement(facts: &Facts<'_>, judged: &mut Judged) {
+    let (Some(wanted), Some(fault)) = (facts.began.aims.acknowledgement, facts.fault()) else { return };
+    let by = "from the proven fault until davit chaos ack";
+    let row = row("acknowledgement", "time until a person noticed", by, Some(wanted));
+    if let Some(at) = person::noticed(facts) {
+        return measured(row, Some(wanted), at.since(fault), judged);
+    }
+    let sentence = person::row(facts).map_or_else(|| "it was not looked for".to_owned(), |person| person.sentence);
+    let at_least = match facts.person {
+        Some(Person::Nobody { until }) => Some(until.saturating_sub(fault.high)),
+        _ => None,
+    };
     open_ended(ObjectiveRow { sentence, ..row }, Some(wanted), at_least, judged);
 }
 

@@ -6,15 +6,16 @@ mod judge;
 mod model;
 mod of;
 mod paths;
+mod person;
 mod recovery;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
 
 pub use model::{
-    Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow,
-    Identity, Integrity, Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow,
-    StreamRow, Validity,
+    Acknowledgement, Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow,
+    HealingRow, Identity, Integrity, Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow,
+    StepRow, StreamRow, Validity,
 };
 pub use of::of;
 

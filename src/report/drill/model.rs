@@ -28,6 +28,9 @@ pub struct DrillReport {
     pub timeline: Vec<Moment>,
     /// The durations between them.
     pub phases: Vec<PhaseRow>,
+    /// Whether a person noticed; nothing where that was not looked for.
+    #[serde(default)]
+    pub acknowledgement: Option<Acknowledgement>,
     /// What each stream of probes showed.
     pub streams: Vec<StreamRow>,
     /// Success rate, latency and acknowledged writes over time: the whole drill, and the time around the fault.
@@ -120,7 +123,7 @@ pub struct Identity {
 /// One objective beside what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveRow {
-    /// `rto`, `rpo`, `detection`, `redundancy`, `integrity` or `checks`.
+    /// `rto`, `rpo`, `detection`, `redundancy`, `acknowledgement`, `integrity` or `checks`.
     pub key: String,
     /// What is measured.
     pub name: String,
@@ -173,7 +176,7 @@ pub struct SteadyRow {
 /// A dated instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
-    /// `t0` to `t10`.
+    /// `t0` to `t10`, and `tm` for a person.
     pub symbol: String,
     /// Its word.
     pub name: String,
@@ -185,6 +188,25 @@ pub struct Moment {
     pub wall: Option<Timestamp>,
     /// What shows it, or why nothing does.
     pub evidence: String,
+}
+
+/// Whether a person noticed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Whether anybody said so.
+    pub acknowledged: bool,
+    /// Who: host and process.
+    pub by: Option<String>,
+    /// What they had to say.
+    pub note: Option<String>,
+    /// Between which of the drill's looks, since it began.
+    pub at: Option<Bounds>,
+    /// The same counted from the proven fault, which may be before it.
+    pub since_fault: Option<Bounds>,
+    /// What the clock of their machine read: a label.
+    pub their_clock: Option<Timestamp>,
+    /// In words.
+    pub sentence: String,
 }
 
 /// A duration between two instants.

@@ -8,6 +8,7 @@ use super::model::{
     Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
 };
 use super::paths::{End, Path, paths};
+use super::person;
 use super::recovery::{Seen, look};
 use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
@@ -63,6 +64,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         timeline: moments(&facts, &timeline, &paths),
         restore: restore(&facts, &phases),
         phases,
+        acknowledgement: person::row(&facts),
         streams: streams.iter().map(|seen| seen.row(&facts)).collect(),
         series: series(&facts, &streams, &timeline, compared.as_ref()),
         integrity: compared.map(|compared| compared.row),
@@ -171,11 +173,12 @@ fn moments(facts: &Facts<'_>, timeline: &Timeline, paths: &[Path]) -> Vec<Moment
             evidence,
         }
     };
-    INSTANTS.iter().map(moment).collect()
+    let moments = INSTANTS.iter().map(moment);
+    moments.chain(person::moment(facts)).collect()
 }
 
 /// From one instant to another that may lie before it.
-fn after(at: Interval, fault: Interval) -> Bounds {
+pub(super) fn after(at: Interval, fault: Interval) -> Bounds {
     if at.low == fault.low && at.high == fault.high {
         return Bounds { low: 0.0, high: 0.0 };
     }
@@ -206,6 +209,7 @@ fn phases(facts: &Facts<'_>, timeline: &Timeline) -> Vec<PhaseRow> {
             counts,
         });
     }
+    rows.extend(person::phase(facts));
     for phase in facts.restored.iter().flat_map(|restored| &restored.phases) {
         let (from, until) = (Interval::exact(phase.from), Interval::exact(phase.until));
         rows.push(PhaseRow {

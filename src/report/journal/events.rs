@@ -109,6 +109,14 @@ pub enum Event {
         #[serde(with = "nanos")]
         until: Duration,
     },
+    /// A person said that they noticed the fault.
+    Acknowledged(Acknowledged),
+    /// Nobody had said so.
+    Unacknowledged {
+        /// Until when.
+        #[serde(with = "nanos")]
+        until: Duration,
+    },
     /// What was looked at after one thing was undone.
     Healing(Healing),
     /// What was seen and not expected.
@@ -231,6 +239,9 @@ pub struct Aims {
     pub detection: Option<Duration>,
     /// Until it is as redundant as before.
     pub redundancy: Option<Duration>,
+    /// Until a person says that they noticed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acknowledgement: Option<Duration>,
 }
 
 /// One stream of probes.
@@ -295,6 +306,19 @@ pub struct Mark {
     pub at: Interval,
     /// What shows it.
     pub evidence: String,
+}
+
+/// That a person noticed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledged {
+    /// Between which of the drill's looks they said so, on its own clock.
+    pub at: Interval,
+    /// Who: host and process.
+    pub by: String,
+    /// What they had to say.
+    pub note: Option<String>,
+    /// When they said so by the clock of their machine: a label.
+    pub when: Timestamp,
 }
 
 /// Which history survived the fault.

@@ -7,8 +7,8 @@ mod events;
 mod pack;
 
 pub use events::{
-    Aims, Began, CheckSeen, Event, Guard, Healing, Line, Mark, PlannedVictim, RestorePhase, Restored, ScenarioFacts,
-    Stage, Stream, StreamRole, Survival,
+    Acknowledged, Aims, Began, CheckSeen, Event, Guard, Healing, Line, Mark, PlannedVictim, RestorePhase, Restored,
+    ScenarioFacts, Stage, Stream, StreamRole, Survival,
 };
 pub use pack::{PackedRead, PackedSamples, PackedWrites};
 

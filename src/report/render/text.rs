@@ -78,6 +78,9 @@ fn timeline(page: &mut Page, report: &DrillReport) {
         });
         page.rows(&rows.collect::<Vec<_>>());
     }
+    if let Some(nobody) = report.acknowledgement.as_ref().filter(|person| !person.acknowledged) {
+        page.line(format!("  {}", nobody.sentence));
+    }
     if !report.phases.is_empty() {
         page.title("phases");
         let row = |phase: &crate::report::drill::PhaseRow| {

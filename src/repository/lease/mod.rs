@@ -154,6 +154,13 @@ impl Lease {
         }
     }
 
+    /// Who holds a lease, as its object says: a holder that died is shown until somebody takes it over.
+    pub async fn holder(store: &SharedStore, clock: &SharedClock, name: &str) -> Result<Option<String>> {
+        let claim = Claim { name: name.to_owned(), holder: String::new(), term: TERM };
+        let looked = Holding::new(store, clock, &claim)?.look().await?;
+        Ok(looked.filter(|(record, _)| !record.released).map(|(record, _)| record.holder))
+    }
+
     /// Grows with every acquisition of this lease.
     pub fn fence(&self) -> u64 {
         self.holding.fence()
