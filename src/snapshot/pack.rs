@@ -287,11 +287,11 @@ mod tests {
 
     #[test]
     fn the_average_decides_the_cuts_once_and_patiently() {
-        assert_eq!(cut_every(None, 100, 100 * 4096), 128);
+        assert_eq!(cut_every(None, 100, 100 * 4096), 256);
         assert_eq!(cut_every(Some(64), 100, 100 * 10_000), 64, "a little larger");
-        assert_eq!(cut_every(Some(64), 100, 100 * 524_288), 1, "far larger");
+        assert_eq!(cut_every(Some(64), 100, 100 * 1_048_576), 1, "far larger");
         assert_eq!(cut_every(Some(64), 0, 0), 64);
-        assert_eq!(cut_every(None, 10, 10 * (1 << 20)), 1);
+        assert_eq!(cut_every(None, 10, 10 * (2 << 20)), 1);
     }
 
     #[test]
