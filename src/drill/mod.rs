@@ -19,6 +19,7 @@ mod namespace;
 mod network;
 mod notebook;
 mod observing;
+pub mod orders;
 mod plan;
 mod platform;
 mod recovery;
