@@ -1,6 +1,7 @@
 //! From the shape of a scenario to what it means.
 
 use super::amounts::{Aim, Rate, Share, Victims};
+use super::observers;
 use super::overrides::{self, Override};
 use super::raw::{Raw, RawCheck, RawPlace, RawRecovery, RawTarget};
 use super::{
@@ -64,6 +65,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
     let target = target(raw.target, problems);
     let recovery = recovery(raw.recovery, problems);
     let checks: Vec<Check> = raw.checks.into_iter().filter_map(|check| self::check(check, problems)).collect();
+    let observers = observers::settle(raw.observers, problems);
     let (target, recovery) = (target?, recovery?);
     let name = raw.fault.name.value.trim().to_owned();
     let hypothesis = raw.hypothesis.unwrap_or_else(|| hypothesis(&target.service, &name, rto, raw.objectives.rpo));
@@ -106,6 +108,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
             with: raw.fault.with,
         },
         recovery,
+        observers,
         checks,
         cleanup: raw.cleanup.into_iter().map(|step| Step { name: step.name, command: step.command }).collect(),
         guards: Guards {
@@ -214,6 +217,7 @@ fn check(raw: Spanned<RawCheck>, problems: &mut Vec<Problem>) -> Option<Check> {
     Some(Check { name, how })
 }
 
-fn line<T>(spanned: &Spanned<T>) -> Option<u64> {
+/// Where the file says it.
+pub(super) fn line<T>(spanned: &Spanned<T>) -> Option<u64> {
     Some(spanned.defined.line()).filter(|line| *line > 0)
 }

@@ -4,17 +4,20 @@ mod facts;
 mod integrity;
 mod judge;
 mod model;
+mod observers;
 mod of;
 mod paths;
 mod recovery;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
+#[cfg(test)]
+mod tests_elsewhere;
 
 pub use model::{
     Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow,
-    Identity, Integrity, Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow,
-    StreamRow, Validity,
+    Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow,
+    StepRow, StreamRow, Validity,
 };
 pub use of::of;
 
