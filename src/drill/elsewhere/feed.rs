@@ -15,6 +15,10 @@ use std::time::Duration;
 /// As long as the drill runs, the last so many looks tell what the clock reads; the report has all of them.
 const RECENT: usize = 60;
 
+/// An observer says something several times a second. One that is silent for so long is not waited for any more; what it
+/// still says is taken, and whether it was whole is decided when it has ended.
+const SILENCE: Duration = Duration::from_secs(15);
+
 /// What came from one observer.
 pub(super) struct Feed {
     observer: String,
@@ -60,8 +64,11 @@ impl Feed {
     pub(super) fn question(&self) -> String {
         let mut state = self.state();
         state.questions += 1;
-        let number = state.questions;
-        state.asked.insert(number, self.clock.monotonic());
+        let (number, now) = (state.questions, self.clock.monotonic());
+        state.asked.insert(number, now);
+        if state.began && now.saturating_sub(state.heard) > SILENCE {
+            self.live.lost(&self.observer);
+        }
         format!("{number}\n")
     }
 
@@ -236,6 +243,19 @@ mod tests {
             assert!(feed.cut().is_some() && live.is_lost("office/tcp"), "{closed} {ended}");
             assert!(!feed.observes());
         }
+    }
+
+    #[test]
+    fn who_is_silent_for_long_is_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let (feed, clock, live) = feed(folder.path());
+        begin(&feed, &clock);
+        clock.advance(ms(14_000));
+        feed.question();
+        assert!(!live.is_lost("office/tcp"));
+        clock.advance(ms(2_000));
+        feed.question();
+        assert!(live.is_lost("office/tcp") && feed.cut().is_none());
     }
 
     #[test]
