@@ -65,7 +65,7 @@ impl Observing {
         for stream in &desk.script.streams {
             desk.notebook.note(Event::Stream(facts(stream, OBSERVER)))?;
         }
-        elsewhere.introduce(desk)?;
+        Watchers::introduce(desk)?;
         let sink: SharedSink = Arc::new(Tee(vec![FileSink::append(&log)?, desk.live.clone()]));
         let running = Observer::new(OBSERVER, desk.means.clock().clone(), sink).start(asked)?;
         let load = match (desk.script.scenario.load.writes, &ledger, &kept.table) {

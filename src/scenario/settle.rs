@@ -55,17 +55,15 @@ pub(super) fn examine(text: &str, overrides: &[Override]) -> Result<(Option<Scen
 }
 
 fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario> {
-    let found = problems.len();
+    let (found, rto) = (problems.len(), raw.objectives.rto);
     for (what, said) in [("title", &raw.title), ("why", &raw.why)] {
         if said.value.trim().is_empty() {
             problems.push(Problem::new(line(said), format!("the {what} is empty"), None));
         }
     }
-    let rto = raw.objectives.rto;
     let target = target(raw.target, problems);
-    let recovery = recovery(raw.recovery, problems);
+    let (recovery, observers) = (recovery(raw.recovery, problems), observers::settle(raw.observers, problems));
     let checks: Vec<Check> = raw.checks.into_iter().filter_map(|check| self::check(check, problems)).collect();
-    let observers = observers::settle(raw.observers, problems);
     let (target, recovery) = (target?, recovery?);
     let name = raw.fault.name.value.trim().to_owned();
     let hypothesis = raw.hypothesis.unwrap_or_else(|| hypothesis(&target.service, &name, rto, raw.objectives.rpo));

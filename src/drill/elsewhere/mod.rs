@@ -59,7 +59,7 @@ impl Watchers {
     }
 
     /// Writes into the journal who they are and what they ask.
-    pub(super) fn introduce(&self, desk: &Desk<'_>) -> Result<()> {
+    pub(super) fn introduce(desk: &Desk<'_>) -> Result<()> {
         for Elsewhere { name, by, streams, .. } in &desk.script.elsewhere {
             desk.notebook.note(Event::Observer(Observer { name: name.clone(), place: by.describe() }))?;
             for stream in streams {

@@ -49,7 +49,7 @@ async fn follow(mut child: Child, stderr: ChildStderr, said: Arc<Mutex<String>>,
     let heard = async {
         while let Ok(Some(line)) = lines.next_line().await {
             if !line.trim().is_empty() {
-                *said.lock().unwrap_or_else(PoisonError::into_inner) = line.trim().to_owned();
+                line.trim().clone_into(&mut said.lock().unwrap_or_else(PoisonError::into_inner));
             }
         }
     };
