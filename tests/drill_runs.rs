@@ -128,7 +128,18 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     );
     let mut desk = desk(&clients, &primary);
     desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
-    let report = met(&desk, "primary-crash-async", &["--seed", "7"]);
+    // Somebody else reads meanwhile, and is told on its standard input how the database is reached.
+    let observers = format!(
+        r#"observers=[{{"name": "office", "command": ["{}", "observe", "--plan", "-"]}}]"#,
+        env!("CARGO_BIN_EXE_davit")
+    );
+    let report = met(&desk, "primary-crash-async", &["--seed", "7", "--set", &observers]);
+    let streams: Vec<&Value> =
+        report["streams"].as_array().unwrap().iter().filter(|stream| stream["observer"] == "office").collect();
+    let down = |stream: &&Value| stream["refused"].as_u64().unwrap() + stream["silent"].as_u64().unwrap() > 0;
+    assert!(streams.len() == 2 && streams.iter().all(down), "{streams:#?}");
+    assert!(streams.iter().all(|stream| stream["what"].as_str().unwrap().starts_with("SQL, reading")), "{streams:#?}");
+    assert_eq!(report["observers"][1]["verdict"], "met", "{:#}", report["observers"]);
     let time = &row(&report, "rto")["actual"];
     assert!(time["low"].as_f64().unwrap() >= 0.4, "the decision alone takes half a second: {time}");
     assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);

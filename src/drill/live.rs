@@ -19,9 +19,35 @@ pub(super) struct Live {
 #[derive(Debug, Default)]
 struct State {
     streams: BTreeMap<String, Vec<Sample>>,
-    stalls: Vec<Stall>,
+    /// By observer; the one without a name is this machine.
+    observers: BTreeMap<String, Watched>,
     /// Samples before this are forgotten.
     from: Duration,
+}
+
+/// What is known of one observer.
+#[derive(Debug, Default)]
+struct Watched {
+    stalls: Vec<Stall>,
+    /// How far its clock may be from what we take it for.
+    error: Duration,
+    /// Nothing more comes from it.
+    gone: bool,
+}
+
+impl State {
+    fn stalls(&self, stream: &str) -> &[Stall] {
+        self.observers.get(observer_of(stream)).map_or(&[], |observer| &observer.stalls)
+    }
+
+    fn error(&self, stream: &str) -> Duration {
+        self.observers.get(observer_of(stream)).map_or(Duration::ZERO, |observer| observer.error)
+    }
+}
+
+/// The observer of a stream: what stands before the dash of its name; nothing for those of this machine.
+fn observer_of(stream: &str) -> &str {
+    stream.split_once('/').map_or("", |(observer, _)| observer)
 }
 
 /// So many probes of a stream are kept before the fault; a long steady state needs no more to be judged live.
@@ -49,7 +75,7 @@ impl Live {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = state.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
         let within = samples.iter().filter(|sample| from <= sample.due && sample.due < until);
-        let within: Vec<&Sample> = within.filter(|sample| !is_void(sample, &state.stalls)).collect();
+        let within: Vec<&Sample> = within.filter(|sample| !is_void(sample, state.stalls(stream))).collect();
         Steady::of(&within, until.saturating_sub(from))
     }
 
@@ -57,19 +83,20 @@ impl Live {
     pub(super) fn recovery(&self, stream: &str, fault: Interval, hold: &Hold) -> Recovery {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let samples = state.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
-        recovery(samples, &state.stalls, fault, hold)
+        recovery(samples, state.stalls(stream), fault.widened(state.error(stream)), hold)
     }
 
     /// When the second of two probes in a row of any of these streams failed after `since`.
-    pub(super) fn two_failed(&self, streams: &[String], since: Duration) -> Option<Duration> {
+    pub(super) fn two_failed(&self, streams: &[String], since: Duration) -> Option<Interval> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let second = |stream: &String| {
             let samples = state.streams.get(stream)?;
             let mut after: Vec<&Sample> = samples.iter().filter(|sample| sample.sent >= since).collect();
             after.sort_by_key(|sample| sample.sent);
-            after.windows(2).find(|pair| pair[0].bad() && pair[1].bad()).map(|pair| pair[0].ended.max(pair[1].ended))
+            let two = after.windows(2).find(|pair| pair[0].bad() && pair[1].bad())?;
+            Some(Interval::exact(two[0].ended.max(two[1].ended)).widened(state.error(stream)))
         };
-        streams.iter().filter_map(second).min()
+        streams.iter().filter_map(second).min_by_key(|at| at.high)
     }
 
     /// The first answer to a probe of any of these streams that was sent after `since`.
@@ -80,21 +107,50 @@ impl Live {
         streams.iter().filter_map(first).min()
     }
 
-    /// The share of probes of these streams that failed since then, if there were enough to tell.
+    /// The share of probes of these streams that failed since then, if there were enough to tell; of several observers
+    /// what the one says that sees most of it.
     pub(super) fn failing(&self, streams: &[String], since: Duration) -> Option<f64> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let all = streams.iter().filter_map(|stream| state.streams.get(stream)).flatten();
-        let (mut sent, mut failed) = (0_u32, 0_u32);
-        for sample in all.filter(|sample| sample.due >= since) {
-            sent += 1;
-            failed += u32::from(!sample.good());
+        let mut counts: BTreeMap<&str, (u32, u32)> = BTreeMap::new();
+        for stream in streams {
+            let samples = state.streams.get(stream).map(Vec::as_slice).unwrap_or_default();
+            let (sent, failed) = counts.entry(observer_of(stream)).or_default();
+            for sample in samples.iter().filter(|sample| sample.due >= since) {
+                *sent += 1;
+                *failed += u32::from(!sample.good());
+            }
         }
-        (sent >= 20).then(|| f64::from(failed) / f64::from(sent))
+        let enough = counts.into_values().filter(|(sent, _)| *sent >= 20);
+        enough.map(|(sent, failed)| f64::from(failed) / f64::from(sent)).max_by(f64::total_cmp)
     }
-}
 
-impl Sink for Live {
-    fn put(&self, entry: &Entry) {
+    /// How far the clock of an observer may be from what we take it for.
+    pub(super) fn dated(&self, observer: &str, error: Duration) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.observers.entry(observer.to_owned()).or_default().error = error;
+    }
+
+    /// Nothing more comes from an observer: nobody waits for what it would have seen.
+    pub(super) fn lost(&self, observer: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.observers.entry(observer.to_owned()).or_default().gone = true;
+    }
+
+    /// Whether the observer of a stream is lost.
+    pub(super) fn is_lost(&self, stream: &str) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.observers.get(observer_of(stream)).is_some_and(|observer| observer.gone)
+    }
+
+    /// The observers that are lost.
+    pub(super) fn all_lost(&self) -> Vec<String> {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let lost = state.observers.iter().filter(|(_, observer)| observer.gone);
+        lost.map(|(name, _)| name.clone()).collect()
+    }
+
+    /// Takes what an observer saw, on our clock.
+    pub(super) fn heard(&self, observer: &str, entry: &Entry) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match entry {
             Entry::Sample { stream, due, sent, ended, answer } if *due >= state.from => {
@@ -109,9 +165,18 @@ impl Sink for Live {
                     samples.drain(..FORGOTTEN);
                 }
             }
-            Entry::Stall { from, until } => state.stalls.push(Stall { from: *from, until: *until }),
+            Entry::Stall { from, until } => {
+                let stall = Stall { from: *from, until: *until };
+                state.observers.entry(observer.to_owned()).or_default().stalls.push(stall);
+            }
             _ => {}
         }
+    }
+}
+
+impl Sink for Live {
+    fn put(&self, entry: &Entry) {
+        self.heard("", entry);
     }
 
     fn flush(&self) -> Result<()> {

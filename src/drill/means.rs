@@ -7,6 +7,7 @@ use crate::error::{Context, Kind, Result};
 use crate::id::RunId;
 use crate::journal::SharedProgress;
 use crate::secret::Secret;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use tokio_util::sync::CancellationToken;
 
@@ -36,6 +37,8 @@ pub struct Access {
     pub standby: Option<Secret>,
     /// The server that a restore goes into.
     pub into: Option<Secret>,
+    /// How observers elsewhere reach the service, by their names, where they go another way.
+    pub observers: BTreeMap<String, Secret>,
 }
 
 impl Means {

@@ -10,8 +10,10 @@
 //! What happens is written down before what follows it is done, so that a runner that dies leaves a journal that says how
 //! far it came, and intents that the janitor undoes.
 
+mod asking;
 mod desk;
 pub mod dial;
+mod elsewhere;
 mod hold;
 mod live;
 mod means;
@@ -19,6 +21,7 @@ mod namespace;
 mod network;
 mod notebook;
 mod observing;
+pub mod orders;
 mod person;
 mod plan;
 mod platform;
@@ -31,6 +34,6 @@ mod verify;
 pub use means::{Access, Means};
 pub use network::prepare_network;
 pub use notebook::JOURNAL;
-pub use plan::{Choices, Plan, Script, Stream, check, plan};
+pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, plan};
 pub use run::{Done, run};
 pub use store::rebuild;

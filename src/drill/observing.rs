@@ -2,6 +2,7 @@
 
 use super::desk::Desk;
 use super::dial::{Open, Server};
+use super::elsewhere::Watchers;
 use super::plan::{Stream, writes};
 use super::streams::{Database, streams};
 use crate::error::{Context, Error, Kind, Result};
@@ -14,12 +15,12 @@ use crate::report::journal::{self, Event, PackedSamples, StreamRole};
 use crate::scenario::Rate;
 use std::fs::File;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Who observes: this process, beside the target or far from it.
-const OBSERVER: &str = "this machine";
+pub(super) const OBSERVER: &str = "this machine";
 /// Writers of a load: few connections, as a pool has them.
 const WRITERS: u32 = 4;
 /// Probes of one line of the journal.
@@ -28,6 +29,7 @@ const SAMPLES_A_LINE: usize = 20_000;
 /// Probes and writes under way.
 pub(super) struct Observing {
     running: Option<Running>,
+    elsewhere: Option<Watchers>,
     load: Option<Load>,
     ledger: Option<Arc<Ledger>>,
     log: PathBuf,
@@ -40,8 +42,10 @@ pub(super) struct Kept {
 }
 
 impl Observing {
-    /// Makes the ledger's table and begins to ask and to write.
+    /// Begins observers elsewhere, makes the ledger's table, and begins to ask and to write.
     pub(super) async fn begin(desk: &Desk<'_>) -> Result<(Self, Kept)> {
+        // Nothing is touched before everybody observes who should.
+        let elsewhere = Watchers::begin(desk).await?;
         let (log, path) = (desk.folder.join("observed.jsonl"), desk.folder.join("ledger"));
         let mut kept = Kept { table: None, ledger: None };
         let mut ledger = None;
@@ -59,15 +63,16 @@ impl Observing {
         let plans: Vec<_> = desk.script.streams.iter().map(|stream| stream.plan.clone()).collect();
         let asked = streams(&plans, database.as_ref()).await?;
         for stream in &desk.script.streams {
-            desk.notebook.note(Event::Stream(facts(stream)))?;
+            desk.notebook.note(Event::Stream(facts(stream, OBSERVER)))?;
         }
+        Watchers::introduce(desk)?;
         let sink: SharedSink = Arc::new(Tee(vec![FileSink::append(&log)?, desk.live.clone()]));
         let running = Observer::new(OBSERVER, desk.means.clock().clone(), sink).start(asked)?;
         let load = match (desk.script.scenario.load.writes, &ledger, &kept.table) {
             (Some(rate), Some(ledger), Some(table)) => Some(write(desk, rate, ledger, table).await?),
             _ => None,
         };
-        Ok((Self { running: Some(running), load, ledger, log }, kept))
+        Ok((Self { running: Some(running), elsewhere: Some(elsewhere), load, ledger, log }, kept))
     }
 
     /// Ends writes and probes, in this order, and writes what was seen into the journal.
@@ -81,35 +86,45 @@ impl Observing {
         if let Some(ledger) = self.ledger.take() {
             ledger.sync()?;
         }
-        let file = File::open(&self.log).context(Kind::Failed, || format!("reading {}", self.log.display()))?;
-        // A day of probes is not held in memory as a whole.
-        let put = |seen: &mut Observation, least: usize| -> Result<()> {
-            for (name, series) in seen.streams.iter_mut().filter(|(_, series)| series.samples.len() >= least) {
-                let samples = PackedSamples::of(&series.samples);
-                series.samples.clear();
-                desk.notebook.note(Event::Samples { stream: name.clone(), samples })?;
-            }
-            Ok(())
-        };
-        let (from, until) = (Duration::ZERO, Duration::MAX);
-        let log = BufReader::new(file);
-        let mut seen = Observation::read_along(log, from, until, |seen| put(seen, SAMPLES_A_LINE))?;
-        put(&mut seen, 1)?;
+        let seen = put_seen(desk, &self.log)?;
         if !seen.whole {
             return Err(Error::failed("reading what the observer saw: its log was cut off"));
         }
         for (stream, _, code, text) in seen.notices.iter().take(20) {
             desk.notebook.note(Event::Surprise { what: format!("a server said on {stream}: {code} {text}") })?;
         }
-        desk.notebook.note(Event::Stalls(seen.stalls))
+        desk.notebook.note(Event::Stalls(seen.stalls))?;
+        match self.elsewhere.take() {
+            Some(elsewhere) => elsewhere.end(desk).await,
+            None => Ok(()),
+        }
     }
 }
 
-fn facts(stream: &Stream) -> journal::Stream {
+/// Writes the samples of a log into the journal; gives what else is in it. A day of probes is not held in memory as a whole.
+pub(super) fn put_seen(desk: &Desk<'_>, log: &Path) -> Result<Observation> {
+    let file = File::open(log).context(Kind::Failed, || format!("reading {}", log.display()))?;
+    let put = |seen: &mut Observation, least: usize| -> Result<()> {
+        for (name, series) in seen.streams.iter_mut().filter(|(_, series)| series.samples.len() >= least) {
+            let samples = PackedSamples::of(&series.samples);
+            series.samples.clear();
+            desk.notebook.note(Event::Samples { stream: name.clone(), samples })?;
+        }
+        Ok(())
+    };
+    let (from, until) = (Duration::ZERO, Duration::MAX);
+    let log = BufReader::new(file);
+    let mut seen = Observation::read_along(log, from, until, |seen| put(seen, SAMPLES_A_LINE))?;
+    put(&mut seen, 1)?;
+    Ok(seen)
+}
+
+/// What a journal says of a stream.
+pub(super) fn facts(stream: &Stream, observer: &str) -> journal::Stream {
     journal::Stream {
         name: stream.plan.name.clone(),
         path: stream.path.to_owned(),
-        observer: OBSERVER.to_owned(),
+        observer: observer.to_owned(),
         what: stream.plan.describe(),
         role: if stream.judged { StreamRole::Judged } else { StreamRole::Shown },
         every: stream.plan.every,

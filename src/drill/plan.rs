@@ -1,5 +1,6 @@
 //! What a drill will do: streams, fault, recovery. Reads and decides, changes nothing; this is the dry run.
 
+use super::asking::{self, Asker};
 use super::hold;
 use super::means::{Access, Means};
 use super::namespace;
@@ -8,13 +9,14 @@ use crate::chaos::{self, Amount, GuardName, Incident, Request, Seed, Target, Tar
 use crate::error::{Error, Kind, Result};
 use crate::id::RunId;
 use crate::postgres::ConnInfo;
-use crate::probe::{Ask, Connection, StreamPlan};
+use crate::probe::StreamPlan;
 use crate::repository::PointSpec;
 use crate::repository::manifest::PointKind;
-use crate::scenario::{IncidentWish, Place, RecoveryBy, Scenario, Victims};
+use crate::scenario::{IncidentWish, ObserverBy, Place, RecoveryBy, Scenario, Victims};
+use crate::secret::Secret;
 use crate::units::Span;
 use std::collections::BTreeSet;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::time::Duration;
 
 /// What the command line adds to a scenario.
@@ -52,8 +54,10 @@ pub struct Script {
     pub access: Access,
     /// What the command line added.
     pub choices: Choices,
-    /// The streams of probes; the judged ones first.
+    /// The streams of probes of the machine that runs the drill; the judged ones first.
     pub streams: Vec<Stream>,
+    /// Who else observes, and what they ask.
+    pub elsewhere: Vec<Elsewhere>,
     /// How long the fault holds on, where it does not end by itself.
     pub holds_for: Option<Duration>,
 }
@@ -69,6 +73,19 @@ pub struct Stream {
     pub path: &'static str,
 }
 
+/// An observer elsewhere, and what it asks.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    /// Its name; the names of its streams begin with it.
+    pub name: String,
+    /// How it is begun.
+    pub by: ObserverBy,
+    /// How the service is reached from there.
+    pub clients: Secret,
+    /// What it asks.
+    pub streams: Vec<Stream>,
+}
+
 /// Decides what a scenario means now, and asks every guard. Nothing is changed.
 ///
 /// # Errors
@@ -76,7 +93,8 @@ pub struct Stream {
 pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access, choices: Choices) -> Result<Plan> {
     let run = RunId::at(means.clock().now());
     let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
-    let streams = streams(&scenario, &access, names)?;
+    let own = asking::streams(&scenario, &access.clients, &Asker::Own { names })?;
+    let elsewhere = asking::elsewhere(&scenario, &access)?;
     let request = request(&scenario, &access, &choices, &run)?;
     let fault = chaos::plan(&means.chaos, request).await?;
     let restore = match &scenario.recovery.by {
@@ -92,7 +110,8 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
         _ => Vec::new(),
     };
     let holds_for = (fault.facts.class == chaos::Class::Reversible).then_some(fault.request.duration);
-    let script = Script { run, file: file.to_owned(), scenario, access, choices, streams, holds_for };
+    let file = file.to_owned();
+    let script = Script { run, file, scenario, access, choices, streams: own, elsewhere, holds_for };
     Ok(Plan { script, fault, restore })
 }
 
@@ -231,58 +250,6 @@ fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Targe
     text.parse()
 }
 
-/// The streams of probes that the path of users asks for.
-fn streams(scenario: &Scenario, access: &Access, names: Option<SocketAddr>) -> Result<Vec<Stream>> {
-    let (every, deadline) = (scenario.load.probes.period(), scenario.load.deadline);
-    let stream = |name: &str, ask: Ask, judged: bool, path: &'static str| Stream {
-        plan: StreamPlan::new(name, ask).paced(every, deadline).asking(names),
-        judged,
-        path,
-    };
-    let (fresh, pooled) = ("new connections", "kept connections");
-    let url = access.clients.reveal();
-    let scheme = url.split_once("://").map(|(scheme, _)| scheme);
-    let all = match scheme {
-        Some("postgres" | "postgresql") | None if scheme.is_some() || url.contains('=') => {
-            if names.is_some() {
-                return Err(Error::input("planning the probes: clients of a database ask this machine for names")
-                    .hint("with a `resolver`, `clients` is an http://, https://, tcp:// or dns:// URL"));
-            }
-            let write = writes(scenario);
-            let ask = |connection, write| Ask::Sql { connection, write };
-            let mut all = vec![
-                stream("sql-new", ask(Connection::Fresh, write), true, fresh),
-                stream("sql-kept", ask(Connection::Pooled, write), true, pooled),
-            ];
-            if write {
-                all.push(stream("sql-reads", ask(Connection::Fresh, false), false, "reads"));
-            }
-            all
-        }
-        Some("http" | "https") => {
-            let ask = |connection| Ask::Http { url: url.to_owned(), connection, status: None, contains: None };
-            vec![
-                stream("http-new", ask(Connection::Fresh), true, fresh),
-                stream("http-kept", ask(Connection::Pooled), true, pooled),
-            ]
-        }
-        Some("tcp") => {
-            let address = url.trim_start_matches("tcp://").to_owned();
-            vec![stream("tcp", Ask::Tcp { address, send: None, expect: None }, true, fresh)]
-        }
-        Some("dns") => {
-            let name = url.trim_start_matches("dns://").to_owned();
-            vec![stream("dns", Ask::Dns { name, server: None, expect: Vec::new() }, true, "names")]
-        }
-        _ => {
-            return Err(Error::input("reading the target's `clients`: it is no URL that can be probed")
-                .hint("write postgres://…, http://…, https://…, tcp://HOST:PORT or dns://NAME"));
-        }
-    };
-    all.iter().try_for_each(|stream| stream.plan.check())?;
-    Ok(all)
-}
-
 /// Whether a ledger is kept: where writes are asked for, or where a loss has to be judged.
 pub(super) fn writes(scenario: &Scenario) -> bool {
     scenario.load.writes.is_some() || scenario.objectives.rpo.objective().is_some()
@@ -302,7 +269,7 @@ pub(super) async fn restore_plan(means: &Means, scenario: &Scenario, access: &Ac
     let RecoveryBy::Restore { tables, .. } = &scenario.recovery.by else {
         return Err(Error::failed("planning a restore: the scenario asks for none"));
     };
-    let read = |secret: &crate::secret::Secret| ConnInfo::parse(secret.reveal(), &means.chaos.postgres);
+    let read = |secret: &Secret| ConnInfo::parse(secret.reveal(), &means.chaos.postgres);
     let (into, existing) = match (&access.into, &access.primary) {
         (Some(into), _) => (read(into)?, Existing::Create),
         (None, Some(primary)) if tables.is_empty() => {
@@ -349,6 +316,10 @@ impl Plan {
             let shown = if *judged { "" } else { " (shown only)" };
             lines.push(format!("probes: {}, every {}{shown}", plan.describe(), Span(plan.every)));
         }
+        for Elsewhere { name, by, streams, .. } in &self.script.elsewhere {
+            let asked: Vec<String> = streams.iter().map(|stream| stream.plan.describe()).collect();
+            lines.push(format!("observer {name}, {}: {}", by.describe(), asked.join("; ")));
+        }
         if let Some(writes) = load.writes {
             lines.push(format!("load: {} writes a second, each in the ledger", writes.0));
         }
@@ -371,8 +342,18 @@ impl Plan {
 }
 
 impl Script {
-    /// The names of the streams by which the recovery time is judged.
+    /// The names of the streams by which this machine judges the recovery time.
     pub(super) fn judged(&self) -> Vec<String> {
-        self.streams.iter().filter(|stream| stream.judged).map(|stream| stream.plan.name.clone()).collect()
+        judged(&self.streams).collect()
     }
+
+    /// The names of the streams by which anybody does.
+    pub(super) fn judged_everywhere(&self) -> Vec<String> {
+        let elsewhere = self.elsewhere.iter().flat_map(|observer| judged(&observer.streams));
+        judged(&self.streams).chain(elsewhere).collect()
+    }
+}
+
+fn judged(streams: &[Stream]) -> impl Iterator<Item = String> {
+    streams.iter().filter(|stream| stream.judged).map(|stream| stream.plan.name.clone())
 }

@@ -45,18 +45,19 @@ pub(super) async fn recover(desk: &Desk<'_>, fault: Interval, kept: &mut Kept) -
 
 /// Somebody notices, and decides.
 async fn notice(desk: &Desk<'_>, fault: Interval) -> Result<()> {
-    let judged = desk.script.judged();
+    let judged = desk.script.judged_everywhere();
     let began = desk.now();
     let (at, evidence) = loop {
         if let Some(at) = desk.live.two_failed(&judged, fault.low) {
             break (at, "two probes in a row failed");
         }
         if desk.now().saturating_sub(began) >= NOTICED {
-            break (desk.now(), "no probe failed; the drill knows of the fault from its proof");
+            break (Interval::exact(desk.now()), "no probe failed; the drill knows of the fault from its proof");
         }
         desk.sleep(LOOK).await?;
     };
-    desk.notebook.mark(Instant::Detected, Interval::exact(at.max(fault.low)), evidence)?;
+    let at = Interval::new(at.low.max(fault.low), at.high.max(fault.low));
+    desk.notebook.mark(Instant::Detected, at, evidence)?;
     desk.sleep(desk.script.scenario.recovery.decision).await?;
     desk.notebook.mark(Instant::Decided, Interval::exact(desk.now()), "the recovery begins")
 }

@@ -147,12 +147,15 @@ async fn steady_before(desk: &Desk<'_>) -> Result<Option<BTreeMap<String, Steady
     desk.sleep(scenario.load.deadline).await?;
     let until = from + scenario.steady_state.span;
     desk.notebook.note(Event::Steady { after: false, from, until })?;
-    let judged = desk.script.judged();
+    let judged = desk.script.judged_everywhere();
+    let lost = desk.live.all_lost();
+    let lost: Vec<String> = lost.into_iter().map(|name| format!("the observer {name} ended early")).collect();
     let seen: BTreeMap<String, Steady> =
         judged.into_iter().map(|name| (name.clone(), desk.live.steady(&name, from, until))).collect();
     // Throughput is judged by the report, which has the ledger.
     let rule = crate::measure::SteadyRule { throughput: None, ..scenario.steady_state.rule };
-    let misses: Vec<String> = seen.values().flat_map(|steady| steady.misses(&rule)).collect();
+    let misses = seen.values().flat_map(|steady| steady.misses(&rule));
+    let misses: Vec<String> = if lost.is_empty() { misses.collect() } else { lost };
     if misses.is_empty() {
         return Ok(Some(seen));
     }
@@ -189,7 +192,7 @@ async fn come_back(
 /// Ends a fault early where too many probes fail.
 async fn alarm(desk: &Desk<'_>) -> String {
     let Some(most) = desk.script.scenario.limits.abort_errors else { return std::future::pending().await };
-    let judged = desk.script.judged();
+    let judged = desk.script.judged_everywhere();
     loop {
         desk.means.clock().sleep(ALARM).await;
         let since = desk.now().saturating_sub(ALARM_WINDOW);
@@ -199,11 +202,15 @@ async fn alarm(desk: &Desk<'_>) -> String {
     }
 }
 
-/// Waits until every judged stream is back for as long as the rule asks, or the time for it is over.
+/// Waits until every judged stream is back for as long as the rule asks, or the time for it is over. What an observer does not
+/// see any more is not waited for; the report says that it is open.
 async fn restored(desk: &Desk<'_>, effective: Interval, steady: &BTreeMap<String, Steady>) -> Result<()> {
     let settled = desk.now();
     let limits = &desk.script.scenario.limits;
     let back = |(name, steady): (&String, &Steady)| {
+        if desk.live.is_lost(name) {
+            return true;
+        }
         match desk.live.recovery(name, effective, &desk.hold(*steady)) {
             Recovery::Restored(_) => true,
             // Not down so far; an outage may still begin while the hold has not passed.

@@ -50,6 +50,12 @@ impl Interval {
         Self { low: self.low.saturating_sub(earlier.high), high: self.high.saturating_sub(earlier.low) }
     }
 
+    /// The same instant, known less exactly by so much in either direction.
+    #[must_use]
+    pub fn widened(&self, by: Duration) -> Self {
+        Self { low: self.low.saturating_sub(by), high: self.high + by }
+    }
+
     /// What both allow; `None` where they contradict each other.
     pub fn and(&self, other: Self) -> Option<Self> {
         let both = Self { low: self.low.max(other.low), high: self.high.min(other.high) };

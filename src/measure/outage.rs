@@ -90,6 +90,19 @@ pub fn recovery_of(kept: &Kept, fault: Interval, hold: &Hold) -> Recovery {
     judge(&all, fault, hold, || kept.longest)
 }
 
+/// The same from an observer whose clock is known only up to `error`, its probes being shifted onto ours.
+///
+/// On its clock the fault is known less exactly by that much, and on ours so is what it saw. What lies between two of its
+/// own readings (an outage's length, the longest gap) is as exact as if it were ours.
+pub fn recovery_from(kept: &Kept, fault: Interval, error: Duration, hold: &Hold) -> Recovery {
+    let mut seen = recovery_of(kept, fault.widened(error), hold);
+    if let Recovery::Restored(outage) = &mut seen {
+        outage.onset = outage.onset.widened(error);
+        outage.restored = outage.restored.widened(error);
+    }
+    seen
+}
+
 fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -> Duration) -> Recovery {
     if !all.iter().any(|sample| sample.sent >= fault.low) {
         return Recovery::NoData;

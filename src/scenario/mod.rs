@@ -4,6 +4,7 @@
 //! and the nearest name. Whether its fault is known and its target exists is decided by whoever plans the drill.
 
 mod amounts;
+mod observers;
 mod overrides;
 mod raw;
 mod schema;
@@ -14,6 +15,7 @@ mod target;
 mod tests;
 
 pub use amounts::{Aim, Rate, Share, Victims};
+pub use observers::{ObserverBy, ObserverWish};
 pub use overrides::Override;
 pub use schema::SCHEMA;
 pub use target::{ClusterTarget, Place, ProcessTarget, ResolverTarget, ServerTarget, Target};
@@ -52,6 +54,8 @@ pub struct Scenario {
     pub fault: FaultWish,
     /// How it is to come back.
     pub recovery: Recovery,
+    /// Who observes besides the machine that runs the drill.
+    pub observers: Vec<ObserverWish>,
     /// What else must be true at the end.
     pub checks: Vec<Check>,
     /// What is put back at the end besides the fault itself.

@@ -2,6 +2,7 @@
 
 use super::IncidentWish;
 use super::amounts::{Aim, Rate, Share, Victims};
+use super::observers::RawObserver;
 use super::target::{ClusterTarget, ProcessTarget};
 use crate::secret::SecretRef;
 use crate::units::Span;
@@ -27,6 +28,8 @@ pub(super) struct Raw {
     pub(super) load: RawLoad,
     pub(super) fault: RawFault,
     pub(super) recovery: Spanned<RawRecovery>,
+    #[serde(default)]
+    pub(super) observers: Vec<Spanned<RawObserver>>,
     #[serde(default)]
     pub(super) checks: Vec<Spanned<RawCheck>>,
     #[serde(default)]

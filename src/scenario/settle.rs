@@ -1,6 +1,7 @@
 //! From the shape of a scenario to what it means.
 
 use super::amounts::{Aim, Rate, Share, Victims};
+use super::observers;
 use super::overrides::{self, Override};
 use super::raw::{Raw, RawCheck, RawObjectives, RawPlace, RawRecovery, RawTarget};
 use super::{
@@ -64,15 +65,14 @@ fn objectives(raw: &RawObjectives) -> Objectives {
 }
 
 fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario> {
-    let found = problems.len();
+    let (found, rto) = (problems.len(), raw.objectives.rto);
     for (what, said) in [("title", &raw.title), ("why", &raw.why)] {
         if said.value.trim().is_empty() {
             problems.push(Problem::new(line(said), format!("the {what} is empty"), None));
         }
     }
-    let rto = raw.objectives.rto;
     let target = target(raw.target, problems);
-    let recovery = recovery(raw.recovery, problems);
+    let (recovery, observers) = (recovery(raw.recovery, problems), observers::settle(raw.observers, problems));
     let checks: Vec<Check> = raw.checks.into_iter().filter_map(|check| self::check(check, problems)).collect();
     let (target, recovery) = (target?, recovery?);
     let name = raw.fault.name.value.trim().to_owned();
@@ -111,6 +111,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
             with: raw.fault.with,
         },
         recovery,
+        observers,
         checks,
         cleanup: raw.cleanup.into_iter().map(|step| Step { name: step.name, command: step.command }).collect(),
         guards: Guards {
@@ -219,6 +220,7 @@ fn check(raw: Spanned<RawCheck>, problems: &mut Vec<Problem>) -> Option<Check> {
     Some(Check { name, how })
 }
 
-fn line<T>(spanned: &Spanned<T>) -> Option<u64> {
+/// Where the file says it.
+pub(super) fn line<T>(spanned: &Spanned<T>) -> Option<u64> {
     Some(spanned.defined.line()).filter(|line| *line > 0)
 }

@@ -74,6 +74,30 @@ fn a_target_that_runs_nowhere_or_in_two_places_is_named() {
 }
 
 #[test]
+fn observers_that_cannot_be_told_apart_or_not_begun_are_named() {
+    let watched = |list: &str| format!("{GOOD}observers:\n{list}");
+    let good =
+        watched("  - {name: office, command: [ssh, web-3, davit, observe, --plan, \"-\"], clients: http://shop/}\n");
+    let scenario = read(&good, Path::new("shop.yaml"), &[]).unwrap();
+    assert_eq!(scenario.observers[0].by.describe(), "begun by ssh");
+    for (list, said) in [
+        (
+            "  - {name: Our Office, command: [ssh]}\n",
+            "line 13: \"Our Office\" is no name of an observer; use up to 40 small",
+        ),
+        (
+            "  - {name: a, command: [ssh]}\n  - {name: a, command: [ssh]}\n",
+            "line 14: two observers are called \"a\"; give",
+        ),
+        ("  - {name: a, command: []}\n", "line 13: the observer \"a\" names no program; write `command: [ssh, "),
+        ("  - {name: a, comand: [ssh]}\n", "did you mean \"command\"?"),
+    ] {
+        let found = problems(&watched(list));
+        assert!(found.contains(said), "{found}");
+    }
+}
+
+#[test]
 fn values_are_replaced_from_the_command_line() {
     let scenario =
         with(&["objectives.rto=1m", "load.writes=100/s", "recovery.decision=2s", "fault.with.signal=9"]).unwrap();

@@ -8,12 +8,12 @@ use std::path::PathBuf;
 /// `davit observe`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Drills run this command in a pod, so that a service is watched from where its users are. It writes one JSON line for \
+Drills run this command elsewhere, so that a service is watched from where its users are. It writes one JSON line for \
 each probe, stall and gap, until it is stopped; docs/json.md lists them. A line on standard input asks what its clock \
-reads.")]
+reads. With --plan - the first line says what to do, and the end of standard input ends it: this is how drills call it.")]
 pub struct ObserveArgs {
-    /// The streams, as a JSON list, or @FILE with one
-    #[arg(long, value_name = "JSON|@FILE")]
+    /// The streams, as a JSON list, @FILE with one, or - for a drill that says them on standard input
+    #[arg(long, value_name = "JSON|@FILE|-", allow_hyphen_values = true)]
     pub plan: String,
     /// The observer's name in its log
     #[arg(long, value_name = "NAME", default_value = "observer")]

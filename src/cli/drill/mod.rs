@@ -16,6 +16,7 @@ use crate::report::render::{self, Form};
 use crate::scenario::{self, RecoveryBy, Scenario};
 use crate::secret::{Secret, SecretRef};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// Runs a drill, or several.
@@ -95,11 +96,18 @@ fn access(scenario: &Scenario, file: &Path, shell: &Shell) -> Result<Access> {
         RecoveryBy::Restore { into: Some(into), .. } => Some(fetch("`into`", into)?),
         _ => None,
     };
+    let mut observers = BTreeMap::new();
+    for wish in &scenario.observers {
+        if let Some(clients) = &wish.clients {
+            observers.insert(wish.name.clone(), fetch(&format!("`clients` of the observer {}", wish.name), clients)?);
+        }
+    }
     Ok(Access {
         clients: fetch("`clients`", place.clients())?,
         primary: place.primary().map(|server| fetch("`primary`", &server.url)).transpose()?,
         standby: place.standby().map(|server| fetch("`standby`", &server.url)).transpose()?,
         into,
+        observers,
     })
 }
 

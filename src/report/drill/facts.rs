@@ -2,9 +2,11 @@
 
 use super::person::Person;
 use crate::error::{Error, Result};
+use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
-    Began, CheckSeen, Event, Guard, Healing, Line, PackedRead, PackedSamples, PlannedVictim, Restored, Stream, Survival,
+    Began, CheckSeen, Cut, Event, Guard, Healing, Line, Observer, PackedRead, PackedSamples, PlannedVictim, Restored,
+    Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -17,7 +19,9 @@ pub(super) struct Facts<'a> {
     /// The offset of the last one.
     pub(super) last: Duration,
     pub(super) streams: Vec<(&'a Stream, Samples<'a>)>,
+    /// Of the machine that ran the drill.
     pub(super) stalls: Vec<Stall>,
+    pub(super) elsewhere: Vec<Elsewhere<'a>>,
     pub(super) guards: Vec<&'a Guard>,
     pub(super) planned: Option<Planned<'a>>,
     pub(super) touched: Vec<String>,
@@ -40,6 +44,18 @@ pub(super) struct Facts<'a> {
     pub(super) healings: Vec<&'a Healing>,
     pub(super) surprises: Vec<String>,
     pub(super) ended: bool,
+}
+
+/// An observer elsewhere.
+pub(super) struct Elsewhere<'a> {
+    pub(super) observer: &'a Observer,
+    /// How far its clock may be from what it is taken for at the fault; nothing where what it read contradicts itself.
+    pub(super) error: Option<Duration>,
+    /// When it stood still, on our clock.
+    pub(super) stalls: Vec<Stall>,
+    /// That it ended early.
+    pub(super) cut: Option<&'a Cut>,
+    watched: Option<&'a Watched>,
 }
 
 /// The plan of a fault.
@@ -81,6 +97,7 @@ impl<'a> Facts<'a> {
             last,
             streams: Vec::new(),
             stalls: Vec::new(),
+            elsewhere: Vec::new(),
             guards: Vec::new(),
             planned: None,
             touched: Vec::new(),
@@ -105,12 +122,24 @@ impl<'a> Facts<'a> {
         for line in journal {
             facts.take(line)?;
         }
+        facts.date_elsewhere();
         Ok(facts)
     }
 
     fn take(&mut self, line: &'a Line) -> Result<()> {
         match &line.event {
             Event::Began(_) | Event::Stage(_) => {}
+            Event::Observer(observer) => {
+                self.elsewhere.push(Elsewhere { observer, error: None, stalls: Vec::new(), cut: None, watched: None });
+            }
+            Event::Watched(watched) => {
+                let whose = self.elsewhere.iter_mut().find(|one| one.observer.name == watched.observer);
+                let whose = whose.ok_or_else(|| {
+                    let name = &watched.observer;
+                    Error::failed(format!("reading a drill's journal: it never said who the observer {name:?} is"))
+                })?;
+                (whose.cut, whose.watched) = (watched.cut.as_ref(), Some(watched.as_ref()));
+            }
             Event::Stream(stream) => self.streams.push((stream, Samples::default())),
             Event::Guard(guard) => self.guards.push(guard),
             Event::Planned { candidates, victims, cap, phase, undo } => {
@@ -129,7 +158,7 @@ impl<'a> Facts<'a> {
                 let (_, kept) = known.ok_or_else(|| {
                     Error::failed(format!("reading a drill's journal: it never said what the stream {stream:?} is"))
                 })?;
-                kept.0.push(samples);
+                kept.packed.push(samples);
             }
             Event::Stalls(stalls) => self.stalls.extend(stalls),
             Event::Writes(writes) => {
@@ -156,24 +185,67 @@ impl<'a> Facts<'a> {
         Ok(())
     }
 
+    /// Puts what was seen elsewhere on our clock. One shift for all of an observer's readings, that of the fault: what it
+    /// dates counts from there, and its own clock has measured the rest.
+    fn date_elsewhere(&mut self) {
+        let when = self.fault().map_or(self.zero, |fault| fault.low + fault.width() / 2);
+        for one in &mut self.elsewhere {
+            let looks = one.watched.map_or(&[][..], |watched| &watched.looks);
+            let offset = Offset::at(looks, when);
+            one.error = offset.map(|offset| offset.error());
+            // Where it dates nothing it is still drawn, at about where it was.
+            let shift = offset.or_else(|| Offset::at(looks.get(..1)?, when)).map_or(Shift::default(), |at| at.shift());
+            let stalls = one.watched.map_or(&[][..], |watched| &watched.stalls);
+            one.stalls = stalls.iter().map(|stall| shift.stall(*stall)).collect();
+            for (_, samples) in self.streams.iter_mut().filter(|(stream, _)| stream.observer == one.observer.name) {
+                samples.shift = shift;
+            }
+        }
+    }
+
+    /// The observer of a stream, if it is elsewhere.
+    pub(super) fn elsewhere(&self, stream: &Stream) -> Option<&Elsewhere<'a>> {
+        self.elsewhere.iter().find(|one| one.observer.name == stream.observer)
+    }
+
+    /// When the observer of a stream stood still.
+    pub(super) fn stalls(&self, stream: &Stream) -> &[Stall] {
+        self.elsewhere(stream).map_or(&self.stalls, |one| &one.stalls)
+    }
+
     /// When the fault was proven to take effect.
     pub(super) fn fault(&self) -> Option<Interval> {
         self.marks.get(&Instant::Effective).map(|(at, _)| *at)
     }
 }
 
+impl Elsewhere<'_> {
+    /// Why not all is known that it could have seen; nothing where it is.
+    pub(super) fn open(&self) -> Option<String> {
+        match (self.cut, self.error) {
+            (_, None) => Some("its clock was stepped, or never read: nothing that it saw can be dated".to_owned()),
+            (Some(_), _) => Some("it ended early, and what came later is not known".to_owned()),
+            (None, Some(_)) => None,
+        }
+    }
+}
+
 /// The samples of a stream, still packed: a day of them is unpacked one at a time, as often as somebody looks.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Samples<'a>(Vec<&'a PackedSamples>);
+pub(super) struct Samples<'a> {
+    packed: Vec<&'a PackedSamples>,
+    /// From the clock of its observer to ours.
+    shift: Shift,
+}
 
 impl Samples<'_> {
     /// One after another, in the order in which they ended.
     pub(super) fn iter(&self) -> impl Iterator<Item = Sample> {
-        self.0.iter().flat_map(|packed| packed.samples())
+        self.packed.iter().flat_map(|packed| packed.samples()).map(|sample| self.shift.sample(sample))
     }
 
     /// How many they are.
     pub(super) fn count(&self) -> u64 {
-        self.0.iter().map(|packed| packed.count()).sum()
+        self.packed.iter().map(|packed| packed.count()).sum()
     }
 }

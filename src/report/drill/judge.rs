@@ -32,6 +32,7 @@ fn row(key: &str, name: &str, by: &str, objective: Option<Duration>) -> Objectiv
         key: key.to_owned(),
         name: name.to_owned(),
         by: by.to_owned(),
+        observer: None,
         objective: objective.map(secs),
         actual: None,
         verdict: None,
@@ -56,6 +57,7 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
     for path in paths {
         service(facts, path, &mut judged);
     }
+    observers(facts, &mut judged);
     lost_time(facts, compared, &mut judged);
     integrity(compared, &mut judged);
     between(facts, "detection", "time to detect", (Instant::Effective, Instant::Detected), &mut judged);
@@ -101,29 +103,44 @@ fn service(facts: &Facts<'_>, path: &Path, judged: &mut Judged) {
     let wanted = facts.began.aims.rto.filter(|_| !ends_validated);
     let name = if ends_validated { "service answering again" } else { "recovery time (RTO)" };
     let row = row(if ends_validated { "service" } else { "rto" }, name, &path.name, wanted);
-    if path.contradiction {
-        let why = format!("{}: two observers exclude each other", path.name);
-        let verdict = wanted.map(|_| invalid(why.clone()));
-        return judged.add(ObjectiveRow { sentence: why, ..row }, verdict);
-    }
-    match &path.end {
-        End::NoData => {
+    let row = ObjectiveRow { observer: Some(path.observer.clone()), ..row };
+    match (&path.end, &path.open) {
+        // What an observer did not see is neither a success nor a failure of the service.
+        (End::NoData, Some(open)) => {
+            judged.add(ObjectiveRow { sentence: open.clone(), ..row }, wanted.map(|_| Verdict::Undecided));
+        }
+        (End::Up(longest), Some(open)) => {
+            let sentence = format!("no outage longer than {} was seen; {open}", seconds(secs(*longest)));
+            judged.add(ObjectiveRow { sentence, ..row }, wanted.map(|_| Verdict::Undecided));
+        }
+        (End::NoData, None) => {
             let why = format!("{}: no probe was sent after the fault", path.name);
             let verdict = Some(invalid(why.clone()));
             judged.add(ObjectiveRow { sentence: why, ..row }, verdict);
         }
-        End::Up(longest) => {
+        (End::Up(longest), None) => {
             let sentence = format!("no outage longer than {}", seconds(secs(*longest)));
             let actual = Interval::new(Duration::ZERO, *longest);
             let verdict = wanted.map(|wanted| Objective(wanted).judge(actual));
             judged.add(ObjectiveRow { actual: Some(bounds(actual)), sentence, ..row }, verdict);
         }
-        End::Restored { time, .. } => measured(row, wanted, *time, judged),
-        End::Down { at_least } => {
+        (End::Restored { time, .. }, _) => measured(row, wanted, *time, judged),
+        (End::Down { at_least }, _) => {
             let sentence =
                 format!("not restored when the observation ended, after at least {}", seconds(secs(*at_least)));
             open_ended(ObjectiveRow { sentence, ..row }, wanted, Some(*at_least), judged);
         }
+    }
+}
+
+/// An observer that ended early may have missed the worst: then nothing is a pass, whatever the others saw.
+fn observers(facts: &Facts<'_>, judged: &mut Judged) {
+    for one in &facts.elsewhere {
+        let name = &one.observer.name;
+        let Some(open) = one.open() else { continue };
+        let why = one.cut.map(|cut| format!(": {}", cut.why)).unwrap_or_default();
+        let row = row("observers", "observers", name, None);
+        judged.add(ObjectiveRow { sentence: format!("{name}: {open}{why}"), ..row }, Some(Verdict::Undecided));
     }
 }
 
@@ -297,7 +314,11 @@ pub(super) fn why_invalid(facts: &Facts<'_>, missed_before: &[String]) -> Vec<St
         why.push("the steady state was not looked at before the fault".to_owned());
     }
     why.extend(facts.unproven.iter().map(|what| format!("the fault is not proven: {what}")));
-    if facts.fault().is_none() && facts.unproven.is_empty() && missed_before.is_empty() && facts.aborted.is_none() {
+    if facts.fault().is_none() {
+        let early = facts.elsewhere.iter().filter_map(|one| Some((&one.observer.name, one.cut?)));
+        why.extend(early.map(|(name, cut)| format!("the observer {name} ended before the fault: {}", cut.why)));
+    }
+    if facts.fault().is_none() && facts.aborted.is_none() && why.is_empty() {
         why.push("the fault is not proven to have taken effect".to_owned());
     }
     if !facts.ended {

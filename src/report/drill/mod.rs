@@ -4,6 +4,7 @@ mod facts;
 mod integrity;
 mod judge;
 mod model;
+mod observers;
 mod of;
 mod paths;
 mod person;
@@ -11,11 +12,13 @@ mod recovery;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
+#[cfg(test)]
+mod tests_elsewhere;
 
 pub use model::{
     Acknowledgement, Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow,
-    HealingRow, Identity, Integrity, Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow,
-    StepRow, StreamRow, Validity,
+    HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow, SteadyReport,
+    SteadyRow, StepRow, StreamRow, Validity,
 };
 pub use of::of;
 

@@ -31,6 +31,9 @@ pub struct DrillReport {
     /// Whether a person noticed; nothing where that was not looked for.
     #[serde(default)]
     pub acknowledgement: Option<Acknowledgement>,
+    /// Who observed, and what each of them saw. The worst of them decides.
+    #[serde(default)]
+    pub observers: Vec<ObserverRow>,
     /// What each stream of probes showed.
     pub streams: Vec<StreamRow>,
     /// Success rate, latency and acknowledged writes over time: the whole drill, and the time around the fault.
@@ -123,12 +126,15 @@ pub struct Identity {
 /// One objective beside what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveRow {
-    /// `rto`, `rpo`, `detection`, `redundancy`, `acknowledgement`, `integrity` or `checks`.
+    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `checks` or `steady-after`.
     pub key: String,
     /// What is measured.
     pub name: String,
     /// How it was measured.
     pub by: String,
+    /// Who measured it, where that is an observer.
+    #[serde(default)]
+    pub observer: Option<String>,
     /// At most so many seconds; nothing where nothing was asked for.
     pub objective: Option<f64>,
     /// What was measured, with its error.
@@ -222,6 +228,40 @@ pub struct PhaseRow {
     pub length: Bounds,
     /// Whether it is a part of the recovery time.
     pub counts: bool,
+}
+
+/// Somebody who observed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ObserverRow {
+    /// Its name.
+    pub name: String,
+    /// Where it was.
+    pub place: String,
+    /// Seconds by which its clock may be off at the fault; nothing where what it read says nothing. The drill's own has none.
+    pub clock_error: Option<f64>,
+    /// Seconds that it stood still.
+    pub stalled: f64,
+    /// When its last probe was due, in seconds since the drill began.
+    pub until: Option<f64>,
+    /// Whether it observed until it was told to end.
+    pub whole: bool,
+    /// What its own figures say of the recovery time: the worst of its paths.
+    pub verdict: Option<String>,
+    /// The recovery time on that path.
+    pub recovery_time: Option<Bounds>,
+    /// In words.
+    pub sentence: String,
+}
+
+impl ObserverRow {
+    /// How well its clock was known.
+    pub fn clock_words(&self) -> String {
+        match self.clock_error {
+            Some(0.0) => "the drill's own clock".to_owned(),
+            Some(error) => format!("its clock known to {}", crate::report::words::seconds(error)),
+            None => "its clock not known".to_owned(),
+        }
+    }
 }
 
 /// What a stream of probes showed.

@@ -7,6 +7,7 @@ use super::model::{
     Action, BlastRadius, Bounds, Budget, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity,
     Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
 };
+use super::observers::observers;
 use super::paths::{End, Path, paths};
 use super::person;
 use super::recovery::{Seen, look};
@@ -41,7 +42,7 @@ const AROUND: Duration = Duration::from_secs(5);
 pub fn of(journal: &[Line]) -> Result<DrillReport> {
     let facts = Facts::of(journal)?;
     let streams = look(&facts);
-    let paths = paths(&streams);
+    let paths = paths(&facts, &streams);
     let compared = facts.fault().and_then(|fault| compare(&facts, fault));
     let steady = steady(&facts, &streams);
     let Judged { rows, verdict } = judge(&facts, &paths, compared.as_ref(), &steady.missed_after);
@@ -51,6 +52,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
     let cleanup = cleanup(&facts);
     let overall = overall(&facts, &verdict, &rows, &cleanup);
     let phases = phases(&facts, &timeline);
+    let observers = observers(&facts, &streams, &rows);
     Ok(DrillReport {
         schema_version: crate::report::SCHEMA_VERSION,
         kind: "drill".to_owned(),
@@ -65,6 +67,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         restore: restore(&facts, &phases),
         phases,
         acknowledgement: person::row(&facts),
+        observers,
         streams: streams.iter().map(|seen| seen.row(&facts)).collect(),
         series: series(&facts, &streams, &timeline, compared.as_ref()),
         integrity: compared.map(|compared| compared.row),
@@ -111,8 +114,11 @@ fn steady(facts: &Facts<'_>, streams: &[Seen<'_>]) -> SteadyReport {
     let rows = |of: fn(&Seen<'_>) -> Option<crate::measure::Steady>| -> Vec<SteadyRow> {
         streams.iter().filter_map(|seen| Some(seen.steady_row(&of(seen)?))).collect()
     };
-    let missed = |of: fn(&Seen<'_>) -> Option<crate::measure::Steady>| -> Vec<String> {
-        let judged = streams.iter().filter(|seen| seen.judged()).filter_map(|seen| Some((seen, of(seen)?)));
+    // Whoever ended early did not see the end of the last window: that is open, and no miss of the service.
+    let saw = |seen: &&Seen<'_>| facts.elsewhere(seen.stream).is_none_or(|one| one.cut.is_none());
+    let missed = |of: fn(&Seen<'_>) -> Option<crate::measure::Steady>, all: bool| -> Vec<String> {
+        let judged = streams.iter().filter(|seen| seen.judged() && (all || saw(seen)));
+        let judged = judged.filter_map(|seen| Some((seen, of(seen)?)));
         judged
             .flat_map(|(seen, steady)| {
                 steady.misses(&rule).into_iter().map(move |why| format!("{}: {why}", seen.stream.name))
@@ -123,8 +129,8 @@ fn steady(facts: &Facts<'_>, streams: &[Seen<'_>]) -> SteadyReport {
         rule: rule_words(&rule),
         before: rows(|seen| seen.before),
         after: rows(|seen| seen.after),
-        missed_before: missed(|seen| seen.before),
-        missed_after: missed(|seen| seen.after),
+        missed_before: missed(|seen| seen.before, true),
+        missed_after: missed(|seen| seen.after, false),
     }
 }
 
@@ -143,18 +149,27 @@ fn timeline(facts: &Facts<'_>, paths: &[Path]) -> Timeline {
     for (instant, (at, _)) in &facts.marks {
         timeline.set(*instant, *at);
     }
-    if let Some(End::Restored { restored, onset, first_success, .. }) = paths.first().map(|path| &path.end) {
+    if let Some(path) = worst(paths)
+        && let End::Restored { restored, onset, first_success, .. } = &path.end
+    {
         timeline.set(Instant::Onset, *onset);
         timeline.set(Instant::Restored, *restored);
         if let Some(first) = first_success {
-            timeline.set(Instant::FirstSuccess, Interval::exact(*first));
+            let elsewhere = facts.elsewhere.iter().find(|one| one.observer.name == path.observer);
+            let error = elsewhere.and_then(|one| one.error).unwrap_or_default();
+            timeline.set(Instant::FirstSuccess, Interval::exact(*first).widened(error));
         }
     }
     timeline
 }
 
+/// The worst path of which something is known: one that its observer did not see dates nothing.
+fn worst(paths: &[Path]) -> Option<&Path> {
+    paths.iter().find(|path| path.open.is_none() || path.end != End::NoData)
+}
+
 fn moments(facts: &Facts<'_>, timeline: &Timeline, paths: &[Path]) -> Vec<Moment> {
-    let path = paths.first().map_or("no path was judged", |path| path.name.as_str());
+    let path = worst(paths).map_or("no path was judged", |path| path.name.as_str());
     let moment = |(instant, name): &(Instant, &str)| {
         let at = timeline.get(*instant);
         let from_probes = matches!(instant, Instant::Onset | Instant::FirstSuccess | Instant::Restored);
@@ -434,9 +449,14 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
     for (_, row) in rows.iter().enumerate().filter(|(at, row)| speaks(row) && worst(*at, row)) {
         let part = match row.key.as_str() {
             "rto" => match row.actual {
-                Some(actual) if actual.low <= 0.0 => format!("no outage longer than {}", seconds(actual.high)),
-                Some(actual) => format!("{} restored {actual} after the fault", facts.began.scenario.service),
-                None => row.sentence.clone(),
+                Some(actual) if actual.low <= 0.0 => {
+                    format!("no outage longer than {}{}", seconds(actual.high), seen_by(facts, row))
+                }
+                Some(actual) => {
+                    let service = &facts.began.scenario.service;
+                    format!("{service} restored {actual} after the fault{}", seen_by(facts, row))
+                }
+                None => format!("{}{}", row.sentence, seen_by(facts, row)),
             },
             "rpo" => row.sentence.clone(),
             _ => format!("{}: {}", row.name, row.sentence),
@@ -456,6 +476,14 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
         }));
     }
     if parts.is_empty() { "nothing was asked for, and nothing went wrong".to_owned() } else { parts.join("; ") }
+}
+
+/// Who saw it, where it makes a difference.
+fn seen_by(facts: &Facts<'_>, row: &ObjectiveRow) -> String {
+    match &row.observer {
+        Some(observer) if !facts.elsewhere.is_empty() => format!(", seen from {observer}"),
+        _ => String::new(),
+    }
 }
 
 fn actions(
@@ -511,6 +539,19 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
     if stalled > Duration::ZERO {
         let total = seconds(secs(stalled));
         limits.push(format!("the observer stood still for {total} in all: where that touches a bound, it is wider"));
+    }
+    for one in &facts.elsewhere {
+        let name = &one.observer.name;
+        if let Some(error) = one.error {
+            let error = seconds(secs(error));
+            limits.push(format!(
+                "the clock of {name} is known to {error}: what it dates is wider by that, on both sides"
+            ));
+        }
+        let stalled: Duration = one.stalls.iter().map(crate::measure::Stall::length).sum();
+        if stalled > Duration::ZERO {
+            limits.push(format!("{name} stood still for {} in all", seconds(secs(stalled))));
+        }
     }
     if let Some(resolution) = compared.and_then(|compared| compared.row.resolution_seconds) {
         limits.push(format!("writes came up to {} apart: no shorter loss can be seen", seconds(resolution)));

@@ -1,5 +1,6 @@
-//! The paths of users: what several observers of one path say together, and which path was worst off.
+//! The paths of users, one for each observer who walks it, and which of them was worst off.
 
+use super::facts::{Elsewhere, Facts};
 use super::recovery::Seen;
 use crate::measure::{Interval, Recovery};
 use std::time::Duration;
@@ -8,9 +9,11 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Path {
     pub(super) name: String,
+    /// Who walked it.
+    pub(super) observer: String,
     pub(super) end: End,
-    /// Whether two observers exclude each other: then neither bound is believed.
-    pub(super) contradiction: bool,
+    /// Why not all of it is known: an observer elsewhere ended early, or its clock dates nothing.
+    pub(super) open: Option<String>,
 }
 
 /// How a path ended.
@@ -61,63 +64,23 @@ impl End {
             Self::NoData => (3, Duration::ZERO),
         }
     }
-
-    /// What two observers of one path know together.
-    fn with(self, other: Self) -> (Self, bool) {
-        match (&self, &other) {
-            // An observer that saw nothing takes nothing away from what another one saw.
-            (Self::NoData, _) => (other, false),
-            (_, Self::NoData) => (self, false),
-            (
-                Self::Restored { time, restored, onset, first_success },
-                Self::Restored { time: its, restored: its_end, onset: its_onset, first_success: its_first },
-            ) => match (time.and(*its), restored.and(*its_end)) {
-                (Some(time), Some(restored)) => {
-                    let onset = onset.and(*its_onset).unwrap_or(*onset);
-                    let first_success = (*first_success).min(*its_first).or(*first_success).or(*its_first);
-                    (Self::Restored { time, restored, onset, first_success }, false)
-                }
-                _ if self.rank() >= other.rank() => (self, true),
-                _ => (other, true),
-            },
-            _ if self.rank() >= other.rank() => (self, false),
-            _ => (other, false),
-        }
-    }
 }
 
-/// The judged paths, the worst first.
-pub(super) fn paths(streams: &[Seen<'_>]) -> Vec<Path> {
-    let mut paths: Vec<Path> = Vec::new();
-    for seen in streams.iter().filter(|seen| seen.judged()) {
-        let end = seen.recovery.as_ref().map_or(End::NoData, End::of);
-        match paths.iter_mut().find(|path| path.name == seen.stream.path) {
-            Some(path) => {
-                let (both, contradiction) = std::mem::replace(&mut path.end, End::NoData).with(end);
-                path.end = both;
-                path.contradiction |= contradiction;
-            }
-            None => paths.push(Path { name: seen.stream.path.clone(), end, contradiction: false }),
-        }
-    }
+/// The judged paths, the worst first. Observers are in different places, and what reaches one may not reach the other: each
+/// path of each observer stands for itself, and is never excused by what somebody else saw.
+pub(super) fn paths(facts: &Facts<'_>, streams: &[Seen<'_>]) -> Vec<Path> {
+    let path = |seen: &Seen<'_>| Path {
+        // Who looked is said where more than one did.
+        name: if facts.elsewhere.is_empty() {
+            seen.stream.path.clone()
+        } else {
+            format!("{}, seen from {}", seen.stream.path, seen.stream.observer)
+        },
+        observer: seen.stream.observer.clone(),
+        end: seen.recovery.as_ref().map_or(End::NoData, End::of),
+        open: facts.elsewhere(seen.stream).and_then(Elsewhere::open),
+    };
+    let mut paths: Vec<Path> = streams.iter().filter(|seen| seen.judged()).map(path).collect();
     paths.sort_by_key(|path| std::cmp::Reverse(path.end.rank()));
     paths
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn restored(low: u64, high: u64) -> End {
-        let between = Interval::new(Duration::from_secs(low), Duration::from_secs(high));
-        End::Restored { time: between, restored: between, onset: between, first_success: None }
-    }
-
-    #[test]
-    fn two_observers_know_what_both_allow() {
-        assert_eq!(restored(3, 9).with(restored(5, 12)), (restored(5, 9), false));
-        assert_eq!(restored(3, 9).with(End::NoData), (restored(3, 9), false));
-        let (kept, contradiction) = restored(3, 4).with(restored(8, 9));
-        assert_eq!((kept, contradiction), (restored(8, 9), true));
-    }
 }

@@ -1,8 +1,8 @@
 //! What each stream of probes says about the recovery.
 
-use super::facts::{Facts, Samples};
+use super::facts::{Elsewhere, Facts, Samples};
 use super::model::{SteadyRow, StreamRow};
-use crate::measure::outage::recovery_of;
+use crate::measure::outage::recovery_from;
 use crate::measure::sample::is_void;
 use crate::measure::thin::Thinner;
 use crate::measure::{Answer, Attempt, Hold, Interval, Outcome, Recovery, Sample, Steady};
@@ -69,11 +69,15 @@ fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -
         window.is_some_and(|(from, until)| from <= sample.due && sample.due < until)
     };
     let (mut counts, mut before, mut after) = (Counts::default(), Vec::new(), Vec::new());
-    let mut thinner = facts.fault().map(|fault| Thinner::new(&facts.stalls, fault, facts.began.hold));
+    // On somebody else's clock the fault is known less exactly; on one that dates nothing it is not known at all.
+    let stalls = facts.stalls(stream);
+    let error = facts.elsewhere(stream).map_or(Some(Duration::ZERO), |one| one.error);
+    let fault = facts.fault().zip(error);
+    let mut thinner = fault.map(|(fault, error)| Thinner::new(stalls, fault.widened(error), facts.began.hold));
     for sample in samples.iter() {
         counts.take(&sample);
         for (window, kept) in [(facts.before, &mut before), (facts.after, &mut after)] {
-            if within(window, &sample) && !is_void(&sample, &facts.stalls) {
+            if within(window, &sample) && !is_void(&sample, stalls) {
                 kept.push(sample.clone());
             }
         }
@@ -87,9 +91,9 @@ fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -
         Some(with_writes(seen, &facts.attempts, window))
     };
     let (before, after) = (steady(facts.before, &before), steady(facts.after, &after));
-    let recovered = facts.fault().zip(thinner).zip(before).map(|((fault, thinner), steady)| {
+    let recovered = fault.zip(thinner).zip(before).map(|(((fault, error), thinner), steady)| {
         let hold = Hold { span: facts.began.hold, probes: facts.began.hold_probes, steady };
-        recovery_of(&thinner.end(), fault, &hold)
+        recovery_from(&thinner.end(), fault, error, &hold)
     });
     Seen { stream, samples, counts, before, after, recovery: recovered }
 }
@@ -134,7 +138,7 @@ impl Seen<'_> {
 
     /// Its row of the report.
     pub(super) fn row(&self, facts: &Facts<'_>) -> StreamRow {
-        let stalled: Duration = facts.stalls.iter().map(crate::measure::Stall::length).sum();
+        let stalled: Duration = facts.stalls(self.stream).iter().map(crate::measure::Stall::length).sum();
         StreamRow {
             name: self.stream.name.clone(),
             path: self.stream.path.clone(),
@@ -150,9 +154,20 @@ impl Seen<'_> {
             not_sent: self.counts.not_sent,
             stalled: secs(stalled),
             said: self.said(),
-            recovery: self.recovery.as_ref().map_or_else(|| "not measured: no fault was proven".to_owned(), words),
+            recovery: self.words(facts),
             recovery_time: self.recovery.as_ref().and_then(Recovery::time).map(bounds),
             down: self.spans().iter().map(|(began, length)| (since(*began, facts.zero), bounds(*length))).collect(),
+        }
+    }
+
+    /// What it says about the recovery.
+    fn words(&self, facts: &Facts<'_>) -> String {
+        let open = facts.elsewhere(self.stream).and_then(Elsewhere::open);
+        match (&self.recovery, open) {
+            (Some(recovery), None) => words(recovery),
+            (Some(recovery), Some(open)) => format!("{}; {open}", words(recovery)),
+            (None, Some(open)) if facts.fault().is_some() => open,
+            (None, _) => "not measured: no fault was proven".to_owned(),
         }
     }
 

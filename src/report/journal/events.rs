@@ -2,6 +2,7 @@
 
 use super::pack::{PackedRead, PackedSamples, PackedWrites};
 use crate::id::{RunId, Sha256};
+use crate::measure::remote::Look;
 use crate::measure::{Instant, Interval, Stall, SteadyRule};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -28,6 +29,10 @@ pub enum Event {
     Stage(Stage),
     /// A stream of probes is about to be asked.
     Stream(Stream),
+    /// An observer elsewhere has begun. Its clock is its own, and so are the times of its samples.
+    Observer(Observer),
+    /// What an observer elsewhere leaves when it has ended, beside its samples.
+    Watched(Box<Watched>),
     /// What a guard said.
     Guard(Guard),
     /// Who will be hit, and how.
@@ -263,6 +268,38 @@ pub struct Stream {
     /// When a probe has failed.
     #[serde(with = "nanos")]
     pub deadline: Duration,
+}
+
+/// An observer elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Observer {
+    /// Its name, which its streams carry.
+    pub name: String,
+    /// Where it is, in a few words.
+    pub place: String,
+}
+
+/// What an observer elsewhere leaves when it has ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Watched {
+    /// Its name.
+    pub observer: String,
+    /// What its clock read when it was asked, between two readings of ours.
+    pub looks: Vec<Look>,
+    /// When it stood still, on its own clock.
+    pub stalls: Vec<Stall>,
+    /// That it ended before it was told to: what came later is not known.
+    pub cut: Option<Cut>,
+}
+
+/// An end that came too early.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cut {
+    /// When it was last heard of, on our clock.
+    #[serde(with = "nanos")]
+    pub at: Duration,
+    /// What is known of why.
+    pub why: String,
 }
 
 /// What a stream counts for.

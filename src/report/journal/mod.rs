@@ -7,16 +7,16 @@ mod events;
 mod pack;
 
 pub use events::{
-    Acknowledged, Aims, Began, CheckSeen, Event, Guard, Healing, Line, Mark, PlannedVictim, RestorePhase, Restored,
-    ScenarioFacts, Stage, Stream, StreamRole, Survival,
+    Acknowledged, Aims, Began, CheckSeen, Cut, Event, Guard, Healing, Line, Mark, Observer, PlannedVictim,
+    RestorePhase, Restored, ScenarioFacts, Stage, Stream, StreamRole, Survival, Watched,
 };
 pub use pack::{PackedRead, PackedSamples, PackedWrites};
 
 use crate::error::{Error, Result};
 use std::io::BufRead;
 
-/// The newest journal format that this build reads, and the only one it writes.
-pub const FORMAT: u32 = 1;
+/// The newest journal format that this build reads, and the only one it writes. The second one may have observers elsewhere.
+pub const FORMAT: u32 = 2;
 
 /// Reads a journal from its lines. A last line that was cut off by a crash is left out; any other one that is none of
 /// ours is an error.

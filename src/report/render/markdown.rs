@@ -107,6 +107,23 @@ fn times(page: &mut Page, report: &DrillReport) {
             }),
         );
     }
+    if let [_, _, ..] = report.observers.as_slice() {
+        page.title("Observers");
+        page.line("Each is judged, and the worst one decides.\n");
+        page.table(
+            ["observer", "where", "verdict", "saw", "clock"],
+            report.observers.iter().map(|observer| {
+                let verdict = observer.verdict.as_deref();
+                [
+                    observer.name.clone(),
+                    observer.place.clone(),
+                    format!("{} {}", sign(verdict), verdict.unwrap_or("-")),
+                    observer.sentence.clone(),
+                    observer.clock_words(),
+                ]
+            }),
+        );
+    }
     page.title("Probes");
     page.table(
         ["stream", ">due", ">good", ">failed", ">not sent", "recovery time", "in words"],

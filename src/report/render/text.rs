@@ -89,6 +89,7 @@ fn timeline(page: &mut Page, report: &DrillReport) {
         };
         page.rows(&report.phases.iter().map(row).collect::<Vec<_>>());
     }
+    observers(page, report);
     page.title("probes");
     let row = |stream: &crate::report::drill::StreamRow| {
         let failed = stream.refused + stream.silent;
@@ -100,6 +101,24 @@ fn timeline(page: &mut Page, report: &DrillReport) {
         ]
     };
     page.rows(&report.streams.iter().map(row).collect::<Vec<_>>());
+}
+
+/// Who saw what, where more than one looked.
+fn observers(page: &mut Page, report: &DrillReport) {
+    if report.observers.len() < 2 {
+        return;
+    }
+    page.title("observers (the worst one decides)");
+    let row = |observer: &crate::report::drill::ObserverRow| {
+        let verdict = observer.verdict.as_deref();
+        vec![
+            format!("{} {}", sign(verdict), verdict.unwrap_or("-")),
+            observer.name.clone(),
+            observer.sentence.clone(),
+            format!("{}, {}", observer.place, observer.clock_words()),
+        ]
+    };
+    page.rows(&report.observers.iter().map(row).collect::<Vec<_>>());
 }
 
 fn integrity(page: &mut Page, report: &DrillReport) {

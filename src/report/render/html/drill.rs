@@ -203,7 +203,30 @@ fn restore(page: &mut Page, report: &DrillReport) {
     }
 }
 
+/// Who saw what, where more than one looked.
+fn observers(page: &mut Page, report: &DrillReport) {
+    if report.observers.len() < 2 {
+        return;
+    }
+    page.section("Observers", "Each is judged, and the worst one decides.");
+    page.table(
+        ["", "observer", "saw", ">recovery time", ">stood still", "clock"],
+        report.observers.iter().map(|observer| {
+            [
+                chip(observer.verdict.as_deref()),
+                format!("{}<br><span class=\"dim\">{}</span>", escape(&observer.name), escape(&observer.place)),
+                escape(&observer.sentence),
+                observer.recovery_time.map_or_else(|| "–".to_owned(), |time| time.to_string()),
+                seconds(observer.stalled),
+                escape(&observer.clock_words()),
+            ]
+        }),
+    );
+    page.end();
+}
+
 fn probes(page: &mut Page, report: &DrillReport) {
+    observers(page, report);
     page.section("Probes", "");
     page.table(
         ["stream", ">every", ">due", ">answered", ">refused", ">silent", ">not sent", ">recovery time", "in words"],

@@ -1,0 +1,149 @@
+//! The talk with an observer: orders first, then questions for its clock; and its lines, as they come.
+
+use super::feed::Feed;
+use super::process::{Wire, begin};
+use crate::clock::SharedClock;
+use crate::drill::orders::Orders;
+use crate::drill::plan::Elsewhere;
+use crate::error::Result;
+use crate::scenario::ObserverBy;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// So many questions come quickly, because each may find a shorter way than the ones before.
+const QUICK: u32 = 10;
+/// How far apart those are.
+const QUICKLY: Duration = Duration::from_millis(100);
+/// How far apart the others are: clocks drift, and are stepped.
+const SLOWLY: Duration = Duration::from_secs(2);
+/// So long a program may take to end once it says nothing more.
+const LINGERS: Duration = Duration::from_secs(2);
+
+/// A talk under way. Dropping it ends the observer.
+pub(super) struct Talk {
+    close: CancellationToken,
+    asking: JoinHandle<()>,
+    over: CancellationToken,
+    reading: JoinHandle<()>,
+    said: Arc<Mutex<String>>,
+    end: tokio::sync::Mutex<JoinHandle<String>>,
+    ending: tokio::task::AbortHandle,
+    clock: SharedClock,
+}
+
+impl Talk {
+    /// Begins an observer and gives it its orders.
+    pub(super) fn begin(observer: &Elsewhere, feed: &Arc<Feed>, clock: &SharedClock) -> Result<Self> {
+        let ObserverBy::Command(command) = &observer.by;
+        let is_sql = observer.streams.iter().any(|stream| matches!(stream.plan.ask, crate::probe::Ask::Sql { .. }));
+        let orders = Orders {
+            observer: observer.name.clone(),
+            streams: observer.streams.iter().map(|stream| stream.plan.clone()).collect(),
+            database: is_sql.then(|| observer.clients.clone()),
+        };
+        let orders = orders.line()?;
+        let Wire { input, output, said, end } = begin(command)?;
+        let (close, over) = (CancellationToken::new(), CancellationToken::new());
+        let asking = ask(orders.reveal().to_owned(), input, Arc::clone(feed), clock.clone(), close.clone());
+        let reading = read(output, Arc::clone(feed), over.clone());
+        let (asking, reading) = (tokio::spawn(asking), tokio::spawn(reading));
+        let ending = end.abort_handle();
+        Ok(Self { close, asking, over, reading, said, end: tokio::sync::Mutex::new(end), ending, clock: clock.clone() })
+    }
+
+    /// Asks once more, and says that this was all.
+    pub(super) fn close(&self) {
+        self.close.cancel();
+    }
+
+    /// Waits until it says nothing more; `false` where it goes on for too long.
+    pub(super) async fn over(&self, patience: Duration) -> bool {
+        tokio::select! {
+            () = self.over.cancelled() => true,
+            () = self.clock.sleep(patience) => false,
+        }
+    }
+
+    /// How its program ended, as the end of a sentence; one that does not end is ended.
+    pub(super) async fn how_it_ended(&self) -> String {
+        let mut end = self.end.lock().await;
+        tokio::select! {
+            how = &mut *end => match how {
+                Ok(how) => format!("; {how}{}", self.said()),
+                Err(_) => self.said(),
+            },
+            () = self.clock.sleep(LINGERS) => {
+                self.ending.abort();
+                self.said()
+            }
+        }
+    }
+
+    /// What its program said last, as the end of a sentence.
+    pub(super) fn said(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        if said.is_empty() { String::new() } else { format!("; it said: {said}") }
+    }
+}
+
+impl Drop for Talk {
+    fn drop(&mut self) {
+        self.asking.abort();
+        self.reading.abort();
+        self.ending.abort();
+    }
+}
+
+/// Gives orders, and asks what the clock reads until it is enough. Its end closes the observer's standard input.
+async fn ask(
+    orders: String,
+    mut input: Box<dyn AsyncWrite + Send + Unpin>,
+    feed: Arc<Feed>,
+    clock: SharedClock,
+    close: CancellationToken,
+) {
+    let mut line = orders;
+    for number in 0.. {
+        // Whoever does not listen any more is found out by what is not heard.
+        if input.write_all(line.as_bytes()).await.is_err() || input.flush().await.is_err() {
+            return;
+        }
+        let last = close.is_cancelled();
+        if last {
+            break;
+        }
+        tokio::select! {
+            () = clock.sleep(if number < QUICK { QUICKLY } else { SLOWLY }) => {}
+            () = close.cancelled() => {}
+        }
+        line = feed.question();
+    }
+    drop(input.shutdown().await);
+}
+
+/// Hears what it says, to the end.
+async fn read(output: Box<dyn AsyncRead + Send + Unpin>, feed: Arc<Feed>, over: CancellationToken) {
+    let mut lines = BufReader::new(output).split(b'\n');
+    loop {
+        match lines.next_segment().await {
+            Ok(Some(line)) => {
+                if let Err(error) = feed.take(&line) {
+                    feed.over(&error.to_string());
+                    break;
+                }
+            }
+            Ok(None) => {
+                feed.over("nothing more came from it");
+                break;
+            }
+            Err(error) => {
+                feed.over(&format!("it cannot be read any more: {error}"));
+                break;
+            }
+        }
+    }
+    over.cancel();
+}
