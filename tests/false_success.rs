@@ -170,6 +170,8 @@ fn run_seed(world: &mut World, seed: u64) -> Outcome {
         world.server.launch(&[]);
     }
     world.proxy.behave(Misbehaviour::None);
+    // The signature of a killed run may still be on its way; it is the point of that run and not of the next one.
+    wait_until(120, "what it sent being done", || world.proxy.is_idle());
 
     let new = world.new_points();
     assert!(new.len() <= 1, "seed {seed}, {fault}: one backup made {new:?}");

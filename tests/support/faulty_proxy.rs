@@ -83,6 +83,7 @@ pub struct FaultyProxy {
     requests: Arc<AtomicU64>,
     stopped: Arc<AtomicBool>,
     holds: Arc<AtomicBool>,
+    connections: Arc<AtomicU64>,
 }
 
 /// What the threads of a proxy share.
@@ -103,7 +104,9 @@ impl FaultyProxy {
             requests: Arc::new(AtomicU64::new(0)),
             stopped: Arc::new(AtomicBool::new(false)),
             holds: Arc::new(AtomicBool::new(false)),
+            connections: Arc::new(AtomicU64::new(0)),
         };
+        let connections = Arc::clone(&proxy.connections);
         let shared = Shared {
             behaviour: Arc::clone(&proxy.behaviour),
             requests: Arc::clone(&proxy.requests),
@@ -116,8 +119,12 @@ impl FaultyProxy {
                     return;
                 }
                 let Ok(client) = client else { continue };
-                let shared = shared.clone();
-                std::thread::spawn(move || serve(&client, upstream, &shared));
+                let (shared, connections) = (shared.clone(), Arc::clone(&connections));
+                connections.fetch_add(1, Ordering::SeqCst);
+                std::thread::spawn(move || {
+                    serve(&client, upstream, &shared);
+                    connections.fetch_sub(1, Ordering::SeqCst);
+                });
             }
         });
         proxy
@@ -134,6 +141,11 @@ impl FaultyProxy {
     /// Whether the request that it is to hold is here.
     pub fn holds(&self) -> bool {
         self.holds.load(Ordering::SeqCst)
+    }
+
+    /// Whether nobody is connected: what a client had sent before it was killed has been done, or never will be.
+    pub fn is_idle(&self) -> bool {
+        self.connections.load(Ordering::SeqCst) == 0
     }
 
     /// How many requests it saw since its behaviour was last changed.

@@ -40,10 +40,12 @@ fn measured(samples: &[Sample], looks: &[Look], blind: bool) -> (Interval, Inter
     let error = if blind { Duration::ZERO } else { offset.error() };
     let fault = Interval::exact(FAULT);
     let samples: Vec<Sample> = samples.iter().map(|sample| offset.shift().sample(sample.clone())).collect();
-    let before: Vec<&Sample> = samples.iter().filter(|sample| sample.sent < FAULT - ms(500)).collect();
+    let before: Vec<&Sample> = samples.iter().filter(|sample| sample.sent + ms(500) < FAULT).collect();
     let hold = Hold { span: Duration::from_secs(10), probes: 59, steady: Steady::of(&before, FAULT) };
     let mut thinner = Thinner::new(&[], fault.widened(error), hold.span);
-    samples.into_iter().for_each(|sample| thinner.take(sample));
+    for sample in samples {
+        thinner.take(sample);
+    }
     match recovery_from(&thinner.end(), fault, error, &hold) {
         Recovery::Restored(outage) => (outage.recovery_time, outage.restored, error),
         other => panic!("{other:?}"),
