@@ -5,7 +5,7 @@ use crate::nodes::{Open, command, nodes};
 use crate::stand::{IMAGE, Stand};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::path::Path;
 
 /// Times are short, and the steady state is that of a machine that compiles and runs three nodes beside.
@@ -68,6 +68,33 @@ fn a_pod_of_a_web_service_is_deleted_and_a_container_of_it_killed() {
     let report = drill(&stand, "container-kill", &web(&stand, 1), &[]);
     assert!(report["timeline"].to_string().contains("ended at"), "{:#}", report["timeline"]);
     stand.no_helper_is_left();
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn a_drill_is_watched_from_a_pod_too_and_the_report_says_what_that_one_saw() {
+    let cluster = Cluster::shared();
+    let stand = Stand::with_web(&cluster, "drill-watched");
+    let run = format!("run watcher --image {IMAGE} --image-pull-policy Never --restart Never --command -- sleep 3600");
+    stand.helpers.kubectl(&run);
+    stand.helpers.kubectl("wait pod/watcher --for=condition=Ready --timeout=60s");
+    let kubectl = stand.helpers.kubectl_command();
+    let mut way: Vec<&str> =
+        [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| word.to_str().unwrap()).collect();
+    way.extend(["exec", "-i", "watcher", "--", "davit", "observe", "--plan", "-"]);
+    let clients = format!("http://web.{}/healthz", stand.app.name);
+    let mut set = web(&stand, 1);
+    set.push(format!("observers={}", json!([{"name": "inside", "command": way, "clients": clients}])));
+    set.push(format!("guards={{protect: [{}]}}", stand.helpers.name));
+    let report = drill(&stand, "web-pod-kill", &set, &[]);
+    let observers = report["observers"].as_array().unwrap();
+    let inside = observers.iter().find(|observer| observer["name"] == "inside").unwrap();
+    assert_eq!((inside["whole"].as_bool(), inside["verdict"].as_str()), (Some(true), Some("met")), "{inside:#}");
+    let error = inside["clock_error"].as_f64().unwrap();
+    assert!(error > 0.0 && error < 1.0, "{inside:#}");
+    let asked = report["streams"].as_array().unwrap().iter().filter(|stream| stream["observer"] == "inside");
+    let answered: u64 = asked.map(|stream| stream["good"].as_u64().unwrap()).sum();
+    assert!(answered > 50, "the pod asked by the service's name: {:#}", report["streams"]);
 }
 
 /// A database that may be broken, and a port for its clients on every node.
