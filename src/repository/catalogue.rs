@@ -452,6 +452,22 @@ impl Repository {
         Ok(points)
     }
 
+    /// Whether a point is signed that is newer than all that the catalogue knows: its run was killed before it said so
+    /// anywhere else. One page of a list, usually empty.
+    async fn has_newer(&self, source: &SourceName, catalogue: &Catalogue) -> Result<bool> {
+        let prefix = layout::points(source);
+        let after = catalogue.newest_link().map(|newest| layout::signature(source, &newest.point));
+        let mut entries = self.store().list_after(&prefix, after.as_ref());
+        while let Some(entry) = entries.try_next().await.map_err(failed(format!("listing the points of {source}")))? {
+            let rest = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
+            let point = rest.strip_suffix("/manifest.sig").and_then(|point| point.parse().ok());
+            if point.is_some_and(|point| !catalogue.knows(&point)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
     /// The points of one source from its catalogue; what that lacks is read from the points.
     async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<Vec<PointSummary>> {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
@@ -460,7 +476,8 @@ impl Repository {
         // A run that was killed behind its signature left a point above the head, and somebody here has seen it.
         let whole =
             known >= head.max(self.newest_seen(source)) && catalogue.has_every_number() && catalogue.damaged.is_empty();
-        if in_full || !whole || catalogue.unreadable {
+        let in_full = in_full || !whole || catalogue.unreadable || self.has_newer(source, &catalogue).await?;
+        if in_full {
             let removed_before: BTreeSet<PointId> = catalogue.removed.keys().cloned().collect();
             let added = self.complete(source, &mut catalogue).await?;
             let summaries = added.iter().filter_map(|point| catalogue.points.get(point)).cloned();

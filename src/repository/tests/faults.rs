@@ -71,6 +71,16 @@ async fn what_a_run_killed_behind_its_signature_leaves_is_called_that_and_the_ne
                 back_up(&repository, world.begin("shop"), &rows(2, 1)).await
             };
             drop(died.await);
+            // In a copy, because a list mends the catalogue.
+            let fresh = Repository::open(world.store.fork(), world.keys.clone(), world.context()).await.unwrap();
+            let shop = "shop".parse().unwrap();
+            let folders = fresh.point_folders(&shop).await.unwrap();
+            let signed: Vec<_> =
+                folders.into_iter().filter(|(_, folder)| folder.signature).map(|(point, _)| point).collect();
+            let mut listed: Vec<_> =
+                fresh.points(Some(&shop)).await.unwrap().iter().map(|point| point.point().clone()).collect();
+            listed.sort_unstable();
+            assert_eq!(listed, signed, "what is signed is a point, for a list too: died at call {dies_at}");
             let repository = Repository::open(world.store.clone(), world.keys.clone(), world.context()).await.unwrap();
             for damage in repository.audit(Depth::Stored).await.unwrap().damage() {
                 assert!(
