@@ -36,6 +36,8 @@ const NAMESPACE: &str = "many";
 struct Ran {
     seconds: f64,
     peak: u64,
+    /// What it told: how long each of its stages took.
+    told: String,
 }
 
 #[tokio::main]
@@ -185,9 +187,9 @@ fn davit(plane: &ControlPlane, at: &Path, arguments: &[&str]) -> Ran {
         }
         if let Some(status) = child.try_wait().unwrap() {
             let seconds = began.elapsed().as_secs_f64();
-            let told = || std::fs::read_to_string(&told).unwrap_or_default();
-            assert!(status.success(), "davit {arguments:?} ended with {status}: {}", told());
-            return Ran { seconds, peak };
+            let told = std::fs::read_to_string(&told).unwrap_or_default();
+            assert!(status.success(), "davit {arguments:?} ended with {status}: {told}");
+            return Ran { seconds, peak, told };
         }
         std::thread::sleep(Duration::from_millis(2));
     }
@@ -218,6 +220,7 @@ fn put(repository: &Path, run: impl FnOnce()) -> u64 {
 /// Saves, and gives how many bytes the first round put.
 async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) -> u64 {
     let (mut plain, mut ours, mut peak, mut bytes, mut first) = (Vec::new(), Vec::new(), 0, 0, 0);
+    let mut told = String::new();
     for round in 0..rounds {
         let (seconds, read) = raw_list(plane, kinds).await;
         plain.push(seconds);
@@ -230,6 +233,7 @@ async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) ->
             let ran = davit(plane, &own, &["snapshot", "create", NAMESPACE]);
             ours.push(ran.seconds);
             peak = peak.max(ran.peak);
+            told = ran.told;
         });
         if round == 0 {
             first = stored;
@@ -242,6 +246,7 @@ async fn save(plane: &ControlPlane, kinds: &[Kind], at: &Path, rounds: usize) ->
         shown(&plain)
     );
     println!("davit snapshot create, the whole process:      {} s, peak {peak} MiB", shown(&ours));
+    println!("of its last round:\n  {}", told.trim_end().replace('\n', "\n  "));
     println!("ratio of medians: {:.2} of the raw LIST", median(plain) / median(ours));
     first
 }
