@@ -146,8 +146,12 @@ impl Fault for Link {
 
     async fn inject(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<Held> {
         let (proxy, own) = proxy(scene)?;
+        // From here on nobody knows whether it has struck: only what is compared with is looked at first.
+        let before = match self.what {
+            What::Latency => round_trip(&scene.means.clock, proxy.address()).await.unwrap_or_default(),
+            _ => Duration::ZERO,
+        };
         // Open connections are a part of what is hit; one of them is ours.
-        let before = round_trip(&scene.means.clock, proxy.address()).await.unwrap_or_default();
         let open = TcpStream::connect(proxy.address()).await.ok();
         let counters = serde_json::json!({
             "address": proxy.address(), "before": before, "counters": proxy.counters(),
@@ -185,7 +189,10 @@ impl Fault for Link {
                         format!("{passed} bytes of ours waited {:.1} ms for the wire", held_back.as_secs_f64() * 1e3)
                     })
                 }
-                What::Mode(mode) => met(address, mode).await,
+                What::Mode(mode) => {
+                    let seen = met(address, mode).await;
+                    seen.and_then(|seen| counted(mode, counters, proxy.counters(), seen))
+                }
             })
         };
         scene.look(asked, SEEN, "nothing was seen of it through the proxy", look).await
@@ -267,9 +274,26 @@ async fn round_trip(clock: &SharedClock, address: SocketAddr) -> Option<Duration
         let mut stream = TcpStream::connect(address).await.ok()?;
         stream.write_all(&QUESTION).await.ok()?;
         let mut answer = [0; 1];
+        if let Ok(read) = tokio::time::timeout(GLANCE, stream.read(&mut answer)).await {
+            return read.ok();
+        }
+        // A server of lines, such as HTTP, waits for the end of one.
+        stream.write_all(b"\r\n\r\n").await.ok()?;
         stream.read(&mut answer).await.ok()
     })
     .await
+}
+
+/// What was seen, if the proxy's own counters agree: a server that says nothing to a stranger is silent without a fault, too.
+fn counted(mode: Mode, before: Counters, now: Counters, seen: String) -> Option<String> {
+    match mode {
+        Mode::BlackHole => {
+            let lost = now.lost.saturating_sub(before.lost);
+            (lost > 0).then(|| format!("{seen}; {lost} bytes were lost"))
+        }
+        Mode::HalfOpen => (now.half_open > before.half_open).then_some(seen),
+        _ => Some(seen),
+    }
 }
 
 /// Sends what takes a narrow wire about a tenth of a second, and no more: clients wait for the same wire.

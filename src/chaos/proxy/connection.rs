@@ -53,7 +53,7 @@ pub(super) async fn serve(mut client: TcpStream, shared: Arc<Shared>) {
         Fate::HalfOpen => {
             add(&counting.half_open, 1);
             drop(server.take());
-            until_closed(&mut client).await;
+            until_closed(&mut client, &shared).await;
         }
     }
 }
@@ -73,7 +73,7 @@ async fn fate(shared: &Shared) -> Fate {
 
 async fn run(client: &mut TcpStream, server: &mut Option<TcpStream>, shared: &Shared) -> io::Result<()> {
     if shared.conditions.borrow().mode == Mode::BlackHole {
-        until_closed(client).await;
+        until_closed(client, shared).await;
         return Ok(());
     }
     let Some(said) = until_released(client, shared).await? else { return Ok(()) };
@@ -103,8 +103,10 @@ async fn until_released(client: &mut TcpStream, shared: &Shared) -> io::Result<O
     Ok(Some(said))
 }
 
-/// Reads what a client sends into nothing, until it closes.
-async fn until_closed(client: &mut TcpStream) {
+/// Loses what a client sends, until it closes.
+async fn until_closed(client: &mut TcpStream, shared: &Shared) {
     let mut nothing = vec![0; 16 * 1024];
-    while client.read(&mut nothing).await.is_ok_and(|read| read > 0) {}
+    while let Ok(read @ 1..) = client.read(&mut nothing).await {
+        add(&shared.counting.lost, read as u64);
+    }
 }
