@@ -2,7 +2,7 @@
 //! them from S3.
 //!
 //! `cargo bench --bench many_points -- DIRECTORY [POINTS [SOURCES]]` makes the repository in `DIRECTORY/repository` and
-//! its keys in `DIRECTORY/keys`: 10,000 points of 10 sources if no numbers are given. Each point is made as a backup
+//! its keys in `DIRECTORY/keys`: 10,000 points of 100 sources if no numbers are given. Each point is made as a backup
 //! makes it; all points of a source have the same content, one chunk of a few bytes: a listing reads none, and a
 //! backup would have to list more of them with every point. Without a directory it makes 50 points and takes them away again,
 //! so that `make bench` and a build of everything have something to do. A directory in memory (`/dev/shm`) makes it
@@ -74,7 +74,7 @@ async fn main() {
     let given: Vec<String> = std::env::args().skip(1).filter(|text| !text.starts_with('-')).collect();
     let number = |place: usize, default: i64| given.get(place).map_or(default, |text| text.parse().unwrap());
     if let Some(directory) = given.first() {
-        make_all(&PathBuf::from(directory), number(1, 10_000), number(2, 10)).await;
+        make_all(&PathBuf::from(directory), number(1, 10_000), number(2, 100)).await;
         return;
     }
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 # Listing ten thousand points from S3.
-title points "points: listing $((10000 * scale / 100)) points of 10 sources from S3"
+title points "points: listing $((10000 * scale / 100)) points of 100 sources from S3"
 place=$(mktemp -d -p /dev/shm davit-points-XXXXXX)
-"$work/many_points" "$place" $((10000 * scale / 100)) 10
+"$work/many_points" "$place" $((10000 * scale / 100)) 100
 rm -rf "$work/s3/data/bench/points" "$work/keys-points"
 # The S3 server shows files as objects; what it keeps beside them (tags, types) a listing does not need.
 cp -r "$place/repository" "$work/s3/data/bench/points"
