@@ -145,6 +145,21 @@ pub(super) fn explain_socket(error: io::Error, doing: &str) -> (Fault, Error) {
     (fault, explained.hint(hint(fault).unwrap_or_default()))
 }
 
+/// What to try where all that is known is what a program of PostgreSQL said; with `LC_ALL=C` that is fixed English.
+pub(super) fn hint_for(said: &str) -> Option<&'static str> {
+    const WORDS: [(&str, Fault); 8] = [
+        ("Connection refused", Fault::Refused),
+        ("server closed the connection unexpectedly", Fault::Gone),
+        ("conflict with recovery", Fault::StandbyConflict),
+        ("terminating connection", Fault::Gone),
+        ("no connection to the server", Fault::Gone),
+        ("lock timeout", Fault::Locked),
+        ("permission denied for", Fault::Denied),
+        ("too many clients", Fault::TooMany),
+    ];
+    WORDS.iter().find(|(words, _)| said.contains(words)).and_then(|(_, fault)| hint(*fault))
+}
+
 /// What went wrong in one line: the server's message with detail and SQLSTATE, or the driver's with its causes.
 pub fn said(error: &tokio_postgres::Error) -> String {
     let Some(db) = error.as_db_error() else {

@@ -4,6 +4,7 @@
 use crate::error::{Error, Result};
 use crate::postgres::account::Account;
 use crate::postgres::conninfo::ConnInfo;
+use crate::postgres::fault::hint_for;
 use rustix::process::{Pid, Signal, kill_process_group};
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -196,6 +197,10 @@ impl Running {
             return Ok(said);
         }
         let error = Error::failed(format!("{}: {} {}", self.doing, self.name, ended(status)));
+        let error = match hint_for(&said) {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
         Err(if said.trim().is_empty() { error } else { error.because(said.trim().replace('\n', "; ")) })
     }
 
@@ -291,6 +296,27 @@ mod tests {
         let error =
             shell("echo oh no >&2; exit 3").spawn().unwrap().finish(&CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "testing: sh exited with 3: oh no");
+        assert_eq!(error.hint_text(), None);
+    }
+
+    #[tokio::test]
+    async fn a_program_that_lost_its_server_ends_with_the_hint_of_a_session_that_did() {
+        for (said, hint) in [
+            ("pg_dump: error: query failed: server closed the connection unexpectedly", "the server's log says why"),
+            (
+                "pg_dump: error: query failed: FATAL:  terminating connection due to administrator command",
+                "log says why",
+            ),
+            (
+                "pg_dump: error: connection to server at \"10.0.0.7\", port 5432 failed: Connection refused",
+                "is the port right",
+            ),
+            ("pg_dump: error: query failed: ERROR:  permission denied for table salaries", "pg_read_all_data"),
+        ] {
+            let script = format!("echo '{said}' >&2; exit 1");
+            let error = shell(&script).spawn().unwrap().finish(&CancellationToken::new()).await.unwrap_err();
+            assert!(error.hint_text().is_some_and(|given| given.contains(hint)), "{said}: {:?}", error.hint_text());
+        }
     }
 
     #[tokio::test]
