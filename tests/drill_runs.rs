@@ -311,6 +311,17 @@ fn a_person_says_that_they_noticed_and_the_first_one_counts() {
         let said = desk.davit(arguments);
         assert!(said.code == 2 && said.stderr.contains(text), "{arguments:?}: {}{}", said.code, said.stderr);
     }
+    let _application = Application::of(&server);
+    // The next drill has not broken anything yet, and what it broke last time is nothing to notice any more.
+    let mut next = desk.command(&quick(&path, &["--set", "fault.victims=1", "--set", "steady_state.for=2m"]));
+    let mut next = next.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut story = BufReader::new(next.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(story.any(|line| line.contains("looking at what normal is")), "the drill did not begin");
+    let said = desk.davit(&["chaos", "ack"]);
+    assert!(said.code == 2 && said.stderr.contains("none is under way"), "{}{}", said.code, said.stderr);
+    assert!(std::process::Command::new("kill").args(["-INT", &next.id().to_string()]).status().unwrap().success());
+    story.for_each(drop);
+    next.wait().unwrap();
 }
 
 #[test]

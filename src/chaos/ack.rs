@@ -3,11 +3,12 @@
 //! Whoever runs the fault looks for the mark and dates it between two looks on its own clock; the clock of the machine
 //! from which it came is a label. The end of a run puts the same mark, so that nobody can acknowledge what is over.
 
-use super::intent::open_intents;
+use super::intent::{Intent, open_intents};
 use super::means::Means;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::measure::Interval;
+use crate::repository::faults::Listed;
 use crate::repository::lease::Lease;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -150,7 +151,7 @@ pub async fn acknowledge(means: &Means, run: Option<&RunId>, note: Option<&str>)
 async fn under_way(means: &Means, wanted: Option<&RunId>) -> Result<RunId> {
     let all = means.repository.fault_intents().await?;
     let open: BTreeSet<RunId> = open_intents(means).await?.into_iter().map(|intent| intent.run).collect();
-    let newest = all.iter().map(|listed| &listed.run).max();
+    let newest = all.iter().max_by_key(|listed| &listed.run);
     let none = || {
         Error::input("acknowledging a fault: none is under way")
             .hint("davit chaos status shows faults that are injected; a run that is over cannot be acknowledged")
@@ -162,7 +163,7 @@ async fn under_way(means: &Means, wanted: Option<&RunId>) -> Result<RunId> {
             return Err(Error::input(format!("acknowledging a fault: {} are open", names.join(", "))).hint("name one"));
         }
         (None, Some(only), _) => only,
-        (None, None, Some(newest)) => newest,
+        (None, None, Some(newest)) => &newest.run,
         (None, None, None) => return Err(none()),
     };
     if open.contains(run) {
@@ -172,12 +173,20 @@ async fn under_way(means: &Means, wanted: Option<&RunId>) -> Result<RunId> {
         return Err(Error::input(format!("acknowledging run {run}: no fault of it is known here"))
             .hint("davit chaos status shows the runs whose faults are injected"));
     }
-    // A drill goes on for a while after its fault is undone; it is the newest run then, and holds the lease.
-    let store = means.repository.store();
-    if newest == Some(run) && Lease::holder(store, &means.clock, super::LEASE).await?.is_some() {
-        return Ok(run.clone());
+    match newest {
+        Some(newest) if newest.run == *run && goes_on(means, newest).await? => Ok(run.clone()),
+        _ if wanted.is_some() => Err(over(run)),
+        _ => Err(none()),
     }
-    Err(if wanted.is_some() { over(run) } else { none() })
+}
+
+/// Whether the run of an intent that is undone goes on: a drill does for a while, and holds the lease. Another drill may hold
+/// it that has not broken anything yet.
+async fn goes_on(means: &Means, listed: &Listed) -> Result<bool> {
+    let holder = Lease::holder(means.repository.store(), &means.clock, super::LEASE).await?;
+    let Some(holder) = holder else { return Ok(false) };
+    let intent: Intent = means.repository.fault_intent(&listed.run, listed.number).await?;
+    Ok(intent.holder == holder)
 }
 
 fn over(run: &RunId) -> Error {

@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::means::{target, with_cluster};
 use crate::chaos::{
-    self, Allowed, Amount, Caps, Condition, Ear, Ending, Event, Healed, Healing, Heard, Incident, Injection, Means,
-    Noticed, Plan, Proof, Request, Seed, Victim, Window, Witness,
+    self, Allowed, Amount, Caps, Condition, Ear, Ending, Event, Healed, Healing, Heard, Incident, Injection, Noticed,
+    Plan, Proof, Request, Seed, Victim, Window, Witness,
 };
 use crate::cli::args::ChaosInjectArgs;
 use crate::cli::exit::Exit;
@@ -36,41 +36,55 @@ pub(super) async fn run(args: &ChaosInjectArgs, shell: &Shell) -> Result<Ended> 
     let journal = Journal::new(Some(keep), shell.clock.clone(), shell.story.clone());
     let injection = chaos::inject(&means, plan, &journal).await?;
     injected.proofs = injection.proofs().to_vec();
+    let (run, requested) = (injection.run().clone(), injection.requested);
     let since = |interval: Interval| Seconds {
-        low: interval.low.saturating_sub(injection.requested).as_secs_f64(),
-        high: interval.high.saturating_sub(injection.requested).as_secs_f64(),
+        low: interval.low.saturating_sub(requested).as_secs_f64(),
+        high: interval.high.saturating_sub(requested).as_secs_f64(),
     };
     injected.effective = injection.effective().map(since);
+    let mut ear = Ear::new(&means, &run);
+    let mut heard = None;
     // What is not proven is over at once: there is nothing to watch.
     if injected.effective.is_some() {
-        let (ending, heard) = watch(&means, &injection, &journal).await;
+        let (ending, noticed) = watch(&injection, &mut ear, &journal).await;
         injected.ending = Some(ending);
-        injected.acknowledged = heard.map(|Heard { noticed, at }| Acknowledged {
-            by: noticed.by,
-            note: noticed.note,
-            when: noticed.when,
-            seconds: since(at),
-        });
+        heard = noticed;
     }
     let healing = injection.heal(&journal).await;
+    if heard.is_none() {
+        // Somebody may have spoken up behind the last look; nothing must wait for that before the target is healed.
+        heard = ear.close().await.inspect_err(|error| tracing::warn!("{error}")).unwrap_or_default();
+        if let Some(heard) = &heard {
+            note(heard, &journal).await;
+        }
+    }
+    injected.acknowledged = heard.map(|Heard { noticed, at }| Acknowledged {
+        by: noticed.by,
+        note: noticed.note,
+        when: noticed.when,
+        seconds: since(at),
+    });
     injected.ended(healing, shell);
     Ended::with(&injected)
 }
 
 /// Waits for the fault's end, and writes down meanwhile whether a person noticed it.
-async fn watch(means: &Means, injection: &Injection, journal: &Journal) -> (Ending, Option<Heard>) {
-    let mut ear = Ear::new(means, injection.run());
+async fn watch(injection: &Injection, ear: &mut Ear<'_>, journal: &Journal) -> (Ending, Option<Heard>) {
     let mut watched = Box::pin(injection.watch(journal, std::future::pending()));
     let heard = tokio::select! {
         ending = &mut watched => return (ending, None),
         heard = ear.heard() => heard,
     };
+    note(&heard, journal).await;
+    (watched.await, Some(heard))
+}
+
+/// Writes down that a person noticed. A line that could not be written must not keep the fault from its end.
+async fn note(heard: &Heard, journal: &Journal) {
     let Noticed { by, note, .. } = heard.noticed.clone();
-    // A line that could not be written must not keep the fault from its end.
     if let Err(error) = journal.line(Event::Acknowledged { by, note, at: heard.at }).await {
         tracing::warn!("{error}");
     }
-    (watched.await, Some(heard))
 }
 
 fn request(args: &ChaosInjectArgs, shell: &Shell) -> Result<Request> {
