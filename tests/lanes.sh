@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # lanes.sh LANES -- ARGUMENT… : runs the test programs named on stdin (`--lib`, `--doc`, or the name of a file in tests/), so
 # many at a time, each with the arguments after `--`. Tests mostly wait for servers; one program after another leaves the
-# processors idle. A line for each that passes; all that one said which fails, and their names at the end.
+# processors idle. Prints one line for each, everything that a failed one said, and at the end the names of those that failed.
 set -uo pipefail
 lanes=$1
 shift 2
@@ -14,16 +14,18 @@ one() {
   local name=$1 started=$SECONDS target verdict
   shift
   case $name in --*) target=("$name") ;; *) target=(--test "$name") ;; esac
-  [ "$name" != --doc ] || set --
   if cargo test --locked --quiet "${target[@]}" -- "$@" >"$said/$name" 2>&1; then verdict=ok; else verdict=FAILED; fi
   local seconds=$((SECONDS - started))
   exec 8>"$said/.print"
   flock 8
   [ "$verdict" = ok ] || { cat -- "$said/$name"; echo "$name" >>"$said/.failed"; }
-  awk -v name="$name" -v seconds="$seconds" -v verdict="$verdict" '
+  # What a filter leaves out is what the other of the two runs, with and without soak, is for.
+  local left="only in soak"
+  case " $* " in *" --skip soak "*) ;; *) left="not in soak" ;; esac
+  awk -v name="$name" -v seconds="$seconds" -v verdict="$verdict" -v words="$left" '
     /^test result:/ {passed += $4; failed += $6; ignored += $8; left += $12}
     END {printf "   %4d s  %-24s %s: %d passed%s%s%s\n", seconds, name, verdict, passed, failed ? ", " failed " failed" : "",
-      ignored ? ", " ignored " ignored" : "", left ? ", " left " only in soak" : ""}' "$said/$name"
+      ignored ? ", " ignored " ignored" : "", left ? ", " left " " words : ""}' "$said/$name"
   [ "$verdict" = ok ]
 }
 export -f one

@@ -45,7 +45,7 @@ impl State {
     }
 }
 
-/// The observer of a stream: what stands before the dash of its name; nothing for those of this machine.
+/// The observer of a stream: what stands before the slash in its name; nothing for those of this machine.
 fn observer_of(stream: &str) -> &str {
     stream.split_once('/').map_or("", |(observer, _)| observer)
 }

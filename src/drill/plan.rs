@@ -12,7 +12,7 @@ use crate::postgres::ConnInfo;
 use crate::probe::StreamPlan;
 use crate::repository::PointSpec;
 use crate::repository::manifest::PointKind;
-use crate::scenario::{IncidentWish, ObserverBy, Place, RecoveryBy, Scenario, Victims};
+use crate::scenario::{IncidentWish, ObserverWish, Place, RecoveryBy, Scenario, Victims};
 use crate::secret::Secret;
 use crate::units::Span;
 use std::collections::BTreeSet;
@@ -76,10 +76,8 @@ pub struct Stream {
 /// An observer elsewhere, and what it asks.
 #[derive(Debug, Clone)]
 pub struct Elsewhere {
-    /// Its name; the names of its streams begin with it.
-    pub name: String,
-    /// How it is begun.
-    pub by: ObserverBy,
+    /// Its name, with which the names of its streams begin, and how it is begun.
+    pub wish: ObserverWish,
     /// How the service is reached from there.
     pub clients: Secret,
     /// What it asks.
@@ -316,9 +314,9 @@ impl Plan {
             let shown = if *judged { "" } else { " (shown only)" };
             lines.push(format!("probes: {}, every {}{shown}", plan.describe(), Span(plan.every)));
         }
-        for Elsewhere { name, by, streams, .. } in &self.script.elsewhere {
+        for Elsewhere { wish, streams, .. } in &self.script.elsewhere {
             let asked: Vec<String> = streams.iter().map(|stream| stream.plan.describe()).collect();
-            lines.push(format!("observer {name}, {}: {}", by.describe(), asked.join("; ")));
+            lines.push(format!("observer {}, {}: {}", wish.name, wish.place(), asked.join("; ")));
         }
         if let Some(writes) = load.writes {
             lines.push(format!("load: {} writes a second, each in the ledger", writes.0));

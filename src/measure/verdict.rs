@@ -64,13 +64,13 @@ impl Verdict {
         }
     }
 
-    fn rank(&self) -> u8 {
-        match self {
-            Self::Met => 0,
-            Self::Undecided => 1,
-            Self::Missed => 2,
-            Self::Invalid { .. } => 3,
-        }
+    fn rank(&self) -> Option<usize> {
+        Self::rank_of(self.word())
+    }
+
+    /// How bad a verdict is, by its word: the higher, the worse.
+    pub fn rank_of(word: &str) -> Option<usize> {
+        ["met", "undecided", "missed", "invalid"].iter().position(|known| *known == word)
     }
 }
 

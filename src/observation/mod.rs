@@ -75,6 +75,11 @@ impl Stall {
         self.until.saturating_sub(self.from)
     }
 
+    /// How long it stood still in all.
+    pub fn total(stalls: &[Self]) -> Duration {
+        stalls.iter().map(Self::length).sum()
+    }
+
     /// Whether it overlaps the time from the send of a probe to its end.
     pub fn touches(&self, sample: &Sample) -> bool {
         self.from < sample.ended && sample.sent < self.until

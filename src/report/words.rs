@@ -31,6 +31,9 @@ pub(super) fn seconds(seconds: f64) -> String {
     let (sign, size) = if seconds < 0.0 { ("-", -seconds) } else { ("", seconds) };
     if size <= 0.0 {
         "0 s".to_owned()
+    } else if size < 0.000_5 {
+        // Nothing is before or after at this scale.
+        "0 ms".to_owned()
     } else if size < 1.0 {
         format!("{sign}{:.0} ms", size * 1e3)
     } else if size < 60.0 {

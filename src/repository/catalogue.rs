@@ -455,17 +455,9 @@ impl Repository {
     /// Whether a point is signed that is newer than all that the catalogue knows: its run was killed before it said so
     /// anywhere else. One page of a list, usually empty.
     async fn has_newer(&self, source: &SourceName, catalogue: &Catalogue) -> Result<bool> {
-        let prefix = layout::points(source);
         let after = catalogue.newest_link().map(|newest| layout::signature(source, &newest.point));
-        let mut entries = self.store().list_after(&prefix, after.as_ref());
-        while let Some(entry) = entries.try_next().await.map_err(failed(format!("listing the points of {source}")))? {
-            let rest = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
-            let point = rest.strip_suffix("/manifest.sig").and_then(|point| point.parse().ok());
-            if point.is_some_and(|point| !catalogue.knows(&point)) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        let folders = self.point_folders_after(source, after.as_ref()).await?;
+        Ok(folders.iter().any(|(point, folder)| folder.signature && !catalogue.knows(point)))
     }
 
     /// The points of one source from its catalogue; what that lacks is read from the points.

@@ -139,9 +139,18 @@ impl Repository {
 
     /// What lies in the folders of a source's points.
     pub async fn point_folders(&self, source: &SourceName) -> Result<BTreeMap<PointId, PointFolder>> {
+        self.point_folders_after(source, None).await
+    }
+
+    /// The same of what comes after a key in the order of lists: of points that are newer than the one it belongs to, too.
+    pub(super) async fn point_folders_after(
+        &self,
+        source: &SourceName,
+        after: Option<&ObjectKey>,
+    ) -> Result<BTreeMap<PointId, PointFolder>> {
         let prefix = layout::points(source);
         let mut folders: BTreeMap<PointId, PointFolder> = BTreeMap::new();
-        let mut entries = self.store().list(&prefix);
+        let mut entries = self.store().list_after(&prefix, after);
         while let Some(entry) = entries.try_next().await.map_err(failed(format!("listing the points of {source}")))? {
             let rest = entry.key.as_str().strip_prefix(&prefix).unwrap_or_default();
             let Some((point, name)) = rest.split_once('/') else { continue };

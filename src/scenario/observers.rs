@@ -11,25 +11,17 @@ use serde_saphyr::Spanned;
 pub struct ObserverWish {
     /// What reports call it.
     pub name: String,
-    /// How it is begun.
-    pub by: ObserverBy,
+    /// The program that begins it and its arguments, such as `ssh`: its standard input and output are those of
+    /// `davit observe --plan -`.
+    pub command: Vec<String>,
     /// How the service is reached from there, where that is not the way of the target's `clients`.
     pub clients: Option<SecretRef>,
 }
 
-/// How an observer elsewhere is begun.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ObserverBy {
-    /// By a program whose standard input and output are those of `davit observe --plan -`, such as `ssh`.
-    Command(Vec<String>),
-}
-
-impl ObserverBy {
-    /// Where it is, in a few words. Of a command only the program: its arguments may be anybody's.
-    pub fn describe(&self) -> String {
-        match self {
-            Self::Command(command) => format!("begun by {}", command.first().map_or("", String::as_str)),
-        }
+impl ObserverWish {
+    /// Where it is, in a few words. Of its command only the program: the arguments may be anybody's.
+    pub fn place(&self) -> String {
+        format!("begun by {}", self.command.first().map_or("", String::as_str))
     }
 }
 
@@ -69,7 +61,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
                 "write `command: [ssh, HOST, davit, observe, --plan, \"-\"]`",
             );
         }
-        wishes.push(ObserverWish { name, by: ObserverBy::Command(command), clients });
+        wishes.push(ObserverWish { name, command, clients });
     }
     wishes
 }

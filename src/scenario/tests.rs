@@ -79,7 +79,7 @@ fn observers_that_cannot_be_told_apart_or_not_begun_are_named() {
     let good =
         watched("  - {name: office, command: [ssh, web-3, davit, observe, --plan, \"-\"], clients: http://shop/}\n");
     let scenario = read(&good, Path::new("shop.yaml"), &[]).unwrap();
-    assert_eq!(scenario.observers[0].by.describe(), "begun by ssh");
+    assert_eq!(scenario.observers[0].place(), "begun by ssh");
     for (list, said) in [
         (
             "  - {name: Our Office, command: [ssh]}\n",

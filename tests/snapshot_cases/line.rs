@@ -68,38 +68,13 @@ fn a_namespace_is_saved_compared_restored_pruned_and_proven() {
     ended(&diff, 1, "+ configmaps/new in line");
     ended(&diff, 1, "data.key: another value (hidden)");
     assert!(!diff.stdout.contains("c3dvcmRmaXNo") && !diff.stdout.contains("b3RoZXI="));
-    ended(&desk.davit(&["snapshot", "restore", "line@latest"]), 3, "differ from the snapshot");
-    ended(
-        &desk.davit(&["snapshot", "restore", "line@latest", "--on-conflict", "replace", "--prune"]),
-        3,
-        "nobody is here to agree",
-    );
-    ended(
-        &desk.davit(&[
-            "snapshot",
-            "restore",
-            "line@latest",
-            "--on-conflict",
-            "replace",
-            "--prune",
-            "--yes-prune",
-            "other",
-        ]),
-        3,
-        "--yes-prune names other",
-    );
+    let restore = |more: &[&str]| desk.davit(&[&["snapshot", "restore", "line@latest"], more].concat());
+    ended(&restore(&[]), 3, "differ from the snapshot");
+    let prune = ["--on-conflict", "replace", "--prune"];
+    ended(&restore(&prune), 3, "nobody is here to agree");
+    ended(&restore(&[&prune[..], &["--yes-prune", "other"]].concat()), 3, "--yes-prune names other");
     assert!(plane.get(&["configmap", "new", "-n", "line"]).is_some());
-    let pruned = desk.davit(&[
-        "snapshot",
-        "restore",
-        "line@latest",
-        "--on-conflict",
-        "replace",
-        "--prune",
-        "--yes-prune",
-        "line",
-    ]);
-    ended(&pruned, 0, "1 pruned");
+    ended(&restore(&[&prune[..], &["--yes-prune", "line"]].concat()), 0, "1 pruned");
     assert!(plane.get(&["configmap", "new", "-n", "line"]).is_none());
     ended(&desk.davit(&["snapshot", "diff", "line@latest"]), 0, "no difference");
     proven(&desk);

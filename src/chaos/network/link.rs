@@ -146,7 +146,8 @@ impl Fault for Link {
 
     async fn inject(&self, scene: &Scene<'_>, _prepared: &Prepared) -> Result<Held> {
         let (proxy, own) = proxy(scene)?;
-        // From here on nobody knows whether it has struck: only what is compared with is looked at first.
+        // What takes time here blurs the instant of the fault, because it counts as asked for already: only latency needs
+        // to know how long a round trip took before.
         let before = match self.what {
             What::Latency => round_trip(&scene.means.clock, proxy.address()).await.unwrap_or_default(),
             _ => Duration::ZERO,

@@ -50,7 +50,7 @@ impl Watchers {
             error.during(format!("beginning the observer {name}")).hint(hint)
         };
         let begin =
-            |observer: &Elsewhere| Watcher::begin(desk, observer).map_err(|error| failed(&observer.name, error));
+            |observer: &Elsewhere| Watcher::begin(desk, observer).map_err(|error| failed(&observer.wish.name, error));
         let watchers = Self(desk.script.elsewhere.iter().map(begin).collect::<Result<_>>()?);
         for watcher in &watchers.0 {
             watcher.observes(desk).await.map_err(|error| failed(&watcher.name, error))?;
@@ -60,8 +60,9 @@ impl Watchers {
 
     /// Writes into the journal who they are and what they ask.
     pub(super) fn introduce(desk: &Desk<'_>) -> Result<()> {
-        for Elsewhere { name, by, streams, .. } in &desk.script.elsewhere {
-            desk.notebook.note(Event::Observer(Observer { name: name.clone(), place: by.describe() }))?;
+        for Elsewhere { wish, streams, .. } in &desk.script.elsewhere {
+            let name = &wish.name;
+            desk.notebook.note(Event::Observer(Observer { name: name.clone(), place: wish.place() }))?;
             for stream in streams {
                 desk.notebook.note(Event::Stream(facts(stream, name)))?;
             }
@@ -84,7 +85,7 @@ impl Watchers {
 
 impl Watcher {
     fn begin(desk: &Desk<'_>, observer: &Elsewhere) -> Result<Self> {
-        let name = observer.name.clone();
+        let name = observer.wish.name.clone();
         let log = desk.folder.join(format!("observed-{name}.jsonl"));
         let sink = FileSink::append(&log)?;
         let streams = observer.streams.iter().map(|stream| stream.plan.name.clone()).collect();

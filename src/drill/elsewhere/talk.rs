@@ -6,7 +6,6 @@ use crate::clock::SharedClock;
 use crate::drill::orders::Orders;
 use crate::drill::plan::Elsewhere;
 use crate::error::Result;
-use crate::scenario::ObserverBy;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
@@ -37,15 +36,14 @@ pub(super) struct Talk {
 impl Talk {
     /// Begins an observer and gives it its orders.
     pub(super) fn begin(observer: &Elsewhere, feed: &Arc<Feed>, clock: &SharedClock) -> Result<Self> {
-        let ObserverBy::Command(command) = &observer.by;
         let is_sql = observer.streams.iter().any(|stream| matches!(stream.plan.ask, crate::probe::Ask::Sql { .. }));
         let orders = Orders {
-            observer: observer.name.clone(),
+            observer: observer.wish.name.clone(),
             streams: observer.streams.iter().map(|stream| stream.plan.clone()).collect(),
             database: is_sql.then(|| observer.clients.clone()),
         };
         let orders = orders.line()?;
-        let Wire { input, output, said, end } = begin(command)?;
+        let Wire { input, output, said, end } = begin(&observer.wish.command)?;
         let (close, over) = (CancellationToken::new(), CancellationToken::new());
         let asking = ask(orders.reveal().to_owned(), input, Arc::clone(feed), clock.clone(), close.clone());
         let reading = read(output, Arc::clone(feed), over.clone());

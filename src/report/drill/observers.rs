@@ -5,7 +5,6 @@ use super::model::{ObjectiveRow, ObserverRow};
 use super::recovery::Seen;
 use crate::measure::{Stall, Verdict};
 use crate::report::words::secs;
-use std::time::Duration;
 
 /// The machine that ran the drill first, then everybody else in the order of the scenario.
 pub(super) fn observers(facts: &Facts<'_>, streams: &[Seen<'_>], rows: &[ObjectiveRow]) -> Vec<ObserverRow> {
@@ -14,7 +13,7 @@ pub(super) fn observers(facts: &Facts<'_>, streams: &[Seen<'_>], rows: &[Objecti
     let own = own.map(|name| ObserverRow {
         place: "runs the drill".to_owned(),
         clock_error: Some(0.0),
-        stalled: stalled(&facts.stalls),
+        stalled: secs(Stall::total(&facts.stalls)),
         ..row(facts, streams, rows, name)
     });
     let elsewhere = facts.elsewhere.iter().map(|one| {
@@ -28,7 +27,7 @@ pub(super) fn observers(facts: &Facts<'_>, streams: &[Seen<'_>], rows: &[Objecti
         ObserverRow {
             place: one.observer.place.clone(),
             clock_error: one.error.map(secs),
-            stalled: stalled(&one.stalls),
+            stalled: secs(Stall::total(&one.stalls)),
             whole: one.cut.is_none(),
             verdict,
             sentence: format!("{}{why}", row.sentence),
@@ -43,9 +42,10 @@ fn row(facts: &Facts<'_>, streams: &[Seen<'_>], rows: &[ObjectiveRow], name: &st
     let dues = streams.iter().filter(|seen| seen.stream.observer == name).filter_map(Seen::dues);
     let last = dues.map(|(_, last)| last).max();
     // The paths come with the worst one first; of several verdicts the worst is not always that of the first path.
+    let rank = |row: &ObjectiveRow| row.verdict.as_deref().and_then(Verdict::rank_of);
     let own = || rows.iter().filter(|row| row.observer.as_deref() == Some(name));
-    let worst = own().map(|row| rank(row.verdict.as_deref())).max();
-    let worst = own().find(|row| Some(rank(row.verdict.as_deref())) == worst);
+    let worst = own().map(rank).max();
+    let worst = own().find(|row| Some(rank(row)) == worst);
     ObserverRow {
         name: name.to_owned(),
         place: String::new(),
@@ -57,18 +57,4 @@ fn row(facts: &Facts<'_>, streams: &[Seen<'_>], rows: &[ObjectiveRow], name: &st
         recovery_time: worst.and_then(|row| row.actual),
         sentence: worst.map_or_else(|| "not measured: no fault was proven".to_owned(), |row| row.sentence.clone()),
     }
-}
-
-fn rank(verdict: Option<&str>) -> u8 {
-    match verdict {
-        Some("invalid") => 4,
-        Some("missed") => 3,
-        Some("undecided") => 2,
-        Some(_) => 1,
-        None => 0,
-    }
-}
-
-fn stalled(stalls: &[Stall]) -> f64 {
-    secs(stalls.iter().map(Stall::length).sum::<Duration>())
 }

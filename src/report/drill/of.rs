@@ -13,7 +13,7 @@ use super::person;
 use super::recovery::{Seen, look};
 use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
-use crate::measure::{Instant, Interval, SteadyRule, Timeline, Verdict};
+use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
 use crate::report::journal::Line;
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, bounds, percent, seconds, secs, since};
@@ -535,7 +535,7 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
     if let Some(every) = streams.iter().filter(|seen| seen.judged()).map(|seen| seen.stream.every).max() {
         limits.push(format!("a probe every {}: an outage shorter than that may pass unseen", aim(secs(every))));
     }
-    let stalled: Duration = facts.stalls.iter().map(crate::measure::Stall::length).sum();
+    let stalled = Stall::total(&facts.stalls);
     if stalled > Duration::ZERO {
         let total = seconds(secs(stalled));
         limits.push(format!("the observer stood still for {total} in all: where that touches a bound, it is wider"));
@@ -548,7 +548,7 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
                 "the clock of {name} is known to {error}: what it dates is wider by that, on both sides"
             ));
         }
-        let stalled: Duration = one.stalls.iter().map(crate::measure::Stall::length).sum();
+        let stalled = Stall::total(&one.stalls);
         if stalled > Duration::ZERO {
             limits.push(format!("{name} stood still for {} in all", seconds(secs(stalled))));
         }

@@ -5,7 +5,7 @@ use super::model::{SteadyRow, StreamRow};
 use crate::measure::outage::recovery_from;
 use crate::measure::sample::is_void;
 use crate::measure::thin::Thinner;
-use crate::measure::{Answer, Attempt, Hold, Interval, Outcome, Recovery, Sample, Steady};
+use crate::measure::{Answer, Attempt, Hold, Interval, Outcome, Recovery, Sample, Stall, Steady};
 use crate::report::journal::{Stream, StreamRole};
 use crate::report::words::{bounds, seconds, secs, since};
 use std::collections::BTreeMap;
@@ -138,7 +138,7 @@ impl Seen<'_> {
 
     /// Its row of the report.
     pub(super) fn row(&self, facts: &Facts<'_>) -> StreamRow {
-        let stalled: Duration = facts.stalls(self.stream).iter().map(crate::measure::Stall::length).sum();
+        let stalled = Stall::total(facts.stalls(self.stream));
         StreamRow {
             name: self.stream.name.clone(),
             path: self.stream.path.clone(),

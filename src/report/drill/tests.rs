@@ -442,14 +442,18 @@ fn a_cleanup_that_is_not_proven_outweighs_everything() {
 #[test]
 fn a_journal_that_was_stored_gives_the_same_report_byte_for_byte() {
     for (_, made) in four() {
-        let journal = made.journal();
-        let text: String = journal.iter().map(|line| super::super::journal::text(line).unwrap()).collect();
-        let stored = read(text.as_bytes()).unwrap();
-        assert_eq!(stored, journal);
-        let (one, other) = (super::of(&journal).unwrap().json().unwrap(), super::of(&stored).unwrap().json().unwrap());
-        assert_eq!(one, other);
-        assert_eq!(DrillReport::parse(&one).unwrap().json().unwrap(), one);
+        stored_is_the_same(&made.journal());
     }
+}
+
+/// A journal that was stored gives the same report, byte for byte.
+pub(super) fn stored_is_the_same(journal: &[Line]) {
+    let text: String = journal.iter().map(|line| super::super::journal::text(line).unwrap()).collect();
+    let stored = read(text.as_bytes()).unwrap();
+    assert_eq!(stored, journal);
+    let (one, other) = (super::of(journal).unwrap().json().unwrap(), super::of(&stored).unwrap().json().unwrap());
+    assert_eq!(one, other);
+    assert_eq!(DrillReport::parse(&one).unwrap().json().unwrap(), one);
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unchecked_time_subtraction, reason = "the instants of a drill that never was are constants")]
 
-use super::tests::Made;
+use super::tests::{Made, stored_is_the_same};
 use super::*;
 use crate::measure::remote::Look;
 use crate::measure::{Answer, Sample, Stall};
@@ -209,11 +209,5 @@ fn every_form_says_who_saw_what() {
 #[test]
 fn a_journal_with_observers_gives_the_same_report_byte_for_byte() {
     let office = Office { outage: ms(20_000), cut: Some(END - ms(500)), ..Office::default() };
-    let journal = office.journal(&minute());
-    let text: String = journal.iter().map(|line| super::super::journal::text(line).unwrap()).collect();
-    let stored = read(text.as_bytes()).unwrap();
-    assert_eq!(stored, journal);
-    let (one, other) = (super::of(&journal).unwrap().json().unwrap(), super::of(&stored).unwrap().json().unwrap());
-    assert_eq!(one, other);
-    assert_eq!(DrillReport::parse(&one).unwrap().json().unwrap(), one);
+    stored_is_the_same(&office.journal(&minute()));
 }
