@@ -6,6 +6,7 @@
 #   cluster.sh shell NAME              a shell with kubectl and the addresses set
 #   cluster.sh kubectl NAME ARGUMENTS  kubectl
 #   cluster.sh node NAME N off|on      power failure of a node, proven; and its return
+#   cluster.sh node NAME N reboot      the same in one: it comes back by itself, with another boot id
 #   cluster.sh node NAME N cut|mend    take its network cable out; put it in again
 #   cluster.sh kill NAME PLACE PART    kill -9 one program; PLACE is control or node-N; it starts again by itself
 #   cluster.sh hold NAME PART          …and keep it from starting (PART as its log is named: apiserver, node-1-kubelet)
@@ -13,7 +14,7 @@
 #   cluster.sh load NAME FILE.tar      import an image on every node
 #   cluster.sh left NAME               what of it is on the host
 set -euo pipefail
-[ $# -ge 2 ] || { sed -n '4,14s/^# //p' "$0" >&2; exit 2; }
+[ $# -ge 2 ] || { sed -n '4,15s/^# //p' "$0" >&2; exit 2; }
 verb=$1 cluster=$2
 shift 2
 # shellcheck source=tests/cluster/lib.sh
@@ -92,7 +93,7 @@ shell() {
   PS1="($cluster) \w \$ " exec bash --norc -i
 }
 
-node() { # N off|on|cut|mend
+node() { # N off|on|reboot|cut|mend
   local n=$1 first
   first=$(first_process "$n")
   case $2 in
@@ -113,9 +114,13 @@ node() { # N off|on|cut|mend
       rm -f "$dir/hold/node-$n"
       wait_for 60 "the start of node-$n" test -e "$dir/node-$n/images"
       ;;
+    reboot)
+      node "$n" off
+      rm -f "$dir/hold/node-$n"
+      ;;
     cut) in_network ip link set "v$n" down ;;
     mend) in_network ip link set "v$n" up ;;
-    *) fail "a node can be switched off and on, cut and mended" ;;
+    *) fail "a node can be switched off and on, rebooted, cut and mended" ;;
   esac
 }
 

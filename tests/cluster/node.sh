@@ -15,6 +15,8 @@ control=$(address_of_control)
 hostname "$name"
 mkdir -p "$disk"/lib/{kubelet,volumes,cni/net.d,containerd} "$disk/log"
 mount -t tmpfs tmpfs /run
+cat /proc/sys/kernel/random/uuid >/run/boot-id
+mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
 mount --bind "$disk/lib" /var/lib
 mount --bind "$disk/log" /var/log
 for image in /var/lib/volumes/*.img; do

@@ -90,5 +90,18 @@ pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before
     let seen = proven(&inject(&stand.desk, &stand.helpers.name, "kubelet-stop", "node/node-3", &more));
     assert!(seen.contains("misses the heartbeat of node node-3"), "{seen}");
     wait_until(30, "the nodes as before", || nodes(&cluster) == before);
+
+    let restarts = || {
+        let counts = "jsonpath={.items[?(@.spec.nodeName==\"node-3\")].status.containerStatuses[0].restartCount}";
+        stand.app.kubectl(&format!("get pods -l app=web -o {counts}"))
+    };
+    stand.app.wait_rollout("deployment/web");
+    let began = restarts();
+    assert!(began.starts_with('0'), "somebody is there to be begun again: {began:?}");
+    let reboot = command(&cluster, "do", &["node 3 reboot"]);
+    let seen = proven(&inject(&stand.desk, &stand.helpers.name, "node-reboot", "node/node-3", &["--set", &reboot]));
+    assert!(seen.contains("node node-3 has another boot id"), "{seen}");
+    wait_until(120, "its pods being begun again", || restarts().starts_with('1'));
+    wait_until(60, "the nodes as before", || nodes(&cluster) == before);
     stand.no_helper_is_left();
 }
