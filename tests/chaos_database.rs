@@ -169,7 +169,7 @@ async fn replay_is_paused_and_resumed_also_by_the_standby_itself() {
     standby.psql("postgres", "SELECT pg_wal_replay_resume()");
 
     // Nobody heals, and nobody holds the session any more: the standby resumes by itself.
-    let injection = site.inject(pause().lasting(Duration::from_secs(5)), &diary).await;
+    let injection = site.inject(pause().lasting(Duration::from_secs(10)), &diary).await;
     drop(injection);
     assert!(snapshot(&standby).contains("paused|1"), "it lasts while its time lasts");
     wait_until(20, "the standby resuming", || snapshot(&standby) == before);
