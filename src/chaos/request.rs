@@ -67,6 +67,8 @@ pub struct Request {
     pub incident: Option<Incident>,
     /// Namespaces that are protected besides the usual ones: where observers run.
     pub protected: BTreeSet<String>,
+    /// Nodes on which observers run.
+    pub observed_from: BTreeSet<String>,
     /// How old the backup may be that an irreversible fault relies on.
     pub backup_age: Duration,
     /// Guards that are lifted for this run, each by its name.
@@ -94,6 +96,7 @@ impl Request {
             windows: Vec::new(),
             incident: None,
             protected: BTreeSet::new(),
+            observed_from: BTreeSet::new(),
             backup_age: Duration::from_hours(24),
             lifted: BTreeSet::new(),
             abort: Vec::new(),

@@ -86,7 +86,7 @@ pub(super) fn elsewhere(scenario: &Scenario, access: &Access) -> Result<Vec<Else
     let one = |wish: &crate::scenario::ObserverWish| {
         let clients = access.observers.get(&wish.name).unwrap_or(&access.clients).clone();
         let streams = streams(scenario, &clients, &Asker::Elsewhere(&wish.name))?;
-        Ok(Elsewhere { wish: wish.clone(), clients, streams })
+        Ok(Elsewhere { wish: wish.clone(), seat: None, clients, streams })
     };
     scenario.observers.iter().map(one).collect()
 }

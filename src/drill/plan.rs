@@ -1,6 +1,7 @@
 //! What a drill will do: streams, fault, recovery. Reads and decides, changes nothing; this is the dry run.
 
 use super::asking::{self, Asker};
+use super::elsewhere::Seat;
 use super::hold;
 use super::means::{Access, Means};
 use super::namespace;
@@ -78,6 +79,8 @@ pub struct Stream {
 pub struct Elsewhere {
     /// Its name, with which the names of its streams begin, and how it is begun.
     pub wish: ObserverWish,
+    /// The pod in which it is begun, where it is begun in one.
+    pub seat: Option<Seat>,
     /// How the service is reached from there.
     pub clients: Secret,
     /// What it asks.
@@ -92,8 +95,17 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let run = RunId::at(means.clock().now());
     let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
     let own = asking::streams(&scenario, &access.clients, &Asker::Own { names })?;
-    let elsewhere = asking::elsewhere(&scenario, &access)?;
-    let request = request(&scenario, &access, &choices, &run)?;
+    let mut request = request(&scenario, &access, &choices, &run)?;
+    let mut elsewhere = asking::elsewhere(&scenario, &access)?;
+    for observer in &mut elsewhere {
+        if let Some(pod) = &observer.wish.pod {
+            let seat = Seat::find(means.chaos.cluster()?, pod).await;
+            let seat = seat.map_err(|error| error.during(format!("planning the observer {}", observer.wish.name)))?;
+            request.protected.insert(seat.namespace.clone());
+            request.observed_from.insert(seat.node.clone());
+            observer.seat = Some(seat);
+        }
+    }
     let fault = chaos::plan(&means.chaos, request).await?;
     let restore = match &scenario.recovery.by {
         RecoveryBy::Restore { provision, .. } => {

@@ -15,7 +15,7 @@ mod target;
 mod tests;
 
 pub use amounts::{Aim, Rate, Share, Victims};
-pub use observers::ObserverWish;
+pub use observers::{ObserverPod, ObserverWish};
 pub use overrides::Override;
 pub use schema::SCHEMA;
 pub use target::{ClusterTarget, Place, ProcessTarget, ResolverTarget, ServerTarget, Target};

@@ -11,17 +11,33 @@ use serde_saphyr::Spanned;
 pub struct ObserverWish {
     /// What reports call it.
     pub name: String,
-    /// The program that begins it and its arguments, such as `ssh`: its standard input and output are those of
+    /// The pod in which it is begun; on this machine otherwise.
+    pub pod: Option<ObserverPod>,
+    /// The program that is begun and its arguments, such as `ssh`: its standard input and output are those of
     /// `davit observe --plan -`.
     pub command: Vec<String>,
     /// How the service is reached from there, where that is not the way of the target's `clients`.
     pub clients: Option<SecretRef>,
 }
 
+/// A pod to observe from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ObserverPod {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name, or labels that it has.
+    pub which: String,
+    /// The container, where it has several.
+    pub container: Option<String>,
+}
+
 impl ObserverWish {
     /// Where it is, in a few words. Of its command only the program: the arguments may be anybody's.
     pub fn place(&self) -> String {
-        format!("begun by {}", self.command.first().map_or("", String::as_str))
+        match &self.pod {
+            Some(ObserverPod { namespace, which, .. }) => format!("in pod {namespace}/{which}"),
+            None => format!("begun by {}", self.command.first().map_or("", String::as_str)),
+        }
     }
 }
 
@@ -29,9 +45,15 @@ impl ObserverWish {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawObserver {
     name: String,
+    pod: Option<String>,
+    container: Option<String>,
+    #[serde(default)]
     command: Vec<String>,
     clients: Option<SecretRef>,
 }
+
+/// What is begun in a pod that has `davit` among its programs.
+const IN_A_POD: [&str; 4] = ["davit", "observe", "--plan", "-"];
 
 /// The longest name that leaves room for the rest of a line.
 const NAME_MAX: usize = 40;
@@ -41,7 +63,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
     let mut wishes: Vec<ObserverWish> = Vec::new();
     for raw in raw {
         let at = line(&raw);
-        let RawObserver { name, command, clients } = raw.value;
+        let RawObserver { name, pod, container, mut command, clients } = raw.value;
         let mut wrong = |text: String, hint: &str| problems.push(Problem::new(at, text, Some(hint.to_owned())));
         // Its streams and its log are named after it.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
@@ -55,13 +77,34 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
                 format!("two observers are called {name:?}"),
                 "give each its own name; reports tell them apart by it",
             );
-        } else if command.first().is_none_or(String::is_empty) {
+        }
+        if pod.is_some() && command.is_empty() {
+            command = IN_A_POD.map(str::to_owned).to_vec();
+        }
+        if command.first().is_none_or(String::is_empty) {
             wrong(
-                format!("the observer {name:?} names no program"),
-                "write `command: [ssh, HOST, davit, observe, --plan, \"-\"]`",
+                format!("the observer {name:?} names neither a program nor a pod"),
+                "write `command: [ssh, HOST, davit, observe, --plan, \"-\"]`, or `pod: NAMESPACE/NAME`",
             );
         }
-        wishes.push(ObserverWish { name, command, clients });
+        let place = pod.as_deref().map(|text| text.split_once('/').unwrap_or((text, "")));
+        if place.is_some_and(|(namespace, which)| namespace.is_empty() || which.is_empty()) {
+            wrong(
+                format!("the pod of the observer {name:?} has no namespace or no name"),
+                "write `pod: NAMESPACE/NAME`, or `pod: NAMESPACE/LABEL=VALUE`",
+            );
+        } else if place.is_none() && container.is_some() {
+            wrong(
+                format!("the observer {name:?} names a container and no pod"),
+                "write `pod: NAMESPACE/NAME` beside it",
+            );
+        }
+        let pod = place.map(|(namespace, which)| ObserverPod {
+            namespace: namespace.to_owned(),
+            which: which.to_owned(),
+            container,
+        });
+        wishes.push(ObserverWish { name, pod, command, clients });
     }
     wishes
 }

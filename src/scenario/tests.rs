@@ -80,6 +80,10 @@ fn observers_that_cannot_be_told_apart_or_not_begun_are_named() {
         watched("  - {name: office, command: [ssh, web-3, davit, observe, --plan, \"-\"], clients: http://shop/}\n");
     let scenario = read(&good, Path::new("shop.yaml"), &[]).unwrap();
     assert_eq!(scenario.observers[0].place(), "begun by ssh");
+    let inside = watched("  - {name: inside, pod: watch/app=probe, container: tools}\n");
+    let inside = &read(&inside, Path::new("shop.yaml"), &[]).unwrap().observers[0];
+    assert_eq!((inside.place().as_str(), inside.command[0].as_str()), ("in pod watch/app=probe", "davit"));
+    assert_eq!(inside.pod.as_ref().unwrap().container.as_deref(), Some("tools"));
     for (list, said) in [
         (
             "  - {name: Our Office, command: [ssh]}\n",
@@ -89,7 +93,19 @@ fn observers_that_cannot_be_told_apart_or_not_begun_are_named() {
             "  - {name: a, command: [ssh]}\n  - {name: a, command: [ssh]}\n",
             "line 14: two observers are called \"a\"; give",
         ),
-        ("  - {name: a, command: []}\n", "line 13: the observer \"a\" names no program; write `command: [ssh, "),
+        (
+            "  - {name: a, command: []}\n",
+            "line 13: the observer \"a\" names neither a program nor a pod; write `command: [ssh, ",
+        ),
+        (
+            "  - {name: a, pod: probe}\n",
+            "line 13: the pod of the observer \"a\" has no namespace or no name; write `pod: NAMESPACE/NAME`",
+        ),
+        ("  - {name: a, pod: watch/}\n", "has no namespace or no name"),
+        (
+            "  - {name: a, container: c, command: [ssh]}\n",
+            "line 13: the observer \"a\" names a container and no pod; write",
+        ),
         ("  - {name: a, comand: [ssh]}\n", "did you mean \"command\"?"),
     ] {
         let found = problems(&watched(list));

@@ -22,14 +22,20 @@ const QUICK: [&str; 10] = [
     "objectives.detection=none",
 ];
 
+/// The words that run a scenario against a stand.
+fn words(stand: &Stand<'_>, name: &str, set: &[String]) -> Vec<String> {
+    let (path, place) = (scenario(name), format!("target.cluster.namespace={}", stand.app.name));
+    let mut words = vec!["drill", &path, "--report", "reports", "--set", &place];
+    words.extend(["--helper-image", IMAGE, "--helper-namespace", &stand.helpers.name]);
+    words.extend(["--helper-account", &stand.helpers.name]);
+    words.extend(setting(QUICK.into_iter().chain(set.iter().map(String::as_str))));
+    words.into_iter().map(str::to_owned).collect()
+}
+
 /// Runs a scenario against a stand; its report, which must be that of a met drill that was put back.
 fn drill(stand: &Stand<'_>, name: &str, set: &[String], more: &[&str]) -> Value {
-    let (path, place) = (scenario(name), format!("target.cluster.namespace={}", stand.app.name));
-    let mut arguments = vec!["drill", &path, "--report", "reports", "--set", &place];
-    arguments.extend(["--helper-image", IMAGE, "--helper-namespace", &stand.helpers.name]);
-    arguments.extend(["--helper-account", &stand.helpers.name]);
-    arguments.extend(setting(QUICK.into_iter().chain(set.iter().map(String::as_str))));
-    arguments.extend(more);
+    let words = words(stand, name, set);
+    let arguments: Vec<&str> = words.iter().map(String::as_str).chain(more.iter().copied()).collect();
     let (code, report) = drill_support::drill(&stand.desk, &arguments);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
     let written = made_again(&stand.desk, &report);
@@ -75,17 +81,14 @@ fn a_pod_of_a_web_service_is_deleted_and_a_container_of_it_killed() {
 fn a_drill_is_watched_from_a_pod_too_and_the_report_says_what_that_one_saw() {
     let cluster = Cluster::shared();
     let stand = Stand::with_web(&cluster, "drill-watched");
+    let watch = cluster.namespace("drill-watch");
     let run = format!("run watcher --image {IMAGE} --image-pull-policy Never --restart Never --command -- sleep 3600");
-    stand.helpers.kubectl(&run);
-    stand.helpers.kubectl("wait pod/watcher --for=condition=Ready --timeout=60s");
-    let kubectl = stand.helpers.kubectl_command();
-    let mut way: Vec<&str> =
-        [kubectl.get_program()].into_iter().chain(kubectl.get_args()).map(|word| word.to_str().unwrap()).collect();
-    way.extend(["exec", "-i", "watcher", "--", "davit", "observe", "--plan", "-"]);
+    watch.kubectl(&run);
+    watch.kubectl("wait pod/watcher --for=condition=Ready --timeout=60s");
     let clients = format!("http://web.{}/healthz", stand.app.name);
     let mut set = web(&stand, 1);
-    set.push(format!("observers={}", json!([{"name": "inside", "command": way, "clients": clients}])));
-    set.push(format!("guards={{protect: [{}]}}", stand.helpers.name));
+    let pod = format!("{}/run=watcher", watch.name);
+    set.push(format!("observers={}", json!([{"name": "inside", "pod": pod, "clients": clients}])));
     let report = drill(&stand, "web-pod-kill", &set, &[]);
     let observers = report["observers"].as_array().unwrap();
     let inside = observers.iter().find(|observer| observer["name"] == "inside").unwrap();
@@ -95,6 +98,20 @@ fn a_drill_is_watched_from_a_pod_too_and_the_report_says_what_that_one_saw() {
     let asked = report["streams"].as_array().unwrap().iter().filter(|stream| stream["observer"] == "inside");
     let answered: u64 = asked.map(|stream| stream["good"].as_u64().unwrap()).sum();
     assert!(answered > 50, "the pod asked by the service's name: {:#}", report["streams"]);
+
+    // Where it runs, nothing may be broken.
+    let node = watch.kubectl("get pod watcher -o jsonpath={.spec.nodeName}");
+    set.push(format!("target.cluster.node={node}"));
+    let refused = |name: &str, set: &[String]| {
+        let words = words(&stand, name, set);
+        let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--dry-run"]).collect();
+        let said = stand.desk.davit(&arguments);
+        assert_eq!(said.code, 3, "{}{}", said.stdout, said.stderr);
+        said.stderr
+    };
+    assert!(refused("node-drain", &set).contains(&format!("an observer runs on node {node}")));
+    let there = [&set[..], &[format!("target.cluster.namespace={}", watch.name)]].concat();
+    assert!(refused("web-pod-kill", &there).contains("observers run there"));
 }
 
 /// A database that may be broken, and a port for its clients on every node.

@@ -220,6 +220,7 @@ pub(super) async fn after(
     let mut findings = vec![Finding::of(GuardName::Caps, victims.len() <= most, seen)];
     if let Target::Nodes { .. } = scene.target {
         findings.extend(victims.iter().flat_map(|node| Standing::of_node(node).ask(request)));
+        findings.push(observed_from(victims, request));
     }
     findings.extend(fault.objections(scene, victims).await?);
     Ok(findings)
@@ -237,6 +238,15 @@ fn protected(namespace: &str, helper: &str, request: &Request) -> Finding {
         return Finding::yes(GuardName::ProtectedNamespace, format!("{namespace} is none of the protected ones"));
     };
     Finding::no(GuardName::ProtectedNamespace, format!("the namespace {namespace} is protected: {why}"))
+}
+
+/// A node that goes takes its observer with it.
+fn observed_from(nodes: &[Victim], request: &Request) -> Finding {
+    let name = |node: &Victim| node.facts["name"].as_str().map(str::to_owned);
+    match nodes.iter().filter_map(name).find(|name| request.observed_from.contains(name)) {
+        Some(node) => Finding::no(GuardName::ProtectedNamespace, format!("an observer runs on node {node}")),
+        None => Finding::yes(GuardName::ProtectedNamespace, "no observer runs on a node that is hit"),
+    }
 }
 
 /// Lets a run pass, or refuses it with all that stands in its way.
@@ -321,5 +331,9 @@ mod tests {
         {
             assert_eq!(protected(namespace, "davit-chaos", &request).says.is_ok(), good, "{namespace}");
         }
+        request.observed_from.insert("node-2".to_owned());
+        let nodes = ["node-1", "node-2"].map(|name| Victim::new(name, name).with(serde_json::json!({ "name": name })));
+        assert!(observed_from(&nodes[..1], &request).says.is_ok());
+        assert!(observed_from(&nodes, &request).says.unwrap_err().contains("an observer runs on node node-2"));
     }
 }

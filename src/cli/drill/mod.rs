@@ -69,7 +69,8 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
 /// Everything that a drill works with.
 async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<Means> {
     let facts = chaos::find(&scenario.fault.name)?.facts();
-    let must = facts.targets.iter().all(|kind| kind.in_cluster());
+    let must = facts.targets.iter().all(|kind| kind.in_cluster())
+        || scenario.observers.iter().any(|observer| observer.pod.is_some());
     let mut faults = crate::cli::chaos::means::with_cluster(shell, &args.helper, must).await?;
     drill::prepare_network(&mut faults, scenario).await?;
     let restore =

@@ -2,12 +2,14 @@
 //!
 //! ```text
 //! process   a program whose standard input and output lead to `davit observe --plan -`
+//! seat      a pod in which that is begun, over our own connection to the cluster
 //! talk      what is said to it (orders, questions for its clock) and the reading of what it says
 //! feed      what it said: its log in a file, its samples on our clock for those who wait, the looks at its clock
 //! ```
 
 mod feed;
 mod process;
+mod seat;
 mod talk;
 
 use super::desk::{Desk, LOOK};
@@ -18,6 +20,7 @@ use crate::probe::FileSink;
 use crate::probe::sink::Sink;
 use crate::report::journal::{Cut, Event, Observer, Watched};
 use feed::Feed;
+pub(super) use seat::Seat;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +93,11 @@ impl Watcher {
         let sink = FileSink::append(&log)?;
         let streams = observer.streams.iter().map(|stream| stream.plan.name.clone()).collect();
         let feed = Arc::new(Feed::new(&name, streams, desk.means.clock().clone(), desk.live.clone(), sink.clone()));
-        let talk = Talk::begin(observer, &feed, desk.means.clock())?;
+        let wire = match &observer.seat {
+            Some(seat) => seat.begin(desk.means.chaos.cluster()?, &observer.wish.command),
+            None => process::begin(&observer.wish.command)?,
+        };
+        let talk = Talk::begin(observer, wire, &feed, desk.means.clock())?;
         Ok(Self { name, feed, log, sink, talk })
     }
 

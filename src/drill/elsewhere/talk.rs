@@ -1,7 +1,7 @@
 //! The talk with an observer: orders first, then questions for its clock; and its lines, as they come.
 
 use super::feed::Feed;
-use super::process::{Wire, begin};
+use super::process::Wire;
 use crate::clock::SharedClock;
 use crate::drill::orders::Orders;
 use crate::drill::plan::Elsewhere;
@@ -34,8 +34,8 @@ pub(super) struct Talk {
 }
 
 impl Talk {
-    /// Begins an observer and gives it its orders.
-    pub(super) fn begin(observer: &Elsewhere, feed: &Arc<Feed>, clock: &SharedClock) -> Result<Self> {
+    /// Gives an observer that was begun its orders, and hears it from now on.
+    pub(super) fn begin(observer: &Elsewhere, wire: Wire, feed: &Arc<Feed>, clock: &SharedClock) -> Result<Self> {
         let is_sql = observer.streams.iter().any(|stream| matches!(stream.plan.ask, crate::probe::Ask::Sql { .. }));
         let orders = Orders {
             observer: observer.wish.name.clone(),
@@ -43,7 +43,7 @@ impl Talk {
             database: is_sql.then(|| observer.clients.clone()),
         };
         let orders = orders.line()?;
-        let Wire { input, output, said, end } = begin(&observer.wish.command)?;
+        let Wire { input, output, said, end } = wire;
         let (close, over) = (CancellationToken::new(), CancellationToken::new());
         let asking = ask(orders.reveal().to_owned(), input, Arc::clone(feed), clock.clone(), close.clone());
         let reading = read(output, Arc::clone(feed), over.clone());
