@@ -143,8 +143,8 @@ fn a_black_hole_and_a_half_open_connection_are_silence() {
 fn the_end_of_a_connection_is_late_and_an_answer_is_not() {
     let (desk, service, listen, at) = stage();
     let target = format!("tcp://{}", service.address);
-    let set = [at, "delay=5000".to_owned()];
-    let late = Duration::from_millis(4_900);
+    let set = [at, "delay=2000".to_owned()];
+    let late = Duration::from_millis(1_900);
     let document = during(&desk, &target, "network-slow-close", &set, || {
         let mut stream = TcpStream::connect(listen).unwrap();
         stream.shutdown(std::net::Shutdown::Write).unwrap();
