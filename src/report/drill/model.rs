@@ -258,7 +258,7 @@ impl ObserverRow {
     pub fn clock_words(&self) -> String {
         match self.clock_error {
             Some(0.0) => "the drill's own clock".to_owned(),
-            Some(error) => format!("its clock known to {}", crate::report::words::seconds(error)),
+            Some(error) => format!("its clock known to {}", crate::report::words::error(error)),
             None => "its clock not known".to_owned(),
         }
     }

@@ -543,7 +543,7 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
     for one in &facts.elsewhere {
         let name = &one.observer.name;
         if let Some(error) = one.error {
-            let error = seconds(secs(error));
+            let error = crate::report::words::error(secs(error));
             limits.push(format!(
                 "the clock of {name} is known to {error}: what it dates is wider by that, on both sides"
             ));

@@ -200,7 +200,7 @@ fn every_form_says_who_saw_what() {
     insta::assert_snapshot!(text[at..].split("\n\n").next().unwrap(), @"
     observers (the worst one decides)
       ✓ met     this machine  12.60 to 12.82 s, wanted at most 1 min              runs the drill, the drill's own clock
-      ✗ missed  office        1 min 14.8 s to 1 min 15.1 s, wanted at most 1 min  begun by ssh, its clock known to 1 ms
+      ✗ missed  office        1 min 14.8 s to 1 min 15.1 s, wanted at most 1 min  begun by ssh, its clock known to 2 ms
     ");
     let alone = drill(&minute().report(), Form::Text).unwrap();
     assert!(!alone.contains("observers ("), "who observes alone has no section");
