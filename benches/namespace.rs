@@ -12,6 +12,7 @@ mod control_support;
 #[path = "../tests/snapshot_cases/generator.rs"]
 #[allow(dead_code, unreachable_pub, reason = "tests use the rest of it")]
 mod generator;
+mod objects;
 #[path = "../tests/support/mod.rs"]
 mod support;
 
@@ -21,46 +22,25 @@ use davit::snapshot::map::Mapping;
 use davit::snapshot::plan::Options;
 use davit::snapshot::restore::{manager, prepare};
 use futures_util::StreamExt;
+use objects::{CONNECTIONS, NAMESPACE, davit, listed_kinds, make, median, post, settle, shown};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-/// Plain connections beside which we are measured.
-const CONNECTIONS: usize = 16;
 const PAGE: usize = 500;
-const NAMESPACE: &str = "many";
-
-/// What a run of the program took.
-struct Ran {
-    seconds: f64,
-    peak: u64,
-    /// What it told: how long each of its stages took.
-    told: String,
-}
 
 #[tokio::main]
 async fn main() {
     let numbers: Vec<usize> = std::env::args().filter_map(|text| text.parse().ok()).collect();
     let objects = numbers.first().copied().unwrap_or(200);
     let rounds = numbers.get(1).copied().unwrap_or(1);
-    let installed = std::fs::read_dir(support::cache()).is_ok_and(|mut folders| {
-        folders.any(|folder| folder.is_ok_and(|folder| folder.path().join("kubernetes").is_file()))
-    });
-    if !installed {
-        println!("namespace: not run, there is no Kubernetes here (tests/cluster/install.sh installs it)");
+    if !objects::installed("namespace") {
         return;
     }
     let plane = ControlPlane::start();
     let kinds = listed_kinds(&plane).await;
-    let made = make(&plane, &kinds, objects).await;
-    println!(
-        "{objects} objects of {} kinds and one seed, made by {CONNECTIONS} connections in {made:.1} s ({:.0}/s)",
-        generator::KINDS,
-        rate(objects, made)
-    );
-    settle(&plane, &kinds, NAMESPACE).await;
+    make(&plane, &kinds, objects).await;
     let directory = tempfile::tempdir().unwrap();
     let first = save(&plane, &kinds, directory.path(), rounds).await;
     again(&plane, &kinds, directory.path(), (objects, first)).await;
@@ -68,75 +48,6 @@ async fn main() {
     if objects <= 20_000 {
         restore(&plane, &kinds, directory.path(), rounds).await;
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a rate for people")]
-fn rate(count: usize, seconds: f64) -> f64 {
-    count as f64 / seconds
-}
-
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
-}
-
-fn shown(values: &[f64]) -> String {
-    values.iter().map(|value| format!("{value:.2}")).collect::<Vec<_>>().join(" ")
-}
-
-/// The kinds that a snapshot lists.
-async fn listed_kinds(plane: &ControlPlane) -> Vec<Kind> {
-    let found = plane.connect().discover().await.unwrap().kinds;
-    let never = ["events", "events.events.k8s.io", "leases.coordination.k8s.io"];
-    let listed = |kind: &Kind| kind.namespaced && kind.verbs.contains("list") && kind.verbs.contains("create");
-    found.into_iter().filter(|kind| listed(kind) && !never.contains(&kind.group_resource().as_str())).collect()
-}
-
-async fn make(plane: &ControlPlane, kinds: &[Kind], objects: usize) -> f64 {
-    plane.namespace(NAMESPACE);
-    let wanted = generator::objects(7, objects);
-    let of = |body: &Value| {
-        let (version, kind) = (body["apiVersion"].as_str().unwrap(), body["kind"].as_str().unwrap());
-        kinds.iter().find(|one| one.kind == kind && one.api_version() == version).unwrap().clone()
-    };
-    let bodies: Vec<(Kind, Value)> = wanted.into_iter().map(|body| (of(&body), body)).collect();
-    post(plane, NAMESPACE, &bodies).await
-}
-
-/// Waits until the controllers have written what they write: they would change objects between two snapshots, and take
-/// time from whatever is measured.
-async fn settle(plane: &ControlPlane, kinds: &[Kind], namespace: &str) {
-    let cluster = plane.connect();
-    let mut before = Vec::new();
-    loop {
-        let mut now = Vec::new();
-        for kind in kinds {
-            let query = davit::cluster::Query { namespace: Some(namespace), ..davit::cluster::Query::all(kind) };
-            let mut listing = cluster.list(query);
-            while let Some(item) = listing.next().await.unwrap() {
-                now.push(blake3::hash(&item));
-            }
-        }
-        if now == before {
-            return;
-        }
-        before = now;
-        tokio::time::sleep(Duration::from_secs(3)).await;
-    }
-}
-
-/// The same bodies by plain connections and nothing else.
-async fn post(plane: &ControlPlane, namespace: &str, bodies: &[(Kind, Value)]) -> f64 {
-    let cluster = plane.connect();
-    let began = Instant::now();
-    let posts = bodies.iter().map(|(kind, body)| {
-        let cluster = &cluster;
-        async move { cluster.create(kind, Some(namespace), body, Write::default()).await.map(drop) }
-    });
-    let results: Vec<_> = futures_util::stream::iter(posts).buffer_unordered(CONNECTIONS).collect().await;
-    let seconds = began.elapsed().as_secs_f64();
-    assert!(results.iter().all(Result::is_ok), "{:?}", results.iter().find(|result| result.is_err()));
-    seconds
 }
 
 /// Every page of every kind, read to its end and thrown away: as many kinds at once as there are connections.
@@ -167,32 +78,6 @@ async fn raw_list(plane: &ControlPlane, kinds: &[Kind]) -> (f64, usize) {
     });
     let bytes: Vec<usize> = futures_util::stream::iter(lists).buffer_unordered(CONNECTIONS).collect().await;
     (began.elapsed().as_secs_f64(), bytes.into_iter().sum())
-}
-
-/// Runs the program to its end, and watches its memory.
-fn davit(plane: &ControlPlane, at: &Path, arguments: &[&str]) -> Ran {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_davit"));
-    command.args(arguments).current_dir(at).env("HOME", at).env("KUBECONFIG", plane.kubeconfig());
-    command.env("DAVIT_REPOSITORY", at.join("repository")).env("DAVIT_KEYS", at.join("keys"));
-    let told = at.join("told");
-    let stderr = std::fs::File::create(&told).unwrap();
-    let began = Instant::now();
-    let mut child = command.stdout(Stdio::null()).stderr(stderr).spawn().unwrap();
-    let mut peak = 0;
-    loop {
-        if let Ok(text) = std::fs::read_to_string(format!("/proc/{}/status", child.id())) {
-            let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-            let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
-            peak = peak.max(kib.unwrap_or(0) >> 10);
-        }
-        if let Some(status) = child.try_wait().unwrap() {
-            let seconds = began.elapsed().as_secs_f64();
-            let told = std::fs::read_to_string(&told).unwrap_or_default();
-            assert!(status.success(), "davit {arguments:?} ended with {status}: {told}");
-            return Ran { seconds, peak, told };
-        }
-        std::thread::sleep(Duration::from_millis(2));
-    }
 }
 
 /// Every file of a repository: when it was written last, and its size.

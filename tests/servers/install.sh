@@ -150,7 +150,10 @@ case $level in
     embedded_postgres
     full_postgres
     "$(dirname "$0")/../cluster/install.sh"
-    [ "$level" = test ] || debian_packages pgcopydb pgbackrest time
+    if [ "$level" = bench ]; then
+      debian_packages pgcopydb pgbackrest time
+      "$(dirname "$0")/velero.sh"
+    fi
     ;;
   *) echo "usage: install.sh demo|cluster|test|bench" >&2; exit 2 ;;
 esac
