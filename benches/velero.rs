@@ -58,7 +58,7 @@ async fn main() {
         println!("== Velero with its {name} settings {}", settings.join(" "));
         // Two servers would both take each backup: the first one is gone when the second one starts.
         let velero = Velero::start(&bench.plane, &bench.s3, name, settings).await;
-        bench.save(&velero, name, number(1, 1)).await;
+        bench.save(&velero, name, number(1, 1).max(1)).await;
         bench.restore(&velero, name, number(2, 1)).await;
     }
 }

@@ -42,7 +42,8 @@ pub struct Took {
 pub fn installed() -> PathBuf {
     let folders = std::fs::read_dir(cache()).unwrap().map(|entry| entry.unwrap().path());
     let named = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with("velero-v");
-    let folder = folders.filter(named).find(|path| path.join("plugins/velero-plugin-for-aws").is_file());
+    // The newest, where an earlier version was built as well.
+    let folder = folders.filter(named).filter(|path| path.join("plugins/velero-plugin-for-aws").is_file()).max();
     folder.expect("there is no Velero here: tests/servers/velero.sh builds it")
 }
 
@@ -120,6 +121,8 @@ impl Velero {
             if phase == "Completed" {
                 break object["status"].take();
             }
+            let alive = Path::new("/proc").join(self.process.pid().to_string()).exists();
+            assert!(alive, "{name}: Velero's server ended\n{}", tail(self.directory.path()));
             let failed = ["Failed", "Invalid"].iter().any(|word| phase.contains(word));
             assert!(!failed, "{kind} {name}: {}\n{}", object["status"], tail(self.directory.path()), kind = kind.kind);
             tokio::time::sleep(LOOK).await;

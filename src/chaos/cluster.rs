@@ -2,9 +2,9 @@
 
 use super::fault::{Place, Rule, Scene};
 use super::target::{PodChoice, Target};
-use crate::cluster::{Cluster, Fault, Kind, Query, Write};
+use crate::cluster::{Cluster, Fault, Kind, Query};
 use crate::error::{Error, Result};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 /// Pods.
 pub(super) fn pods() -> Kind {
@@ -45,7 +45,6 @@ pub(super) fn workload(resource: &str) -> Kind {
 /// What the account may not do of what a fault and its undo take: `delete pods in shop`.
 pub(super) async fn missing(scene: &Scene<'_>, rules: &[Rule]) -> Result<Vec<String>> {
     let cluster = scene.means.cluster()?;
-    let kind = Kind::known("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview");
     let mut missing = Vec::new();
     for rule in rules {
         let namespace = match (rule.place, scene.target) {
@@ -53,18 +52,9 @@ pub(super) async fn missing(scene: &Scene<'_>, rules: &[Rule]) -> Result<Vec<Str
             (Place::Helper, _) => Some(scene.means.helper.namespace.clone()),
             (Place::Cluster, _) => None,
         };
-        let (resource, part) = rule.resource.split_once('/').unwrap_or((rule.resource, ""));
         for verb in rule.verbs {
-            let body = json!({
-                "apiVersion": "authorization.k8s.io/v1",
-                "kind": "SelfSubjectAccessReview",
-                "spec": { "resourceAttributes": {
-                    "verb": verb, "group": rule.group, "resource": resource, "subresource": part, "namespace": namespace,
-                } },
-            });
-            let answer = cluster.create(&kind, None, &body, Write::default()).await;
-            let answer = answer.map_err(|why| why.during("asking what this account may do"))?;
-            if answer["status"]["allowed"] != true {
+            let may = cluster.may(verb, (rule.group, rule.resource), namespace.as_deref()).await;
+            if !may.map_err(|why| why.during("asking what this account may do"))? {
                 let place = namespace.as_ref().map_or_else(String::new, |name| format!(" in {name}"));
                 missing.push(format!("{verb} {}{place}", rule.resource));
             }
@@ -176,6 +166,7 @@ pub(super) fn meta<'a>(object: &'a Value, field: &str) -> &'a str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::json;
 
     #[test]
     fn a_selector_is_written_for_the_server_and_means_the_same_here() {

@@ -5,7 +5,7 @@ use crate::cli::args::ObserveArgs;
 use crate::cli::exit::Exit;
 use crate::cli::output::Ended;
 use crate::cli::shell::Shell;
-use crate::drill::orders::Orders;
+use crate::drill::orders::{END, Orders};
 use crate::drill::streams::{Database, streams};
 use crate::error::{Context, Error, Kind, Result};
 use crate::probe::ledger::{Ledger, Table};
@@ -85,6 +85,7 @@ async fn answer_looks(
         tokio::select! {
             () = shell.stop.gently.cancelled() => return,
             question = questions.recv(), if open => match question {
+                Some(line) if attached && line.trim() == END => return,
                 Some(question) => observer.look(question.trim()),
                 None if attached => return,
                 None => open = false,

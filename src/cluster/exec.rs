@@ -26,7 +26,7 @@ pub struct Exec<'a> {
     pub command: &'a [String],
     /// After this time it counts as failed, and the connection is closed.
     pub timeout: Duration,
-    /// Goes on although the run was stopped: it undoes something.
+    /// Goes on although the run was stopped: it undoes something, or whoever began it ends it.
     pub insists: bool,
 }
 

@@ -4,6 +4,7 @@
 //! reads waits and tries again as the server asks (429 with `Retry-After`, 503); what writes is tried again only where
 //! the server said that it did nothing. A server that has too many requests gets fewer at once (`pace.rs`).
 
+mod access;
 mod change;
 mod connect;
 mod discover;

@@ -6,6 +6,10 @@ use crate::probe::StreamPlan;
 use crate::secret::Secret;
 use serde::{Deserialize, Serialize};
 
+/// The line with which an observer is told to end. The end of its standard input says the same, but not every way to an
+/// observer can close one direction alone: what it says last would be lost.
+pub const END: &str = "end";
+
 /// What an observer is to do.
 pub struct Orders {
     /// Its name in its log.

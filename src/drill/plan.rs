@@ -87,6 +87,13 @@ pub struct Elsewhere {
     pub streams: Vec<Stream>,
 }
 
+impl Elsewhere {
+    /// Where it is, in a few words.
+    pub(super) fn place(&self) -> String {
+        self.seat.as_ref().map_or_else(|| self.wish.place(), Seat::place)
+    }
+}
+
 /// Decides what a scenario means now, and asks every guard. Nothing is changed.
 ///
 /// # Errors
@@ -326,9 +333,9 @@ impl Plan {
             let shown = if *judged { "" } else { " (shown only)" };
             lines.push(format!("probes: {}, every {}{shown}", plan.describe(), Span(plan.every)));
         }
-        for Elsewhere { wish, streams, .. } in &self.script.elsewhere {
-            let asked: Vec<String> = streams.iter().map(|stream| stream.plan.describe()).collect();
-            lines.push(format!("observer {}, {}: {}", wish.name, wish.place(), asked.join("; ")));
+        for observer in &self.script.elsewhere {
+            let asked: Vec<String> = observer.streams.iter().map(|stream| stream.plan.describe()).collect();
+            lines.push(format!("observer {}, {}: {}", observer.wish.name, observer.place(), asked.join("; ")));
         }
         if let Some(writes) = load.writes {
             lines.push(format!("load: {} writes a second, each in the ledger", writes.0));

@@ -145,7 +145,8 @@ pub(super) fn explain_socket(error: io::Error, doing: &str) -> (Fault, Error) {
     (fault, explained.hint(hint(fault).unwrap_or_default()))
 }
 
-/// What to try where all that is known is what a program of PostgreSQL said; with `LC_ALL=C` that is fixed English.
+/// What to try where all that is known is what a program of PostgreSQL said. What it says by itself is English, as it was told;
+/// what it passes on from a server that speaks another language has no hint.
 pub(super) fn hint_for(said: &str) -> Option<&'static str> {
     const WORDS: [(&str, Fault); 8] = [
         ("Connection refused", Fault::Refused),

@@ -46,9 +46,15 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// The error of something, which is never said to be smaller than it is: rounded up to a millisecond.
+/// The error of something, which is never said to be smaller than it is: rounded up to what is shown of it.
 pub(super) fn error(size: f64) -> String {
-    seconds((size * 1e3).ceil() / 1e3)
+    let shown = match size {
+        ..1.0 => 1e3,
+        ..60.0 => 1e2,
+        _ => 1e1,
+    };
+    // A hair below the next step is what a computer makes of that step.
+    seconds((size * shown - 1e-6).ceil() / shown)
 }
 
 /// A whole number of minutes and hours as people set it: `15 min`, `4 h`, `24 h`.
@@ -101,7 +107,7 @@ mod tests {
         assert_eq!(between(0.0, 0.1021), "0 s to 102 ms");
         assert_eq!(between(55.0, 245.0), "55.00 s to 4 min 05.0 s");
         assert_eq!([aim(900.0), aim(14_400.0), aim(86_400.0), aim(0.5)], ["15 min", "4 h", "24 h", "500 ms"]);
-        assert_eq!([error(0.000_02), error(0.003), error(1.201)], ["1 ms", "3 ms", "1.20 s"]);
+        assert_eq!([error(0.000_02), error(0.003), error(1.201)], ["1 ms", "3 ms", "1.21 s"]);
         assert_eq!(between(-0.000_1, 0.3), "0 to 300 ms");
         assert_eq!([percent(0.999), percent(0.5), percent(0.000_231)], ["99.9 %", "50 %", "0.023 %"]);
     }

@@ -453,7 +453,7 @@ impl Repository {
     }
 
     /// Whether a point is signed that is newer than all that the catalogue knows: its run was killed before it said so
-    /// anywhere else. One page of a list, usually empty.
+    /// anywhere else. One page of a list, usually empty; all of it where the catalogue knows of no point yet.
     async fn has_newer(&self, source: &SourceName, catalogue: &Catalogue) -> Result<bool> {
         let after = catalogue.newest_link().map(|newest| layout::signature(source, &newest.point));
         let folders = self.point_folders_after(source, after.as_ref()).await?;

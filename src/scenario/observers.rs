@@ -31,6 +31,14 @@ pub struct ObserverPod {
     pub container: Option<String>,
 }
 
+impl ObserverPod {
+    /// The labels, where it is not meant by its name: no name has any of the signs that labels need.
+    pub fn labels(&self) -> Option<&str> {
+        let of_names = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.');
+        (!self.which.chars().all(of_names)).then_some(self.which.as_str())
+    }
+}
+
 impl ObserverWish {
     /// Where it is, in a few words. Of its command only the program: the arguments may be anybody's.
     pub fn place(&self) -> String {

@@ -15,6 +15,7 @@ control=$(address_of_control)
 hostname "$name"
 mkdir -p "$disk"/lib/{kubelet,volumes,cni/net.d,containerd} "$disk/log"
 mount -t tmpfs tmpfs /run
+# The kernel's boot id is that of this machine, and outlives the reboot of a node.
 cat /proc/sys/kernel/random/uuid >/run/boot-id
 mount --bind /run/boot-id /proc/sys/kernel/random/boot_id
 mount --bind "$disk/lib" /var/lib

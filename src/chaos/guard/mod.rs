@@ -220,7 +220,9 @@ pub(super) async fn after(
     let mut findings = vec![Finding::of(GuardName::Caps, victims.len() <= most, seen)];
     if let Target::Nodes { .. } = scene.target {
         findings.extend(victims.iter().flat_map(|node| Standing::of_node(node).ask(request)));
-        findings.push(observed_from(victims, request));
+        if !request.observed_from.is_empty() {
+            findings.push(observed_from(victims, request));
+        }
     }
     findings.extend(fault.objections(scene, victims).await?);
     Ok(findings)

@@ -48,25 +48,28 @@ impl Watchers {
     /// # Errors
     /// Where one of them does not; the others end with it.
     pub(super) async fn begin(desk: &Desk<'_>) -> Result<Self> {
-        let failed = |name: &str, error: Error| {
-            let hint = "its program must run `davit observe --plan -`, its standard input and output being ours";
-            error.during(format!("beginning the observer {name}")).hint(hint)
+        let failed = |observer: &Elsewhere, error: Error| {
+            let hint = match observer.seat {
+                Some(_) => "its container must have `davit` on its path; `container` says which one it is of several",
+                None => "its program must run `davit observe --plan -`, its standard input and output being ours",
+            };
+            error.during(format!("beginning the observer {}", observer.wish.name)).hint(hint)
         };
-        let begin =
-            |observer: &Elsewhere| Watcher::begin(desk, observer).map_err(|error| failed(&observer.wish.name, error));
-        let watchers = Self(desk.script.elsewhere.iter().map(begin).collect::<Result<_>>()?);
-        for watcher in &watchers.0 {
-            watcher.observes(desk).await.map_err(|error| failed(&watcher.name, error))?;
+        let observers = &desk.script.elsewhere;
+        let begin = |observer: &Elsewhere| Watcher::begin(desk, observer).map_err(|error| failed(observer, error));
+        let watchers = Self(observers.iter().map(begin).collect::<Result<_>>()?);
+        for (watcher, observer) in watchers.0.iter().zip(observers) {
+            watcher.observes(desk).await.map_err(|error| failed(observer, error))?;
         }
         Ok(watchers)
     }
 
     /// Writes into the journal who they are and what they ask.
     pub(super) fn introduce(desk: &Desk<'_>) -> Result<()> {
-        for Elsewhere { wish, streams, .. } in &desk.script.elsewhere {
-            let name = &wish.name;
-            desk.notebook.note(Event::Observer(Observer { name: name.clone(), place: wish.place() }))?;
-            for stream in streams {
+        for observer in &desk.script.elsewhere {
+            let name = &observer.wish.name;
+            desk.notebook.note(Event::Observer(Observer { name: name.clone(), place: observer.place() }))?;
+            for stream in &observer.streams {
                 desk.notebook.note(Event::Stream(facts(stream, name)))?;
             }
         }

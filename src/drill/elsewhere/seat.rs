@@ -1,8 +1,8 @@
 //! A pod to observe from: found when the drill is planned, and reached over our own connection to the cluster.
 
 use super::process::Wire;
-use crate::cluster::{Cluster, Exec, Kind, Query};
-use crate::error::{Error, Result};
+use crate::cluster::{self, ApiError, Cluster, Exec, Query};
+use crate::error::{Context, Error, Kind, Result};
 use crate::scenario::ObserverPod;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -27,31 +27,47 @@ pub struct Seat {
 }
 
 impl Seat {
-    /// Finds the pod: of several that have the labels the first by name, because a drill that is repeated should be watched
-    /// from where it was.
+    /// Finds the pod, and asks whether something may be begun in it.
+    ///
+    /// # Errors
+    /// Exit 3, whatever the reason: nothing was touched.
     pub(in crate::drill) async fn find(cluster: &Cluster, wish: &ObserverPod) -> Result<Self> {
-        let ObserverPod { namespace, which, container } = wish;
-        let labels = which.contains('=').then_some(which.as_str());
-        let kind = Kind::known("", "v1", "pods", "Pod");
-        let mut listing = cluster.list(Query { namespace: Some(namespace), labels, ..Query::all(&kind) });
-        let doing = || format!("looking for pod {namespace}/{which}");
-        let mut ready = Vec::new();
-        while let Some(bytes) = listing.next().await.map_err(|why| why.during(doing()))? {
-            let pod: Value = serde_json::from_slice(&bytes).map_err(|why| Error::failed(doing()).because(why))?;
-            ready.extend(Self::of(&pod, wish).filter(|_| is_ready(&pod)));
+        let doing = || format!("looking for pod {}/{}", wish.namespace, wish.which);
+        let refused = |why: ApiError| why.during(doing()).as_kind(Kind::Refused);
+        let kind = cluster::Kind::known("", "v1", "pods", "Pod");
+        let mut listing =
+            cluster.list(Query { namespace: Some(&wish.namespace), labels: wish.labels(), ..Query::all(&kind) });
+        let mut pods = Vec::new();
+        while let Some(bytes) = listing.next().await.map_err(refused)? {
+            pods.push(serde_json::from_slice(&bytes).context(Kind::Refused, doing)?);
         }
-        let found =
-            ready.into_iter().filter(|seat| labels.is_some() || seat.pod == *which).min_by(|a, b| a.pod.cmp(&b.pod));
-        found.map(|seat| Self { container: container.clone(), ..seat }).ok_or_else(|| {
+        let seat = Self::choose(&pods, wish).ok_or_else(|| {
             Error::refused(format!("{}: none is there that is ready", doing()))
                 .hint("it runs an image that has davit, and something that stays, such as `sleep infinity`")
-        })
+        })?;
+        if !cluster.may("get", ("", "pods/exec"), Some(&wish.namespace)).await.map_err(refused)? {
+            return Err(Error::refused(format!("{}: this account may not begin anything in it", doing()))
+                .hint(format!("allow it to get and create pods/exec in {}", wish.namespace)));
+        }
+        Ok(seat)
+    }
+
+    /// Of several pods that have the labels the first by name, because a drill that is repeated should be watched from where
+    /// it was.
+    fn choose(pods: &[Value], wish: &ObserverPod) -> Option<Self> {
+        let seats = pods.iter().filter(|pod| is_ready(pod)).filter_map(|pod| Self::of(pod, wish));
+        seats.filter(|seat| wish.labels().is_some() || seat.pod == wish.which).min_by(|a, b| a.pod.cmp(&b.pod))
     }
 
     fn of(pod: &Value, wish: &ObserverPod) -> Option<Self> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let (pod, node) = (text(&pod["metadata"]["name"])?, text(&pod["spec"]["nodeName"])?);
-        Some(Self { namespace: wish.namespace.clone(), pod, container: None, node })
+        Some(Self { namespace: wish.namespace.clone(), pod, container: wish.container.clone(), node })
+    }
+
+    /// Where it is, in a few words.
+    pub(in crate::drill) fn place(&self) -> String {
+        format!("in pod {}/{} on {}", self.namespace, self.pod, self.node)
     }
 
     /// Begins an observer in it.
@@ -92,18 +108,33 @@ mod tests {
     use super::*;
     use serde_json::json;
 
+    fn pod(name: &str, ready: bool) -> Value {
+        let ready = if ready { "True" } else { "False" };
+        json!({
+            "metadata": { "name": name }, "spec": { "nodeName": format!("node-of-{name}") },
+            "status": { "conditions": [{ "type": "Ready", "status": ready }] },
+        })
+    }
+
     #[test]
-    fn a_seat_is_a_pod_that_is_ready_and_stays() {
-        let mut pod = json!({
-            "metadata": { "name": "probe-1" }, "spec": { "nodeName": "node-2" },
-            "status": { "conditions": [{ "type": "Ready", "status": "True" }] },
-        });
-        let wish = ObserverPod { namespace: "watch".to_owned(), which: "app=probe".to_owned(), container: None };
-        let seat = Seat::of(&pod, &wish).unwrap();
-        assert_eq!((seat.pod.as_str(), seat.node.as_str(), is_ready(&pod)), ("probe-1", "node-2", true));
-        pod["metadata"]["deletionTimestamp"] = json!("2026-01-24T01:00:00Z");
-        assert!(!is_ready(&pod), "it is about to go");
-        pod["spec"] = json!({});
-        assert!(Seat::of(&pod, &wish).is_none(), "it runs nowhere yet");
+    fn a_seat_is_the_pod_that_is_named_or_the_first_that_is_ready() {
+        let wish = |which: &str| ObserverPod {
+            namespace: "watch".to_owned(),
+            which: which.to_owned(),
+            container: Some("tools".to_owned()),
+        };
+        let mut pods = vec![pod("probe-3", true), pod("probe-1", false), pod("probe-2", true)];
+        let chosen = |pods: &[Value], which: &str| Seat::choose(pods, &wish(which)).map(|seat| seat.pod);
+        assert_eq!(chosen(&pods, "app=probe").as_deref(), Some("probe-2"));
+        assert_eq!(chosen(&pods, "app in (probe, watch)").as_deref(), Some("probe-2"));
+        assert_eq!(chosen(&pods, "probe-3").as_deref(), Some("probe-3"));
+        assert_eq!(chosen(&pods, "probe-1"), None, "it is not ready");
+        assert_eq!(chosen(&pods, "probe"), None, "nobody is called that");
+        pods[2]["metadata"]["deletionTimestamp"] = json!("2026-01-24T01:00:00Z");
+        let seat = Seat::choose(&pods, &wish("app=probe")).unwrap();
+        assert_eq!(seat.place(), "in pod watch/probe-3 on node-of-probe-3", "the other one is about to go");
+        assert_eq!(seat.container.as_deref(), Some("tools"));
+        pods[0]["spec"] = json!({});
+        assert_eq!(chosen(&pods, "app=probe"), None, "it runs nowhere yet");
     }
 }

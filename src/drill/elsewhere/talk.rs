@@ -3,7 +3,7 @@
 use super::feed::Feed;
 use super::process::Wire;
 use crate::clock::SharedClock;
-use crate::drill::orders::Orders;
+use crate::drill::orders::{END, Orders};
 use crate::drill::plan::Elsewhere;
 use crate::error::Result;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +18,8 @@ const QUICK: u32 = 10;
 const QUICKLY: Duration = Duration::from_millis(100);
 /// How far apart the others are: clocks drift, and are stepped.
 const SLOWLY: Duration = Duration::from_secs(2);
+/// So long an observer may take to say its last lines before its input is closed, too.
+const FAREWELL: Duration = Duration::from_secs(8);
 /// So long a program may take to end once it says nothing more.
 const LINGERS: Duration = Duration::from_secs(2);
 
@@ -45,7 +47,8 @@ impl Talk {
         let orders = orders.line()?;
         let Wire { input, output, said, end } = wire;
         let (close, over) = (CancellationToken::new(), CancellationToken::new());
-        let asking = ask(orders.reveal().to_owned(), input, Arc::clone(feed), clock.clone(), close.clone());
+        let told = Told { close: close.clone(), over: over.clone() };
+        let asking = ask(orders.reveal().to_owned(), input, Arc::clone(feed), clock.clone(), told);
         let reading = read(output, Arc::clone(feed), over.clone());
         let (asking, reading) = (tokio::spawn(asking), tokio::spawn(reading));
         let ending = end.abort_handle();
@@ -95,22 +98,29 @@ impl Drop for Talk {
     }
 }
 
-/// Gives orders, and asks what the clock reads until it is enough. Its end closes the observer's standard input.
+/// What whoever asks is told by others.
+struct Told {
+    /// That it is enough.
+    close: CancellationToken,
+    /// That nothing more will be heard.
+    over: CancellationToken,
+}
+
+/// Gives orders, asks what the clock reads until it is enough, and says that this was all.
 async fn ask(
     orders: String,
     mut input: Box<dyn AsyncWrite + Send + Unpin>,
     feed: Arc<Feed>,
     clock: SharedClock,
-    close: CancellationToken,
+    Told { close, over }: Told,
 ) {
     let mut line = orders;
     for number in 0.. {
         // Whoever does not listen any more is found out by what is not heard.
-        if input.write_all(line.as_bytes()).await.is_err() || input.flush().await.is_err() {
+        if say(&mut input, &line).await.is_err() {
             return;
         }
-        let last = close.is_cancelled();
-        if last {
+        if close.is_cancelled() {
             break;
         }
         tokio::select! {
@@ -119,7 +129,18 @@ async fn ask(
         }
         line = feed.question();
     }
+    if say(&mut input, &format!("{END}\n")).await.is_ok() {
+        tokio::select! {
+            () = over.cancelled() => {}
+            () = clock.sleep(FAREWELL) => {}
+        }
+    }
     drop(input.shutdown().await);
+}
+
+async fn say(input: &mut (dyn AsyncWrite + Send + Unpin), line: &str) -> std::io::Result<()> {
+    input.write_all(line.as_bytes()).await?;
+    input.flush().await
 }
 
 /// Hears what it says, to the end.
