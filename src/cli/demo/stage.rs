@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 
 /// How long a command that was asked to stop may take to undo what it began.
 const UNDOING: Duration = Duration::from_secs(20);
+/// How much later than the command we may hear that both were to stop.
+const HEARD: Duration = Duration::from_secs(1);
 
 /// Runs commands of this very binary against the demo's server and repository.
 pub(super) struct Stage {
@@ -85,6 +87,8 @@ impl Stage {
                 }
                 Ok(())
             }
+            // Ctrl-C may meet the command before it has a group of its own, or learned what to do when it comes.
+            _ if tokio::time::timeout(HEARD, self.stop.cancelled()).await.is_ok() => Err(self.stopped()),
             Some(code) => Err(Error::failed(format!("{}: it ended with exit {code}", doing()))),
             None => Err(Error::failed(format!("{}: it was killed", doing()))),
         }
@@ -110,5 +114,31 @@ async fn end(mut child: Child) {
     let asked = pid.is_some_and(|pid| rustix::process::kill_process(pid, rustix::process::Signal::TERM).is_ok());
     if asked && tokio::time::timeout(UNDOING, child.wait()).await.is_err() {
         tracing::warn!("a command of the demo did not stop within {} s and is killed", UNDOING.as_secs());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn stage() -> Stage {
+        let (davit, directory) = (PathBuf::from("/bin/sh"), std::env::temp_dir());
+        Stage { davit, directory, environment: Vec::new(), stop: CancellationToken::new() }
+    }
+
+    #[tokio::test]
+    async fn a_command_that_a_signal_met_before_us_was_stopped_and_did_not_fail() {
+        let killed = ["-c", "kill -INT $$"];
+        let stage = stage();
+        let heard = async {
+            tokio::task::yield_now().await;
+            // The command is gone before we hear of the signal that was for both.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            stage.stop.cancel();
+        };
+        let (ended, ()) = tokio::join!(stage.run(&killed, &[0]), heard);
+        assert_eq!(ended.unwrap_err().to_string(), "running the demo: stopped");
+        let alone = self::stage().run(&killed, &[0]).await.unwrap_err().to_string();
+        assert!(alone.ends_with("it was killed"), "{alone}");
     }
 }
