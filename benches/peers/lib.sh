@@ -116,6 +116,7 @@ median() { awk -v label="$1" -v column="$2" '$1 == label {print $column}' "$resu
 # table BASE LABEL…: medians, and each against BASE.
 table() {
   local base=$1 label base_seconds
+  shift
   base_seconds=$(median "$base" 2)
   printf '%-26s %8s %8s %12s %9s %9s  %s\n' contender seconds 'CPU s' 'servers CPU' 'peak MiB' "of $base" 'each round'
   for label in "$@"; do

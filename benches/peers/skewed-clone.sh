@@ -19,7 +19,7 @@ for round in $(seq "$rounds"); do
       --log-path="$work/pgbackrest" --lock-path="$work/pgbackrest" --pg1-path="$work/pg/data" --pg1-port="$pg_port"
       --pg1-socket-path="$work/pg" --pg1-user=postgres --log-level-console=error)
     "${rest[@]}" --no-online stanza-create
-    once pgbackrest-backup "${rest[@]}" --no-archive-check --no-archive-copy --process-max=2 --compress-type=zst --compress-level=1 --start-fast backup
+    once pgbackrest-backup "${rest[@]}" --no-archive-check --process-max=2 --compress-type=zst --compress-level=1 --start-fast backup
     [ "$round" -gt 1 ] || labels+=(pgbackrest-backup)
     printf 'pgBackRest wrote %s bytes (all databases of the server, indexes included)\n' "$(bytes_of "$work/pgbackrest/repo")"
     rm -rf "$work/pgbackrest"
