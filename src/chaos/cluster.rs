@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use serde_json::Value;
 
 /// Pods.
-pub(super) fn pods() -> Kind {
+pub(crate) fn pods() -> Kind {
     Kind::known("", "v1", "pods", "Pod")
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn missing(scene: &Scene<'_>, rules: &[Rule]) -> Result<Vec<Str
 }
 
 /// All objects of a kind in a namespace.
-pub(super) async fn list(
+pub(crate) async fn list(
     cluster: &Cluster,
     kind: &Kind,
     namespace: Option<&str>,
@@ -115,7 +115,7 @@ pub(super) async fn ready(scene: &Scene<'_>) -> Result<usize> {
 }
 
 /// Whether a pod is ready and is not going.
-pub(super) fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
     let ready = conditions.into_iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
     ready && pod["metadata"]["deletionTimestamp"].is_null()

@@ -28,7 +28,7 @@
 //! ```
 
 mod ack;
-mod cluster;
+pub(crate) mod cluster;
 mod copy;
 mod database;
 mod event;

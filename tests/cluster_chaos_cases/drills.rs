@@ -102,16 +102,23 @@ fn a_drill_is_watched_from_a_pod_too_and_the_report_says_what_that_one_saw() {
     // Where it runs, nothing may be broken.
     let node = watch.kubectl("get pod watcher -o jsonpath={.spec.nodeName}");
     set.push(format!("target.cluster.node={node}"));
-    let refused = |name: &str, set: &[String]| {
+    let refused = |name: &str, set: &[String], more: &[&str]| {
         let words = words(&stand, name, set);
-        let arguments: Vec<&str> = words.iter().map(String::as_str).chain(["--dry-run"]).collect();
+        let words = words.iter().map(String::as_str).chain(["--dry-run"]);
+        let arguments: Vec<&str> = words.chain(more.iter().copied()).collect();
         let said = stand.desk.davit(&arguments);
         assert_eq!(said.code, 3, "{}{}", said.stdout, said.stderr);
         said.stderr
     };
-    assert!(refused("node-drain", &set).contains(&format!("an observer runs on node {node}")));
+    assert!(refused("node-drain", &set, &[]).contains(&format!("an observer runs on node {node}")));
     let there = [&set[..], &[format!("target.cluster.namespace={}", watch.name)]].concat();
-    assert!(refused("web-pod-kill", &there).contains("observers run there"));
+    assert!(refused("web-pod-kill", &there, &[]).contains("observers run there"));
+    // Whoever sees the pod and may begin nothing in it learns that from the plan.
+    let account = stand.kubeconfig_of_account();
+    watch
+        .kubectl(&format!("create rolebinding viewer --clusterrole view --serviceaccount {0}:{0}", stand.helpers.name));
+    let said = refused("web-pod-kill", &set, &["--kubeconfig", account.to_str().unwrap()]);
+    assert!(said.contains("may not begin anything in it"), "{said}");
 }
 
 /// A database that may be broken, and a port for its clients on every node.

@@ -131,7 +131,6 @@ mod tests {
         let killed = ["-c", "kill -INT $$"];
         let stage = stage();
         let heard = async {
-            tokio::task::yield_now().await;
             // The command is gone before we hear of the signal that was for both.
             tokio::time::sleep(Duration::from_millis(200)).await;
             stage.stop.cancel();

@@ -1,8 +1,9 @@
 //! A pod to observe from: found when the drill is planned, and reached over our own connection to the cluster.
 
 use super::process::Wire;
-use crate::cluster::{self, ApiError, Cluster, Exec, Query};
-use crate::error::{Context, Error, Kind, Result};
+use crate::chaos::cluster::{is_ready, list, pods};
+use crate::cluster::{Cluster, Exec};
+use crate::error::{Error, Kind, Result};
 use crate::scenario::ObserverPod;
 use serde_json::Value;
 use std::sync::{Arc, Mutex};
@@ -33,21 +34,19 @@ impl Seat {
     /// Exit 3, whatever the reason: nothing was touched.
     pub(in crate::drill) async fn find(cluster: &Cluster, wish: &ObserverPod) -> Result<Self> {
         let doing = || format!("looking for pod {}/{}", wish.namespace, wish.which);
-        let refused = |why: ApiError| why.during(doing()).as_kind(Kind::Refused);
-        let kind = cluster::Kind::known("", "v1", "pods", "Pod");
-        let mut listing =
-            cluster.list(Query { namespace: Some(&wish.namespace), labels: wish.labels(), ..Query::all(&kind) });
-        let mut pods = Vec::new();
-        while let Some(bytes) = listing.next().await.map_err(refused)? {
-            pods.push(serde_json::from_slice(&bytes).context(Kind::Refused, doing)?);
-        }
+        let pods = list(cluster, &pods(), Some(&wish.namespace), wish.labels()).await;
+        let pods = pods.map_err(|why| why.during(doing()).as_kind(Kind::Refused))?;
         let seat = Self::choose(&pods, wish).ok_or_else(|| {
             Error::refused(format!("{}: none is there that is ready", doing()))
                 .hint("it runs an image that has davit, and something that stays, such as `sleep infinity`")
         })?;
-        if !cluster.may("get", ("", "pods/exec"), Some(&wish.namespace)).await.map_err(refused)? {
-            return Err(Error::refused(format!("{}: this account may not begin anything in it", doing()))
-                .hint(format!("allow it to get and create pods/exec in {}", wish.namespace)));
+        // Which of the two is asked for depends on the server's version.
+        for verb in ["get", "create"] {
+            let may = cluster.may(verb, ("", "pods/exec"), Some(&wish.namespace)).await;
+            if !may.map_err(|why| why.during(doing()).as_kind(Kind::Refused))? {
+                return Err(Error::refused(format!("{}: this account may not begin anything in it", doing()))
+                    .hint(format!("allow it to get and create pods/exec in {}", wish.namespace)));
+            }
         }
         Ok(seat)
     }
@@ -95,12 +94,6 @@ impl Seat {
         // What it says beside its lines comes with its end.
         Wire { input: Box::new(input), output: Box::new(output), said: Arc::new(Mutex::new(String::new())), end }
     }
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let mut conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
-    let ready = conditions.any(|one| one["type"] == "Ready" && one["status"] == "True");
-    ready && pod["metadata"]["deletionTimestamp"].is_null()
 }
 
 #[cfg(test)]
