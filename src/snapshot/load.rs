@@ -14,6 +14,7 @@ use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// Chunks that are fetched side by side.
 const FETCHES: usize = 8;
@@ -65,16 +66,17 @@ pub async fn load(repository: &Repository, point: &PointSummary, managers: Manag
     let mut makers = Vec::new();
     for (number, related, rows, facts) in kinds {
         let of_kind = chunks.remove(&number).unwrap_or_default();
-        let sum = read_kind(repository, (&facts.saved, managers), of_kind, |entry, body| {
+        let kind = Arc::new(facts.saved);
+        let sum = read_kind(repository, (&kind, managers), of_kind, |entry, body| {
             let marks = Marks { derived: false, related };
-            objects.push(Saved { marks, ..Saved::new(&facts.saved, &body) });
+            objects.push(Saved { marks, ..Saved::new(Arc::clone(&kind), &body) });
             makers.push(entry.controller);
         })
         .await?;
         if sum != rows {
             return Err(Error::check(format!(
                 "reading {} of point {}: what its chunks hold is not what was counted",
-                facts.saved.group_resource(),
+                kind.group_resource(),
                 point.point()
             )));
         }

@@ -9,6 +9,7 @@ use super::super::order;
 use super::{Action, Line, Live, Mark, OnConflict, Options, any_means, gitops, volumes};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Why a line stops the whole restore.
 pub(super) const EXISTS: &str = "it is there and differs";
@@ -69,7 +70,7 @@ impl<'a> Facts<'a> {
         let mut line = Line {
             saved_uid: saved.identity.uid.clone(),
             related: saved.marks.related,
-            ..Line::about(place, saved.kind.clone(), Action::Create, there.cloned())
+            ..Line::about(place, Arc::clone(&saved.kind), Action::Create, there.cloned())
         };
         let (mut body, there) = (std::mem::take(&mut saved.body).open(), there.map(Body::open));
         if let Some(why) = self.left(at, saved, &body) {

@@ -26,6 +26,7 @@ use super::order;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What becomes of objects that are there already and differ.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -202,7 +203,7 @@ pub struct Line {
     pub place: Place,
     /// Its kind.
     #[serde(skip)]
-    pub kind: SavedKind,
+    pub kind: Arc<SavedKind>,
     /// What is done.
     #[serde(flatten)]
     pub action: Action,
@@ -240,7 +241,7 @@ pub struct Line {
 
 impl Line {
     /// A line of which nothing is known yet but what it is about.
-    fn about(place: Place, kind: SavedKind, action: Action, live: Option<Body>) -> Self {
+    fn about(place: Place, kind: Arc<SavedKind>, action: Action, live: Option<Body>) -> Self {
         Self {
             place,
             kind,

@@ -7,6 +7,7 @@ use super::decide::NEVER_DELETED;
 use super::{Action, Line, Live, Options, gitops};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Kinds that the cluster keeps by itself.
 const KEPT_BY_THE_CLUSTER: [&str; 6] = [
@@ -22,7 +23,7 @@ const KEPT_BY_THE_CLUSTER: [&str; 6] = [
 pub(super) fn lines(saved: &[Saved], live: &Live, options: &Options) -> Vec<Line> {
     let has: BTreeSet<Place> = saved.iter().map(|one| one.identity.place()).collect();
     let namespaces: BTreeSet<&str> = saved.iter().filter_map(|one| one.identity.namespace.as_deref()).collect();
-    let kinds: BTreeMap<String, &SavedKind> = saved.iter().map(|one| (one.kind.group_resource(), &one.kind)).collect();
+    let kinds: BTreeMap<String, &Arc<SavedKind>> = saved.iter().map(|one| (one.kind.group_resource(), &one.kind)).collect();
     let goes = |(place, _): &(&Place, &Body)| {
         !has.contains(place)
             && place.namespace.as_deref().is_some_and(|namespace| namespaces.contains(namespace))
@@ -35,8 +36,8 @@ pub(super) fn lines(saved: &[Saved], live: &Live, options: &Options) -> Vec<Line
     for (place, text) in live.objects.iter().filter(goes) {
         let body = &text.open();
         let why = stays(place, body, (live, &owned), options);
-        let from_body = || SavedKind::of_body(&place.group_resource, place.namespace.is_some(), body);
-        let kind = kinds.get(&place.group_resource).map_or_else(from_body, |kind| (*kind).clone());
+        let from_body = || Arc::new(SavedKind::of_body(&place.group_resource, place.namespace.is_some(), body));
+        let kind = kinds.get(&place.group_resource).map_or_else(from_body, |kind| Arc::clone(kind));
         let action = why.map_or(Action::Prune, Action::Leave);
         let tracker = gitops::tracked_by(body, &live.applications);
         lines.push(Line { tracker, ..Line::about(place.clone(), kind, action, Some(text.clone())) });

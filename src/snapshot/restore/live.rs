@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 use futures_util::{StreamExt, TryStreamExt};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Lists under way at once: each may be a large answer.
 const LISTS: usize = 8;
@@ -181,7 +182,7 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
         match found {
             Ok(Some(body)) => {
                 if place.group_resource == DEFINITIONS {
-                    definitions.push(as_saved(&kind, &body));
+                    definitions.push(Saved::new(SavedKind::from(&kind), &body));
                 }
                 looked.live.objects.insert(place, body.into());
             }
@@ -194,10 +195,6 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
     }
     looked.schemas = diff::schemas_of(&definitions);
     Ok(())
-}
-
-fn as_saved(kind: &Kind, body: &Value) -> Saved {
-    Saved::new(&kind.into(), body)
 }
 
 /// What has a say in a restore without being part of it. An account that may not look at it restores all the same.
@@ -303,7 +300,8 @@ pub async fn live_objects(
         }
     }
     let lists = futures_util::stream::iter(lists).map(|(name, kind, namespace)| async move {
-        let heard = |body: Value| (!is_noise(&name, &body)).then(|| as_saved(&kind, &body));
+        let of_kind = Arc::new(SavedKind::from(&kind));
+        let heard = |body: Value| (!is_noise(&name, &body)).then(|| Saved::new(Arc::clone(&of_kind), &body));
         let objects = each(cluster, &kind, Some(namespace), heard).await;
         (name, objects)
     });
@@ -327,7 +325,7 @@ pub async fn live_objects(
                 .map_err(|why| why.during(format!("looking at {place}")))?,
             _ => looked.live.objects.remove(&place).map(|body| body.open()),
         };
-        seen.objects.extend(there.map(|body| Saved::new(&one.kind, &body)));
+        seen.objects.extend(there.map(|body| Saved::new(Arc::clone(&one.kind), &body)));
     }
     Ok(seen)
 }

@@ -123,7 +123,7 @@ fn parse(file: &File, at: &At) -> Result<Value> {
 
 fn saved(at: &At, body: &Value) -> Saved {
     let kind = SavedKind::of_body(&at.group_resource, at.namespace.is_some(), body);
-    let mut saved = Saved::new(&kind, body);
+    let mut saved = Saved::new(kind, body);
     saved.marks.related = at.namespace.is_none();
     saved
 }

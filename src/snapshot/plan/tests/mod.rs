@@ -122,7 +122,7 @@ fn an_empty_cluster_gets_everything_clean_and_in_order() {
 #[test]
 fn a_kind_that_the_cluster_does_not_serve_is_refused_with_what_it_serves() {
     let mut hpa = saved("horizontalpodautoscalers.autoscaling", "web", json!({}));
-    hpa.kind.version = "v2".to_owned();
+    std::sync::Arc::make_mut(&mut hpa.kind).version = "v2".to_owned();
     let all = [hpa, saved("widgets.example.com", "w", json!({})), saved("gizmos.example.com", "g", json!({}))];
     let definition = saved(
         "customresourcedefinitions.apiextensions.k8s.io",
