@@ -252,7 +252,17 @@ fn sure(known: &[&DrillReport]) -> Vec<String> {
         let key = (drill.identity.title.as_str(), drill.identity.scenario_sha256.to_string());
         series.entry(key).or_default().push(drill);
     }
-    let line = |(title, runs): (&str, &Vec<&DrillReport>)| {
+    let mut namesakes: BTreeMap<&str, usize> = BTreeMap::new();
+    for (title, _) in series.keys() {
+        *namesakes.entry(title).or_default() += 1;
+    }
+    let line = |((title, hash), runs): (&(&str, String), &Vec<&DrillReport>)| {
+        // A scenario that was changed begins another series under the same title.
+        let newest = runs.iter().map(|drill| drill.identity.began).max();
+        let which = match newest.filter(|_| namesakes[title] > 1) {
+            Some(newest) => format!(" (scenario {}, last run {})", short(hash), newest.strftime("%-d %B %Y %H:%M")),
+            None => String::new(),
+        };
         let counted_runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);
         let with_ledger: Vec<_> = runs.iter().filter_map(|drill| drill.integrity.as_ref()).collect();
         let some_lost = |of: &&&crate::report::drill::Integrity| {
@@ -270,9 +280,14 @@ fn sure(known: &[&DrillReport]) -> Vec<String> {
             "{}: at 95 %, {share:.0} % of all recoveries are no slower than the slowest seen",
             counted(u64::from(counted_runs), "valid run")
         );
-        format!("{title}: {}", loss.into_iter().chain([worst]).collect::<Vec<_>>().join("; "))
+        format!("{title}{which}: {}", loss.into_iter().chain([worst]).collect::<Vec<_>>().join("; "))
     };
-    series.iter().map(|((title, _), runs)| line((title, runs))).collect()
+    series.iter().map(line).collect()
+}
+
+/// Enough of a digest to tell two apart.
+fn short(digest: &str) -> &str {
+    digest.get(..8).unwrap_or(digest)
 }
 
 fn budgets(own: &[&DrillReport]) -> Vec<(String, Bounds)> {

@@ -118,3 +118,23 @@ fn a_month_is_written_as_one() {
     }
     assert_eq!("2026-11".parse::<Month>().unwrap().to_string(), "2026-11");
 }
+
+#[test]
+fn a_scenario_that_was_changed_is_told_from_the_one_that_it_was() {
+    let made = |run, began, outage: u64| {
+        Made { run, began, outage: Duration::from_millis(outage), ..Made::default() }.report()
+    };
+    let mut drills = [
+        made("20261102T020000Z-n2a3b4", "2026-11-02T02:00:00Z", 8_400),
+        made("20261109T020000Z-n4d5e6", "2026-11-09T02:00:00Z", 8_900),
+    ];
+    let until = at("2026-11-21T12:00:00Z");
+    let same = of("2026-11".parse().unwrap(), until, &drills, &[]).confidence;
+    assert!(same.len() == 1 && !same[0].contains("(scenario "), "{same:?}");
+    drills[1].identity.scenario_sha256 = crate::id::Sha256([0xab; 32]);
+    let apart = of("2026-11".parse().unwrap(), until, &drills, &[]).confidence;
+    let told: Vec<&str> = apart.iter().map(|line| line.split_once(" (scenario ").unwrap().1).collect();
+    assert_eq!(told.len(), 2);
+    assert!(told.iter().any(|told| told.starts_with("abababab, last run 9 November 2026 02:")), "{told:?}");
+    assert!(told.iter().any(|told| told.contains(", last run 2 November 2026 02:")), "{told:?}");
+}
