@@ -11,6 +11,9 @@ use crate::report::words::{aim, bounds, seconds, secs};
 use jiff::Timestamp;
 use std::time::Duration;
 
+/// From when a service counts as degraded that no client felt to be gone.
+const UNFELT: &str = "from the proven fault, which no client felt, until as redundant as before";
+
 /// The rows of a report, and the worst of their verdicts.
 pub(super) struct Judged {
     pub(super) rows: Vec<ObjectiveRow>,
@@ -255,6 +258,12 @@ fn redundancy(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
         End::Restored { restored, .. } => Some(*restored),
         _ => None,
     });
+    // Where no client noticed anything, nothing had to be restored: it was degraded from the fault on.
+    let felt = paths.iter().any(|path| !matches!(path.end, End::Up(_)));
+    let (row, restored) = match facts.fault().filter(|_| !felt) {
+        Some(fault) => (ObjectiveRow { by: UNFELT.to_owned(), ..row }, Some(fault)),
+        None => (row, restored),
+    };
     if let Some((restored, (redundant, _))) = restored.zip(facts.marks.get(&Instant::Redundant)) {
         return measured(row, Some(wanted), redundant.since(restored), judged);
     }
@@ -325,4 +334,44 @@ pub(super) fn why_invalid(facts: &Facts<'_>, missed_before: &[String]) -> Vec<St
         why.push("the journal ends early: the drill was killed before it was over".to_owned());
     }
     why
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::of;
+    use super::super::tests::Made;
+    use super::*;
+    use crate::report::journal::{Aims, Event, Line, Mark};
+
+    #[test]
+    fn a_service_that_nobody_missed_was_degraded_from_the_fault_on() {
+        let redundant = |outage: u64, seconds: u64| {
+            let aims = Aims { redundancy: Some(Duration::from_secs(60)), ..Made::default().aims };
+            let mut lines = Made { outage: Duration::from_millis(outage), lost: 0, aims, ..Made::default() }.journal();
+            // Only who connects anew: the others of these journals feel every fault for a moment.
+            lines.retain(|line| match &line.event {
+                Event::Samples { stream, .. } => stream == "sql-fresh",
+                Event::Stream(stream) => stream.name == "sql-fresh",
+                _ => true,
+            });
+            // The fault is at 1,030 s on the axis of these journals.
+            let at = Duration::from_secs(1_030 + seconds);
+            let mark =
+                Mark { instant: Instant::Redundant, at: Interval::exact(at), evidence: "three are ready".to_owned() };
+            lines.insert(lines.len() - 1, Line { at, event: Event::Mark(mark) });
+            let report = of(&lines).unwrap();
+            report.objectives.into_iter().find(|row| row.key == "redundancy").unwrap()
+        };
+        for (outage, seconds, by, verdict) in [
+            (0, 40, UNFELT, "met"),
+            (0, 70, UNFELT, "missed"),
+            (12_400, 40, "from restored until as redundant as before", "met"),
+        ] {
+            let row = redundant(outage, seconds);
+            assert_eq!((row.by.as_str(), row.verdict.as_deref()), (by, Some(verdict)), "{row:?}");
+            let felt = if outage == 0 { 0.0 } else { 12.4 };
+            let actual = row.actual.unwrap();
+            assert!((actual.high - (f64::from(u32::try_from(seconds).unwrap()) - felt)).abs() < 0.3, "{actual:?}");
+        }
+    }
 }
