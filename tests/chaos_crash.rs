@@ -6,10 +6,14 @@
 #![allow(clippy::print_stdout, reason = "the soak test says how many kills there were")]
 
 mod chaos_support;
+mod network_support;
 mod support;
 
 use chaos_support::{SmallDisk, make_repository, means, obey, orders, snapshot, staging, was_killed};
 use davit::chaos::{self, NoWitness, Request};
+use network_support::{Names, Service, ask};
+use serde_json::{Map, Value, json};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::time::Duration;
 use support::postgres::PgServer;
@@ -59,38 +63,139 @@ impl Case {
 
     /// Runs it and kills the runner after a line; `false` if there is no such line, and the run ended well.
     async fn killed_after(&self, line: u32) -> bool {
-        let directory = tempfile::tempdir().unwrap();
-        make_repository(directory.path()).await;
-        let before = snapshot(&self.server);
-        let parameters: serde_json::Map<String, serde_json::Value> =
-            self.parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
-        let orders = serde_json::json!({
-            "directory": directory.path(), "fault": self.fault, "target": self.server.url("shop"),
-            "parameters": parameters, "line": line,
-        });
-        let killed = was_killed("runner", &orders);
-
-        let means = means(directory.path()).await;
-        let open = chaos::open_intents(&means).await.unwrap();
-        if let Some(open) = open.first() {
-            // As long as it is open nobody begins anything.
-            let request = Request::new("backend-kill", self.server.url("shop").parse().unwrap());
-            let open = open.run.to_string();
-            let refusal = tokio::time::timeout(Duration::from_secs(3), chaos::plan(&means, request)).await;
-            if let Ok(refusal) = refusal {
-                let text = refusal.unwrap_err().to_string();
-                assert!(text.contains(&open) || text.contains("53300"), "{text}");
-            }
-        }
-        let cleaned = chaos::janitor(&means, None, &NoWitness).await.unwrap();
-        cleaned.healing.result().unwrap();
-        assert_eq!(cleaned.healing.healed.len(), open.len());
-        assert!(chaos::open_intents(&means).await.unwrap().is_empty());
-        support::wait_until(10, &format!("{} after line {line} leaving the target as it was", self.fault), || {
-            snapshot(&self.server) == before
-        });
-        killed
+        let orders = orders_of(self.fault, &self.server.url("shop"), &self.parameters);
+        let other = Request::new("backend-kill", self.server.url("shop").parse().unwrap());
+        killed_after(orders, line, other, || snapshot(&self.server)).await
     }
+}
+
+fn orders_of(fault: &str, target: &str, parameters: &[(&str, String)]) -> Value {
+    let parameters: Map<String, Value> =
+        parameters.iter().map(|(name, value)| ((*name).to_owned(), value.clone().into())).collect();
+    json!({"fault": fault, "target": target, "parameters": parameters})
+}
+
+/// Runs what was ordered and kills the runner after a line; nothing `other` begins while an intent is open, and once the
+/// janitor was here all that is `seen` is as before. `false` if there is no such line, and the run ended well.
+async fn killed_after(mut orders: Value, line: u32, other: Request, seen: impl Fn() -> String) -> bool {
+    let directory = tempfile::tempdir().unwrap();
+    make_repository(directory.path()).await;
+    let before = seen();
+    orders["directory"] = json!(directory.path());
+    orders["line"] = json!(line);
+    let killed = was_killed("runner", &orders);
+
+    let means = means(directory.path()).await;
+    let open = chaos::open_intents(&means).await.unwrap();
+    if let Some(open) = open.first() {
+        let open = open.run.to_string();
+        let refusal = tokio::time::timeout(Duration::from_secs(3), chaos::plan(&means, other)).await;
+        if let Ok(refusal) = refusal {
+            let text = refusal.unwrap_err().to_string();
+            assert!(text.contains(&open) || text.contains("53300"), "{text}");
+        }
+    }
+    let cleaned = chaos::janitor(&means, None, &NoWitness).await.unwrap();
+    cleaned.healing.result().unwrap();
+    assert_eq!(cleaned.healing.healed.len(), open.len());
+    assert!(chaos::open_intents(&means).await.unwrap().is_empty());
+    support::wait_until(10, &format!("{} after line {line} leaving the target as it was", orders["fault"]), || {
+        seen() == before
+    });
+    killed
+}
+
+/// One fault of a network or of a name, all on this machine's loopback.
+struct Way {
+    fault: &'static str,
+    target: String,
+    listen: SocketAddr,
+    parameters: Vec<(&'static str, String)>,
+    service: Service,
+    names: Names,
+}
+
+impl Way {
+    fn of(fault: &'static str) -> Self {
+        let (service, names) = (Service::start("127.0.0.1"), Names::start("shop.test", "10.0.0.1"));
+        let listen = SocketAddr::from(([127, 0, 0, 1], support::free_port()));
+        let mut parameters = vec![("listen", listen.to_string())];
+        let target = if fault.starts_with("dns-") {
+            parameters.push(("upstream", names.address.to_string()));
+            "dns://shop.test".to_owned()
+        } else {
+            format!("tcp://{}", service.address)
+        };
+        match fault {
+            "network-slow-close" => parameters.push(("delay", "500".to_owned())),
+            "dns-wrong" => parameters.push(("addresses", "192.0.2.9".to_owned())),
+            "dns-stale" => parameters.push(("before", "192.0.2.7".to_owned())),
+            _ => {}
+        }
+        Self { fault, target, listen, parameters, service, names }
+    }
+
+    /// What clients meet: at the service and the name server themselves, and where a fault would stand between.
+    fn seen(&self) -> String {
+        let knock = |at: SocketAddr| TcpStream::connect(at).map(|_| ()).map_err(|error| error.kind());
+        let heard = (ask(self.names.address, "shop.test"), ask(self.listen, "shop.test"));
+        format!("{:?} {:?} {heard:?}", knock(self.service.address), knock(self.listen))
+    }
+
+    fn killed_after(&self, line: u32) -> bool {
+        let orders = orders_of(self.fault, &self.target, &self.parameters);
+        let mut other = Request::new("network-cut", format!("tcp://{}", self.service.address).parse().unwrap());
+        other.parameters.set("listen", &format!("127.0.0.1:{}", support::free_port()));
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(killed_after(orders, line, other, || self.seen()))
+    }
+}
+
+/// Each on a thread of its own: mostly they wait for each other's end.
+fn side_by_side<T: Send>(faults: &[&'static str], each: impl Fn(u32, Way) -> T + Sync) -> Vec<T> {
+    std::thread::scope(|scope| {
+        let each = &each;
+        let all: Vec<_> =
+            (0u32..).zip(faults).map(|(number, fault)| scope.spawn(move || each(number, Way::of(fault)))).collect();
+        all.into_iter().map(|one| one.join().unwrap()).collect()
+    })
+}
+
+const WAYS: [&str; 11] = [
+    "network-latency",
+    "network-bandwidth",
+    "network-slow-close",
+    "network-cut",
+    "network-reset",
+    "network-refuse",
+    "network-black-hole",
+    "network-half-open",
+    "dns-wrong",
+    "dns-silent",
+    "dns-stale",
+];
+
+#[test]
+fn killed_after_two_lines_of_every_fault_of_networks_and_names_the_way_is_free_and_nothing_is_left() {
+    side_by_side(&WAYS, |number, way| {
+        for line in [4 + number % 2, 6 + number % 3] {
+            assert!(way.killed_after(line), "{} has a line {line}", way.fault);
+        }
+    });
+}
+
+#[test]
+#[ignore = "soak: a minute"]
+fn soak_killed_after_every_line_of_every_fault_of_networks_and_names_nothing_is_left() {
+    let kills = side_by_side(&WAYS, |_, way| {
+        let mut line = 1;
+        while way.killed_after(line) {
+            line += 1;
+        }
+        assert!(line > 9, "{} wrote only {line} lines", way.fault);
+        line - 1
+    });
+    println!("{} kills of {} faults of networks and names, all undone", kills.iter().sum::<u32>(), WAYS.len());
 }
 
 const REVERSIBLE: [&str; 7] =

@@ -3,7 +3,7 @@
 
 use crate::chaos_support::{make_repository, means, obey, orders, was_killed};
 use crate::inside::inside;
-use crate::nodes::{Open, node, nodes};
+use crate::nodes::{Open, node, nodes, verbs_of};
 use crate::stand::{IMAGE, Stand, desk};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
@@ -119,10 +119,22 @@ fn of_workload(stand: &Stand<'_>) -> Case {
     Case { fault: "scale-to-zero", target, parameters: json!({}), place: Where::Workload }
 }
 
+fn of_node(fault: &'static str, name: &'static str, parameters: Value) -> Case {
+    Case { fault, target: format!("node/{name}"), parameters, place: Where::Node(name) }
+}
+
+/// What the API of the cluster does to nodes.
 fn of_nodes() -> [Case; 3] {
-    let case =
-        |fault, name| Case { fault, target: format!("node/{name}"), parameters: json!({}), place: Where::Node(name) };
+    let case = |fault, name| of_node(fault, name, json!({}));
     [case("node-cordon", "node-3"), case("node-taint", "node-2"), case("node-drain", "node-2")]
+}
+
+/// What a command does to nodes. The harness stands for whatever stops one: an SSH call, a cloud's command.
+fn of_drivers(cluster: &Cluster) -> [Case; 2] {
+    let commands = |act: &[&str], undo: &[&str]| json!({"do": verbs_of(cluster, act), "undo": verbs_of(cluster, undo)});
+    let kubelet = commands(&["hold node-3-kubelet", "kill node-3 kubelet"], &["release node-3-kubelet"]);
+    let power = commands(&["node 2 off"], &["node 2 on"]);
+    [of_node("kubelet-stop", "node-3", kubelet), of_node("node-stop", "node-2", power)]
 }
 
 /// Six pods of the web service.
@@ -176,6 +188,11 @@ pub fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_
     });
     // It drives the fuses of others off, too, so it has none beside it.
     two_lines(2, &drain);
+    let [kubelet, power] = of_drivers(&cluster);
+    thread::scope(|scope| {
+        scope.spawn(|| two_lines(0, &kubelet));
+        two_lines(1, &power);
+    });
     assert_eq!(nodes(&cluster), before);
     stand.app.wait_rollout("deployment/web");
     stand.no_helper_is_left();
@@ -205,7 +222,12 @@ fn soak_killed_after_every_line_of_every_fault_the_janitor_leaves_all_as_it_was(
     for case in of_nodes() {
         kills += every_line(&case);
     }
-    println!("{kills} kills of {} faults, all undone", cases.len() + 4);
+    let [kubelet, power] = of_drivers(&cluster);
+    kills += thread::scope(|scope| {
+        let kubelet = scope.spawn(|| every_line(&kubelet));
+        every_line(&power) + kubelet.join().unwrap()
+    });
+    println!("{kills} kills of {} faults, all undone", cases.len() + 6);
     stand.no_helper_is_left();
 }
 

@@ -21,7 +21,7 @@ impl Drop for Open<'_> {
     }
 }
 
-/// What a fault of nodes could forget to undo: taints and `unschedulable`, of all three.
+/// What a fault of nodes could forget to undo: taints, `unschedulable`, and whether they are Ready, of all three.
 pub fn nodes(cluster: &Cluster) -> String {
     let list: Value = serde_json::from_str(&cluster.kubectl("get nodes -o json")).unwrap();
     list["items"].as_array().unwrap().iter().map(spec).collect::<Vec<_>>().join("\n")
@@ -33,17 +33,24 @@ pub fn node(cluster: &Cluster, name: &str) -> String {
 }
 
 fn spec(node: &Value) -> String {
-    format!("{} {}", node["spec"]["unschedulable"], node["spec"]["taints"])
+    let conditions = node["status"]["conditions"].as_array().unwrap();
+    let ready = &conditions.iter().find(|one| one["type"] == "Ready").unwrap()["status"];
+    format!("{} {} {ready}", node["spec"]["unschedulable"], node["spec"]["taints"])
 }
 
 /// A command of the test cluster as the parameter of a fault.
 pub fn command(cluster: &Cluster, parameter: &str, verbs: &[&str]) -> String {
+    format!("{parameter}={}", verbs_of(cluster, verbs))
+}
+
+/// Verbs of `cluster.sh` as one command.
+pub fn verbs_of(cluster: &Cluster, verbs: &[&str]) -> String {
     let script = format!("{}/tests/cluster/cluster.sh", env!("CARGO_MANIFEST_DIR"));
     let lines = verbs.iter().map(|verb| {
         let (verb, rest) = verb.split_once(' ').unwrap();
         format!("{script} {verb} {} {rest}", cluster.name)
     });
-    format!("{parameter}={}", lines.collect::<Vec<_>>().join(" && "))
+    lines.collect::<Vec<_>>().join(" && ")
 }
 
 pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {

@@ -12,13 +12,25 @@ use crate::error::{Error, Result};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 /// How long a command may take.
 const COMMAND: Duration = Duration::from_mins(5);
 /// How long the cluster may take to miss a node, or to see it again: its grace period is 50 s, and a machine boots.
 const SEEN: Duration = Duration::from_mins(5);
+
+/// Runs the command that is its argument, in a process group of its own. When the runner goes, however it goes, its end of
+/// our input closes, and the whole group is killed: what a killed runner had begun must not take effect after a janitor has
+/// undone it. What the command leaves behind when it ends by itself, such as a timer, stays.
+const LEASH: &str = r#"
+exec 3<&0 </dev/null
+(read -r _ <&3; kill -9 0) &
+leash=$!
+/bin/sh -c "$1" 3<&-
+code=$?
+kill "$leash"
+exit "$code""#;
 
 #[derive(Debug)]
 pub(in crate::chaos) struct Driver {
@@ -160,10 +172,9 @@ impl Fault for Driver {
 
 async fn run(scene: &Scene<'_>, victim: &Victim, command: &str) -> Result<()> {
     let doing = || format!("running {command:?} for {}", victim.shown);
-    let mut shell = tokio::process::Command::new("/bin/sh");
-    shell.args(["-c", command]).env("NODE", name(victim)?).env("DURATION", scene.expiry().as_secs().to_string());
-    shell.stdin(Stdio::null()).kill_on_drop(true);
-    let output = tokio::time::timeout(COMMAND, shell.output()).await;
+    let expiry = scene.expiry().as_secs().to_string();
+    let environment = [("NODE", name(victim)?), ("DURATION", expiry.as_str())];
+    let output = tokio::time::timeout(COMMAND, leashed(command, &environment)).await;
     let output = output.map_err(|_| Error::failed(format!("{}: it did not end in time", doing())))?;
     let output = output.map_err(|why| Error::failed(doing()).because(why))?;
     if output.status.success() {
@@ -171,4 +182,67 @@ async fn run(scene: &Scene<'_>, victim: &Victim, command: &str) -> Result<()> {
     }
     let said = String::from_utf8_lossy(&output.stderr).trim().chars().take(300).collect::<String>();
     Err(Error::failed(format!("{}: it ended with {}: {said}", doing(), output.status)))
+}
+
+/// Runs a command that ends when we do, with everything that it began.
+async fn leashed(command: &str, environment: &[(&str, &str)]) -> std::io::Result<Output> {
+    let mut shell = tokio::process::Command::new("/bin/sh");
+    shell.args(["-c", LEASH, "sh", command]).envs(environment.iter().copied()).process_group(0);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    let mut child = shell.spawn()?;
+    // Waiting for it would close this end, which is what the leash watches.
+    let leash = child.stdin.take();
+    let output = child.wait_with_output().await;
+    drop(leash);
+    output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::leashed;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_command_says_how_it_ended_and_is_told_its_node() {
+        let output = leashed("echo $NODE; cat; echo no >&2; exit 3", &[("NODE", "node-3")]).await.unwrap();
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), (&b"node-3\n"[..], &b"no\n"[..]));
+        assert_eq!(output.status.code(), Some(3));
+    }
+
+    #[tokio::test]
+    async fn what_a_command_began_and_left_behind_outlives_it() {
+        let output = leashed("sleep 300 >/dev/null 2>&1 & echo $!", &[]).await.unwrap();
+        let pid = String::from_utf8(output.stdout).unwrap();
+        let there = || std::path::Path::new("/proc").join(pid.trim()).exists();
+        assert!(there(), "a timer that it armed");
+        let pid = rustix::process::Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    }
+
+    #[tokio::test]
+    async fn whoever_lets_go_of_a_command_ends_all_that_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let command = format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let pid = tokio::select! {
+            output = leashed(&command, &[]) => panic!("it ended by itself: {output:?}"),
+            pid = async {
+                loop {
+                    if let Ok(pid) = std::fs::read_to_string(&file) {
+                        return pid;
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            } => pid,
+        };
+        // A process that nobody has waited for yet is no process any more.
+        let stat = || std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default();
+        let runs = || !stat().is_empty() && !stat().contains(") Z");
+        let gone = async {
+            while runs() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), gone).await.unwrap();
+    }
 }
