@@ -210,6 +210,26 @@ fn what_cannot_be_meant_is_refused_before_a_port_is_opened() {
 }
 
 #[test]
+fn a_closed_window_refuses_and_a_fault_that_takes_too_long_in_all_is_put_back() {
+    let (desk, service, listen, at) = stage();
+    let target = format!("tcp://{}", service.address);
+    let cut = |more: &[&str]| {
+        let cut = ["chaos", "inject", "network-cut", "--target", &target, "--set", &at, "--for", "5m"];
+        desk.davit(&[&cut[..], more].concat())
+    };
+    // Neither today nor a neighbour of it, however long this takes.
+    let day = jiff::Zoned::now().weekday().wrapping_add(3);
+    let window = format!("{} 00:00-23:59 UTC", &format!("{day:?}")[..3]);
+    let closed = cut(&["--window", &window]);
+    assert!(closed.code == 3 && closed.stderr.contains("guard window"), "{closed:?}");
+    let long = cut(&["--window", &window, "--lift", "window", "--abort-after", "1s"]);
+    assert_eq!(long.code, 1, "{long:?}");
+    assert!(format!("{}{}", long.stdout, long.stderr).contains("it took longer than 1"), "{long:?}");
+    assert!(TcpStream::connect(listen).is_err(), "the proxy is gone with its runner");
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+}
+
+#[test]
 fn a_fault_that_nobody_can_see_is_not_proven_and_proves_nothing() {
     let desk = Desk::with_repository();
     let at = format!("listen=127.0.0.1:{}", free_port());

@@ -116,6 +116,31 @@ fn a_partition_is_measured_with_both_its_bounds_and_healed() {
 }
 
 #[test]
+fn a_drill_that_harms_more_than_it_may_puts_everything_back_whatever_its_recovery_still_does() {
+    let service = Service::start("127.0.0.1");
+    let listen = format!("127.0.0.1:{}", free_port());
+    let common = [
+        format!("target.processes.clients=http://{listen}/"),
+        format!("target.processes.proxy.listen={listen}"),
+        format!("target.processes.proxy.to={}", service.address),
+        "objectives.rpo=none".to_owned(),
+        "fault.lasts=5m".to_owned(),
+        r#"recovery={"by": "run command", "command": ["sleep", "600"]}"#.to_owned(),
+        "limits.watch=8s".to_owned(),
+    ];
+    for (limit, why) in [("limits.abort_errors=50%", "of the probes fail"), ("limits.abort_after=4s", "it took longer than")] {
+        let desk = Desk::with_repository();
+        let (code, report) = drill(&desk, "partition", &[&common[..], &[limit.to_owned()]].concat());
+        assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{:#}", report["verdict"]);
+        assert!(report["verdict"].to_string().contains(why), "{:#}", report["verdict"]);
+        assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+        let steps = report["steps"].as_array().unwrap();
+        assert!(steps.iter().any(|step| step.to_string().contains("did not end within 8")), "{steps:#?}");
+        assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+    }
+}
+
+#[test]
 fn a_scenario_whose_names_or_pace_cannot_be_meant_is_refused() {
     let desk = Desk::with_repository();
     for (name, set, code, text) in [

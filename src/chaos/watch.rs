@@ -6,6 +6,7 @@ use super::means::Means;
 use super::run::Injection;
 use crate::error::{Error, Result};
 use crate::id::RunId;
+use crate::units::Span;
 use serde::{Deserialize, Serialize};
 use std::process::Stdio;
 use std::time::Duration;
@@ -93,7 +94,7 @@ impl Injection {
         match condition {
             Condition::LongerThan(limit) => {
                 let spent = self.means.clock.monotonic().saturating_sub(self.requested);
-                (spent > *limit).then(|| format!("it took longer than {} s", limit.as_secs()))
+                (spent > *limit).then(|| format!("it took longer than {}", Span(*limit)))
             }
             Condition::Unless(command) => {
                 let mut shell = tokio::process::Command::new("/bin/sh");

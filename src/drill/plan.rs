@@ -213,6 +213,9 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     if let Victims::Count(count) = scenario.fault.victims {
         request.caps = Some(chaos::Caps { count: count as usize, percent: 100 });
     }
+    let limits = &scenario.limits;
+    request.abort.extend(limits.abort_below.map(chaos::Condition::ReadyBelow));
+    request.abort.extend(limits.abort_after.map(chaos::Condition::LongerThan));
     let (windows, incident) = guards(scenario)?;
     (request.windows, request.incident) = (windows, incident);
     request.protected.extend(scenario.guards.protect.iter().cloned());

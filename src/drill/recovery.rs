@@ -14,6 +14,7 @@ use crate::probe::ledger::Table;
 use crate::report::journal::{Event, RestorePhase, Restored, Stage};
 use crate::repository::manifest::PointKind;
 use crate::scenario::RecoveryBy;
+use crate::units::Span;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -35,7 +36,7 @@ pub(super) async fn recover(desk: &Desk<'_>, fault: Interval, kept: &mut Kept) -
         RecoveryBy::Promote => promote(desk).await,
         RecoveryBy::Command(command) => {
             let from = desk.now();
-            let outcome = run(&command).await;
+            let outcome = run_watched(desk, &command).await;
             desk.notebook.step(&command.join(" "), from, &outcome)?;
             outcome.map(drop)
         }
@@ -114,6 +115,21 @@ async fn routable(desk: &Desk<'_>) -> Result<()> {
     Ok(())
 }
 
+/// Runs somebody's program for as long as a recovery is awaited, and not beyond the end of the drill.
+async fn run_watched(desk: &Desk<'_>, command: &[String]) -> Result<String> {
+    let doing = || format!("running {}", command.first().map_or("a command", String::as_str));
+    let watch = desk.script.scenario.limits.watch;
+    tokio::select! {
+        biased;
+        () = desk.means.chaos.cancel.cancelled() => Err(Error::failed(format!("{}: interrupted", doing()))),
+        outcome = run(command) => outcome,
+        () = desk.means.clock().sleep(watch) => {
+            let why = format!("{}: it did not end within {}", doing(), Span(watch));
+            Err(Error::failed(why).hint("limits.watch says for how long a recovery is awaited"))
+        }
+    }
+}
+
 /// Runs somebody's program to its end; what it wrote last is what was seen.
 pub(super) async fn run(command: &[String]) -> Result<String> {
     let Some((program, arguments)) = command.split_first() else {
@@ -137,7 +153,7 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
     let mut phases = Vec::new();
     if !provision.is_empty() {
         let from = desk.now();
-        let outcome = run(provision).await;
+        let outcome = run_watched(desk, provision).await;
         desk.notebook.step("provision a server", from, &outcome)?;
         outcome?;
         phases.push(RestorePhase { name: "provisioning".to_owned(), from, until: desk.now(), bytes: 0 });

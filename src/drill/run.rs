@@ -105,7 +105,7 @@ async fn strike(
     steady: &BTreeMap<String, Steady>,
 ) -> Result<Option<Interval>> {
     let platform = Platform::before(desk).await;
-    desk.stage(Stage::Fault, &format!("{} strikes", desk.script.scenario.fault.name))?;
+    desk.stage(Stage::Fault, &format!("{} strikes", super::plan::fault_of(&desk.script.scenario)))?;
     let injection = chaos::inject_in_drill(&desk.means.chaos, fault, &desk.notebook, lease).await?;
     let Some(effective) = injection.effective() else {
         // The report says that nothing was proven; what was done is undone all the same.
@@ -171,17 +171,18 @@ async fn come_back(
     injection: &mut Option<Injection>,
     kept: &mut Kept,
 ) -> Result<()> {
-    if let (Some(_), Some(held)) = (desk.script.holds_for, injection.as_ref()) {
-        let watched = held.watch(&desk.notebook, alarm(desk));
-        let (ending, recovered) = tokio::join!(watched, recover(desk, effective, kept));
-        if let Some(held) = injection.take() {
-            heal(desk, held).await?;
-        }
-        recovered?;
-        if ending != Ending::TimeUp {
+    if let Some(held) = injection.take_if(|_| desk.script.holds_for.is_some()) {
+        // What is held is put back when its time is over, or the drill is given up, whatever the recovery still does.
+        let holding = async {
+            let ending = held.watch(&desk.notebook, alarm(desk)).await;
+            heal(desk, held).await.map(|()| ending)
+        };
+        let (ending, recovered) = tokio::join!(holding, recover(desk, effective, kept));
+        if ending? != Ending::TimeUp {
             // The notebook has the reason already.
             return Ok(());
         }
+        recovered?;
     } else {
         Box::pin(recover(desk, effective, kept)).await?;
     }

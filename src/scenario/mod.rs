@@ -238,6 +238,10 @@ pub struct Limits {
     pub control_loop: Duration,
     /// The share of failed probes at which the drill gives up and heals.
     pub abort_errors: Option<Share>,
+    /// The number of ready pods of the target below which the fault is put back.
+    pub abort_below: Option<usize>,
+    /// How long the fault may take in all, its proof included, before it is put back.
+    pub abort_after: Option<Duration>,
     /// The availability that is promised, for the error budget.
     pub availability: Share,
 }

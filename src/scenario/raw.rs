@@ -118,6 +118,8 @@ pub(super) struct RawLimits {
     pub(super) hold: Option<Span>,
     pub(super) control_loop: Option<Span>,
     pub(super) abort_errors: Option<Share>,
+    pub(super) abort_below: Option<usize>,
+    pub(super) abort_after: Option<Span>,
     pub(super) availability: Option<Share>,
 }
 

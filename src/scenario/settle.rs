@@ -125,6 +125,8 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
             hold: seconds(raw.limits.hold, HOLD),
             control_loop: seconds(raw.limits.control_loop, HOLD),
             abort_errors: raw.limits.abort_errors,
+            abort_below: raw.limits.abort_below,
+            abort_after: raw.limits.abort_after.map(|span| span.0),
             availability: raw.limits.availability.unwrap_or(AVAILABILITY),
         },
         series: Sha256::of(text.as_bytes()),

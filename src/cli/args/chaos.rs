@@ -123,6 +123,9 @@ pub struct ChaosInjectArgs {
     /// Heal as soon as fewer pods of the target are ready
     #[arg(long, value_name = "N", help_heading = "Abort conditions")]
     pub abort_below: Option<usize>,
+    /// Heal as soon as the fault took longer than this in all, its proof included
+    #[arg(long, value_name = "SPAN", value_parser = span, help_heading = "Abort conditions")]
+    pub abort_after: Option<Span>,
     /// The slowest control loop of the system: injection waits at random for a part of it
     #[arg(long, value_name = "SPAN", value_parser = span)]
     pub control_loop: Option<Span>,

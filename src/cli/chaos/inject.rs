@@ -116,6 +116,7 @@ fn request(args: &ChaosInjectArgs, shell: &Shell) -> Result<Request> {
     request.lifted = args.lift.iter().map(|name| name.parse()).collect::<Result<_>>()?;
     request.abort = args.abort_unless.iter().cloned().map(Condition::Unless).collect();
     request.abort.extend(args.abort_below.map(Condition::ReadyBelow));
+    request.abort.extend(args.abort_after.map(|span| Condition::LongerThan(span.0)));
     request.control_loop = args.control_loop.map(|span| span.0).unwrap_or_default();
     Ok(request)
 }
