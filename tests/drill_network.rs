@@ -1,6 +1,7 @@
 //! Drills over the network and over names, with processes of this machine: what is broken is the way to a web service.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+#![allow(clippy::disallowed_methods, reason = "a service is told by its environment where to listen")]
 
 mod cli_support;
 mod drill_support;
@@ -12,6 +13,12 @@ use cli_support::Desk;
 use drill_support::{failed_probes, must_be_met, scenario, setting};
 use network_support::{Names, Service};
 use serde_json::Value;
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use support::free_port;
 
 /// Runs a drill in seconds; its exit code and its report.
@@ -138,6 +145,93 @@ fn a_drill_that_harms_more_than_it_may_puts_everything_back_whatever_its_recover
         assert!(steps.iter().any(|step| step.to_string().contains("did not end within 8")), "{steps:#?}");
         assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
     }
+}
+
+/// Where the service below listens.
+const SERVE: &str = "DAVIT_TEST_SERVE";
+
+/// Not a test by itself: a web service as a process of its own.
+#[test]
+fn service() {
+    let Ok(address) = std::env::var(SERVE) else { return };
+    let _service = Service::at(address.parse().unwrap());
+    loop {
+        std::thread::park();
+    }
+}
+
+/// That service, started again by somebody as often as it ends.
+struct Supervised {
+    address: SocketAddr,
+    pid_file: PathBuf,
+    over: Arc<AtomicBool>,
+    supervisor: Option<JoinHandle<()>>,
+}
+
+impl Supervised {
+    fn start(folder: &Path) -> Self {
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
+        let (pid_file, over) = (folder.join("service.pid"), Arc::new(AtomicBool::new(false)));
+        let (file, ended) = (pid_file.clone(), Arc::clone(&over));
+        let supervisor = std::thread::spawn(move || {
+            while !ended.load(Ordering::SeqCst) {
+                let mut service = Command::new(std::env::current_exe().unwrap());
+                service.args(["--exact", "service", "--nocapture"]).env(SERVE, address.to_string());
+                service.env("DAVIT_CHAOS", "allowed").env("DAVIT_ENVIRONMENT", "staging");
+                let mut child = service.stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap();
+                std::fs::write(&file, child.id().to_string()).unwrap();
+                child.wait().unwrap();
+            }
+        });
+        let supervised = Self { address, pid_file, over, supervisor: Some(supervisor) };
+        support::wait_until(30, "the service", || TcpStream::connect(address).is_ok());
+        supervised
+    }
+}
+
+impl Drop for Supervised {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::SeqCst);
+        let pid = std::fs::read_to_string(&self.pid_file).unwrap();
+        drop(Command::new("kill").args(["-KILL", &pid]).status());
+        drop(self.supervisor.take().unwrap().join());
+    }
+}
+
+#[test]
+fn the_scenario_of_a_pod_runs_against_a_process_of_this_machine_where_only_the_target_differs() {
+    let desk = Desk::with_repository();
+    let service = Supervised::start(desk.path());
+    let set = [
+        "target.in=processes".to_owned(),
+        format!("target.processes.clients=http://{}/", service.address),
+        format!("target.processes.pid_file={}", service.pid_file.display()),
+    ];
+    let killed = std::fs::read_to_string(&service.pid_file).unwrap();
+    let (code, report) = drill(&desk, "web-pod-kill", &set);
+    must_be_met(code, &report);
+    assert!(failed_probes(&report) > 0, "{:#}", report["streams"]);
+    assert_eq!(report["identity"]["fault"], "process-kill");
+    let timeline = report["timeline"].to_string();
+    assert!(timeline.contains(&format!("process {killed} and its")) && timeline.contains("runs in its place"), "{timeline}");
+    let (_, high) = time(&report, "new connections");
+    assert!((0.01..60.0).contains(&high), "{high}");
+
+    // A process that was not told that it may be hit is left alone.
+    let mut other = Command::new("sleep").arg("300").spawn().unwrap();
+    let file = desk.path().join("other.pid");
+    std::fs::write(&file, other.id().to_string()).unwrap();
+    let target = format!("pid:{}", file.display());
+    let said = desk.davit(&["chaos", "inject", "process-kill", "--target", &target]);
+    assert!(said.code == 3 && said.stderr.contains("guard opt-in"), "{said:?}");
+    assert!(other.try_wait().unwrap().is_none(), "it still runs");
+    other.kill().unwrap();
+    other.wait().unwrap();
+    let said = desk.davit(&["chaos", "inject", "process-kill", "--target", &target]);
+    assert!(said.code == 3 && said.stderr.contains("does not run"), "{said:?}");
+    std::fs::write(&file, std::process::id().to_string()).unwrap();
+    let said = desk.davit(&["chaos", "inject", "process-kill", "--target", &target]);
+    assert!(said.code == 3 && said.stderr.contains("Davit itself runs below"), "{said:?}");
 }
 
 #[test]

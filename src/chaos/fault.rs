@@ -5,7 +5,7 @@ use super::means::Means;
 use super::parameters::Parameters;
 use super::select::Victim;
 use super::target::{Target, TargetKind};
-use super::{Evidence, database, helper, namespace, network, node, pod};
+use super::{Evidence, database, helper, host, namespace, network, node, pod};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::measure::Interval;
@@ -291,7 +291,8 @@ impl Prepared {
 
 /// All faults, in the order of the list.
 pub fn all() -> Vec<&'static dyn Fault> {
-    [&database::FAULTS[..], &pod::FAULTS, &helper::FAULTS, &node::FAULTS, &namespace::FAULTS, &network::FAULTS].concat()
+    let in_cluster = [&pod::FAULTS[..], &helper::FAULTS, &node::FAULTS, &namespace::FAULTS].concat();
+    [&database::FAULTS[..], &in_cluster, &host::FAULTS, &network::FAULTS].concat()
 }
 
 /// The fault of a name.

@@ -55,6 +55,8 @@ mod select;
 mod target;
 mod watch;
 
+pub(crate) use host::service_process;
+
 pub use ack::{Acknowledged, Ear, Heard, Noticed, acknowledge};
 pub use event::{Event, NoWitness, Witness};
 pub use evidence::{Evidence, Proof, ReadBack};

@@ -4,6 +4,7 @@ use super::fault::{Place, Rule};
 use crate::error::{Error, Result};
 use crate::secret::{Secret, redact};
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 
 /// What kinds of things faults are aimed at.
@@ -22,6 +23,8 @@ pub enum TargetKind {
     Link,
     /// A resolver of names in the path of a process.
     Resolver,
+    /// A process of this machine.
+    Process,
 }
 
 /// Which pods of a namespace.
@@ -52,6 +55,7 @@ pub enum PodChoice {
 /// | `namespace/NAME` | a namespace with everything in it |
 /// | `tcp://HOST:PORT` | the way to a server |
 /// | `dns://NAME` | a name as a process resolves it |
+/// | `pid:/run/NAME.pid` | the process of this machine whose number is in that file |
 #[derive(Clone, PartialEq, Eq)]
 pub enum Target {
     /// A database.
@@ -76,6 +80,8 @@ pub enum Target {
     Link(String),
     /// A name.
     Resolver(String),
+    /// The file with the number of a process.
+    Process(PathBuf),
 }
 
 impl Target {
@@ -88,6 +94,7 @@ impl Target {
             Self::Namespace(_) => TargetKind::Namespace,
             Self::Link(_) => TargetKind::Link,
             Self::Resolver(_) => TargetKind::Resolver,
+            Self::Process(_) => TargetKind::Process,
         }
     }
 
@@ -128,6 +135,7 @@ impl Target {
             Self::Namespace(name) => format!("namespace/{name}"),
             Self::Link(place) => format!("tcp://{place}"),
             Self::Resolver(name) => format!("dns://{name}"),
+            Self::Process(file) => format!("pid:{}", file.display()),
         })
     }
 }
@@ -156,7 +164,7 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self> {
         const FORMS: &str = "a target is postgres://user@host/database, NAMESPACE/pods, NAMESPACE/pod/NAME, \
                              NAMESPACE/pods/app=web, NAMESPACE/deployment/NAME, node/NAME, nodes/LABEL=VALUE, namespace/NAME, \
-                             tcp://HOST:PORT or dns://NAME";
+                             tcp://HOST:PORT, dns://NAME or pid:/run/NAME.pid";
         let stranger = || Error::input(format!("reading the target {:?}", redact(text))).hint(FORMS);
         if let Some((scheme, rest)) = text.split_once("://") {
             return match scheme {
@@ -171,6 +179,9 @@ impl FromStr for Target {
                 "dns" if !rest.is_empty() => Ok(Self::Resolver(rest.to_owned())),
                 _ => Err(stranger()),
             };
+        }
+        if let Some(file) = text.strip_prefix("pid:").filter(|file| !file.is_empty()) {
+            return Ok(Self::Process(file.into()));
         }
         if text.split_whitespace().next().is_some_and(|first| first.contains('=') && !first.contains('/')) {
             // `host=… dbname=…`, as libpq reads it.
@@ -229,6 +240,7 @@ impl TargetKind {
             Self::Namespace => "a namespace",
             Self::Link => "the way to a server",
             Self::Resolver => "a name that a process resolves",
+            Self::Process => "a process of this machine",
         }
     }
 }
@@ -251,6 +263,7 @@ mod tests {
             "namespace/shop",
             "tcp://127.0.0.1:5432",
             "dns://db.shop.svc",
+            "pid:/run/shop api.pid",
         ] {
             let target: Target = text.parse().unwrap();
             assert_eq!(target.text().reveal(), text);
@@ -273,7 +286,7 @@ mod tests {
 
     #[test]
     fn what_is_no_target_is_told_what_one_looks_like() {
-        for text in ["", "shop", "shop/", "/pods", "shop/widget/x", "tcp://nowhere", "s3://bucket", "dns://"] {
+        for text in ["", "shop", "shop/", "/pods", "shop/widget/x", "tcp://nowhere", "s3://bucket", "dns://", "pid:"] {
             let error = text.parse::<Target>().unwrap_err();
             assert_eq!(error.kind().exit_code(), 2, "{text}");
             assert!(error.hint_text().unwrap().contains("NAMESPACE/pods"));

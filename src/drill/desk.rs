@@ -47,7 +47,7 @@ impl<'a> Desk<'a> {
     }
 
     fn began(&self, versions: BTreeMap<String, String>, seed: u64) -> Began {
-        let Scenario { objectives, target, limits, steady_state, recovery, fault, .. } = &self.script.scenario;
+        let Scenario { objectives, target, limits, steady_state, recovery, .. } = &self.script.scenario;
         let scenario = &self.script.scenario;
         let aim = |aim: crate::scenario::Aim| aim.objective().map(|objective| objective.0);
         Began {
@@ -68,7 +68,7 @@ impl<'a> Desk<'a> {
                 service: target.service.clone(),
                 environment: target.environment.clone(),
                 target: target.place.describe(),
-                fault: fault.name.clone(),
+                fault: super::plan::fault_of(&self.script.scenario).to_owned(),
                 recovery: recovery.by.words(),
                 ends_validated: recovery.by.ends_validated(),
             },

@@ -34,6 +34,6 @@ mod verify;
 pub use means::{Access, Means};
 pub use network::prepare_network;
 pub use notebook::JOURNAL;
-pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, plan};
+pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, fault_of, plan};
 pub use run::{Done, run};
 pub use store::rebuild;

@@ -18,6 +18,7 @@ use crate::secret::Secret;
 use crate::units::Span;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::path::Path;
 use std::time::Duration;
 
 /// What the command line adds to a scenario.
@@ -135,7 +136,7 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
 /// What can be said about a scenario without looking at its target: whether its fault is known and may be aimed there, and
 /// whether its recovery has what it needs.
 pub fn check(scenario: &Scenario) -> Result<()> {
-    let facts = chaos::find(&scenario.fault.name)
+    let facts = chaos::find(fault_of(scenario))
         .map_err(|error| error.during(format!("reading line {} of the scenario", scenario.fault.line)))?
         .facts();
     let aims = facts.targets.iter().any(|kind| can_aim(&scenario.target.place, *kind));
@@ -146,7 +147,7 @@ pub fn check(scenario: &Scenario) -> Result<()> {
             facts.name,
             scenario.target.place.describe()
         ))
-        .hint("add to the target what the fault is aimed at: primary, pods, node, proxy or resolver"));
+        .hint("add to the target what the fault is aimed at: primary, pods, node, proxy, resolver or pid_file"));
     }
     if scenario.recovery.by == RecoveryBy::Promote && scenario.target.place.standby().is_none() {
         return Err(Error::input("planning the recovery: there is no standby to promote")
@@ -157,12 +158,25 @@ pub fn check(scenario: &Scenario) -> Result<()> {
     parameters(scenario, &facts).check(&facts)
 }
 
+/// What takes a pod or its container away: on one machine, a process does.
+const KILLS: [&str; 3] = ["pod-delete", "pod-force-delete", "container-kill"];
+
+/// The fault that a scenario names; where a process of this machine stands for a pod, the one that does the same to it.
+pub fn fault_of(scenario: &Scenario) -> &str {
+    let name = scenario.fault.name.as_str();
+    match &scenario.target.place {
+        Place::Processes(target) if target.pid_file.is_some() && KILLS.contains(&name) => "process-kill",
+        _ => name,
+    }
+}
+
 /// Whether a place has something of this kind.
 fn can_aim(place: &Place, kind: TargetKind) -> bool {
     match (kind, place) {
         (TargetKind::Database, place) => place.primary().is_some(),
         (TargetKind::Link, Place::Processes(target)) => target.proxy.is_some(),
         (TargetKind::Resolver, Place::Processes(target)) => target.resolver.is_some(),
+        (TargetKind::Process, Place::Processes(target)) => target.pid_file.is_some(),
         (kind, Place::Cluster(_)) => kind.in_cluster(),
         _ => false,
     }
@@ -196,10 +210,10 @@ fn parameters(scenario: &Scenario, facts: &chaos::Facts) -> chaos::Parameters {
 /// What is asked of chaos.
 fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId) -> Result<Request> {
     check(scenario)?;
-    let facts = chaos::find(&scenario.fault.name)?.facts();
+    let facts = chaos::find(fault_of(scenario))?.facts();
     let kind = facts.targets.iter().copied().find(|kind| can_aim(&scenario.target.place, *kind));
     let kind = kind.ok_or_else(|| Error::input(format!("aiming {}: the target has nothing for it", facts.name)))?;
-    let mut request = Request::new(&scenario.fault.name, aimed(scenario, access, kind)?);
+    let mut request = Request::new(facts.name, aimed(scenario, access, kind)?);
     request.parameters = parameters(scenario, &facts);
     if let Some(lasts) = scenario.fault.lasts {
         request.duration = lasts;
@@ -248,6 +262,9 @@ fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Targe
             (None, Some(labels)) => format!("nodes/running:{}/{labels}", target.namespace),
             (None, None) => "nodes".to_owned(),
         },
+        (TargetKind::Process, Place::Processes(target)) => {
+            format!("pid:{}", target.pid_file.as_deref().unwrap_or(Path::new("")).display())
+        }
         (TargetKind::Link, Place::Processes(target)) => {
             let to = target.proxy.as_ref().map(|proxy| proxy.to.as_str()).unwrap_or_default();
             format!("tcp://{to}")

@@ -3,15 +3,17 @@
 //! redundant as it was (t10).
 
 use super::desk::{Desk, stopped};
+use crate::chaos;
 use crate::cluster::{Cluster, Kind, Query};
 use crate::error::{Error, Result};
 use crate::humane::counted;
 use crate::measure::{Instant, Interval};
 use crate::postgres::connect;
 use crate::report::journal::Event;
-use crate::scenario::{Place, RecoveryBy};
+use crate::scenario::{Place, ProcessTarget, RecoveryBy};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +27,8 @@ pub(super) enum Platform {
     Pods { namespace: String, labels: Option<String>, before: BTreeMap<String, bool> },
     /// The primary's standbys that streamed, and when its postmaster began.
     Servers { standbys: i64, postmaster: String },
+    /// The process that its file named.
+    Process { file: PathBuf, before: (i32, u64) },
     /// There is nothing to look at.
     Nothing,
 }
@@ -65,6 +69,10 @@ impl Platform {
                     _ => Self::Nothing,
                 }
             }
+            Place::Processes(ProcessTarget { pid_file: Some(file), .. }) => match chaos::service_process(file) {
+                Some(before) => Self::Process { file: file.clone(), before },
+                None => Self::Nothing,
+            },
             place if place.primary().is_some() && desk.is_database() => servers(desk).await.unwrap_or(Self::Nothing),
             _ => Self::Nothing,
         }
@@ -119,6 +127,12 @@ impl Platform {
                 Ok(compare(before, &pods(cluster, namespace, labels.as_deref()).await?))
             }
             Self::Servers { standbys, postmaster } => Ok(Self::look_at_servers(desk, *standbys, postmaster).await),
+            Self::Process { file, before } => {
+                // A supervisor tells nobody that it noticed: what it started shows it.
+                let other = chaos::service_process(file).filter(|now| now != before);
+                let seen = other.map(|(pid, _)| format!("process {pid} runs in its place"));
+                Ok(Seen { noticed: seen.clone(), whole: seen, ..Seen::default() })
+            }
             Self::Nothing => Ok(Seen::default()),
         }
     }

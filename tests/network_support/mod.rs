@@ -17,7 +17,11 @@ pub struct Service {
 
 impl Service {
     pub fn start(host: &str) -> Self {
-        let listener = TcpListener::bind((host, 0)).unwrap();
+        Self::at(SocketAddr::new(host.parse().unwrap(), 0))
+    }
+
+    pub fn at(address: SocketAddr) -> Self {
+        let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {

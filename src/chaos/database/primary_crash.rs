@@ -4,12 +4,11 @@ use super::local::{self, Local};
 use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
-use crate::chaos::host::process::{self, Process};
+use crate::chaos::host::process::{Process, kill_tree};
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use crate::postgres::{self, Fault as PgFault};
 use async_trait::async_trait;
-use rustix::process::Signal;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::process::Stdio;
@@ -19,8 +18,6 @@ use std::time::Duration;
 const GONE: Duration = Duration::from_secs(10);
 /// How long a start may take: it replays the log.
 const STARTED: Duration = Duration::from_mins(2);
-/// Processes may be made while others are killed; they are few.
-const ROUNDS: usize = 100;
 
 #[derive(Debug)]
 pub(in crate::chaos) struct PrimaryCrash;
@@ -130,24 +127,4 @@ async fn answers(scene: &Scene<'_>, prepared: &Prepared) -> Result<bool> {
         }
         Err((_, error)) => Err(error),
     }
-}
-
-/// Kills a process and everything below it. The first one is stopped before, so that it makes no more of them.
-fn kill_tree(root: Process) -> Result<Vec<Process>> {
-    if !root.signal(Signal::STOP)? {
-        return Err(Error::failed(format!("killing process {}: it is gone already", root.pid)));
-    }
-    let mut killed: Vec<Process> = vec![root];
-    for _ in 0..ROUNDS {
-        let below: Vec<Process> = process::tree(root).into_iter().filter(|process| !killed.contains(process)).collect();
-        if below.is_empty() {
-            break;
-        }
-        for process in &below {
-            process.signal(Signal::KILL)?;
-        }
-        killed.extend(below);
-    }
-    root.signal(Signal::KILL)?;
-    Ok(killed)
 }

@@ -3,6 +3,7 @@
 
 use super::{Finding, GuardName};
 use crate::chaos::fault::Scene;
+use crate::chaos::host::process;
 use crate::chaos::request::Request;
 use crate::chaos::select::Victim;
 use crate::chaos::target::Target;
@@ -24,6 +25,10 @@ const MARK_DATABASE: &str = "CREATE SCHEMA davit; CREATE TABLE davit.environment
 
 /// Environments in which a target is named twice.
 const PRODUCTION: [&str; 4] = ["production", "prod", "live", "prd"];
+
+/// The variables of its environment by which a process says the same.
+const PROCESS_OPT_IN: &str = "DAVIT_CHAOS";
+const PROCESS_ENVIRONMENT: &str = "DAVIT_ENVIRONMENT";
 
 /// What a target says of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,6 +53,7 @@ impl Standing {
                 let how = format!("kubectl annotate namespace {namespace} {OPT_IN}=allowed {ENVIRONMENT}=staging");
                 Ok(Some(of_annotations(namespace, &found, how)))
             }
+            Target::Process(_) => Ok(Some(of_process(super::super::host::running(scene)?.pid))),
             // Nodes are many; each victim is asked.
             Target::Nodes { .. } | Target::Link(_) | Target::Resolver(_) => Ok(None),
         }
@@ -142,6 +148,18 @@ async fn database(scene: &Scene<'_>) -> Result<Standing> {
         _ => {
             Ok(Standing { name, how: "davit.environment must have exactly one row".to_owned(), ..Standing::default() })
         }
+    }
+}
+
+/// What a process was told by whoever started it.
+fn of_process(pid: i32) -> Standing {
+    let says = |name| process::variable(pid, name);
+    Standing {
+        name: process::command_line(pid).into_iter().next().unwrap_or_default(),
+        environment: says(PROCESS_ENVIRONMENT),
+        opted_in: says(PROCESS_OPT_IN).as_deref() == Some("allowed"),
+        disposable: false,
+        how: format!("start it with {PROCESS_OPT_IN}=allowed {PROCESS_ENVIRONMENT}=staging in its environment"),
     }
 }
 

@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::Path;
 
+/// Processes may be made while others are killed; they are few.
+const ROUNDS: usize = 100;
+
 /// One process, told from every other one since the machine was started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(in crate::chaos) struct Process {
@@ -112,10 +115,37 @@ pub(in crate::chaos) fn tree(root: Process) -> Vec<Process> {
     tree
 }
 
+/// Kills a process and everything below it. The first one is stopped before, so that it makes no more of them.
+pub(in crate::chaos) fn kill_tree(root: Process) -> Result<Vec<Process>> {
+    if !root.signal(Signal::STOP)? {
+        return Err(Error::failed(format!("killing process {}: it is gone already", root.pid)));
+    }
+    let mut killed: Vec<Process> = vec![root];
+    for _ in 0..ROUNDS {
+        let below: Vec<Process> = tree(root).into_iter().filter(|process| !killed.contains(process)).collect();
+        if below.is_empty() {
+            break;
+        }
+        for process in &below {
+            process.signal(Signal::KILL)?;
+        }
+        killed.extend(below);
+    }
+    root.signal(Signal::KILL)?;
+    Ok(killed)
+}
+
 /// What a process was started as.
 pub(in crate::chaos) fn command_line(pid: i32) -> Vec<String> {
     let bytes = std::fs::read(Path::new("/proc").join(pid.to_string()).join("cmdline")).unwrap_or_default();
     bytes.split(|byte| *byte == 0).map(|part| String::from_utf8_lossy(part).into_owned()).collect()
+}
+
+/// A variable of the environment that a process was started with; `None` also where we may not look.
+pub(in crate::chaos) fn variable(pid: i32, name: &str) -> Option<String> {
+    let bytes = std::fs::read(Path::new("/proc").join(pid.to_string()).join("environ")).ok()?;
+    let values = bytes.split(|byte| *byte == 0).filter_map(|part| std::str::from_utf8(part).ok()?.split_once('='));
+    values.into_iter().find(|(key, _)| *key == name).map(|(_, value)| value.to_owned())
 }
 
 #[cfg(test)]

@@ -68,7 +68,7 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
 
 /// Everything that a drill works with.
 async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<Means> {
-    let facts = chaos::find(&scenario.fault.name)?.facts();
+    let facts = chaos::find(drill::fault_of(scenario))?.facts();
     let must = facts.targets.iter().all(|kind| kind.in_cluster())
         || scenario.observers.iter().any(|observer| observer.pod.is_some());
     let mut faults = crate::cli::chaos::means::with_cluster(shell, &args.helper, must).await?;
