@@ -211,6 +211,7 @@ fn rest(page: &mut Page, report: &DrillReport) {
             percent(budget.burned.high)
         )]);
     }
+    steps(page, report);
     if !report.actions.is_empty() {
         page.title("Actions");
         page.table(
@@ -224,6 +225,21 @@ fn rest(page: &mut Page, report: &DrillReport) {
     page.title("Validity");
     page.line(format!("This run is {}.\n", report.validity.word));
     page.list(report.validity.why.iter().chain(&report.surprises).chain(&report.validity.limits));
+}
+
+/// The runbook as it was walked, with times.
+fn steps(page: &mut Page, report: &DrillReport) {
+    if report.steps.is_empty() {
+        return;
+    }
+    page.title("What was done");
+    page.table(
+        [">at", ">took", "step", "seen"],
+        report.steps.iter().map(|step| {
+            let what = if step.ok { step.what.clone() } else { format!("FAILED: {}", step.what) };
+            [seconds(step.at), seconds(step.seconds), what, step.detail.clone()]
+        }),
+    );
 }
 
 /// A month.

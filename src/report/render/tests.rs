@@ -1,6 +1,7 @@
 //! Every form of the reports of the four ends and of a month.
 
 use super::*;
+use crate::report::drill::StepRow;
 use crate::report::drill::tests::{Made, four};
 use crate::report::month::tests::november;
 use std::time::Duration;
@@ -121,6 +122,19 @@ fn texts_of_others_are_no_markup() {
     assert!(!page.contains("<b onload"), "a title became markup");
     let markdown = drill(&report, Form::Markdown).unwrap();
     assert!(markdown.contains("\\| a \\| \\[b\\](c) \\`d\\`"), "{markdown}");
+}
+
+#[test]
+fn the_steps_of_a_runbook_are_in_every_form_for_people() {
+    let mut report = four()[0].1.report();
+    let first = report.steps[0].clone();
+    report.steps.push(StepRow { what: "move the name".to_owned(), ok: false, seconds: 2.5, ..first });
+    for (form, failed) in [(Form::Text, "FAILED: move"), (Form::Markdown, "FAILED: move"), (Form::Html, ">failed<")] {
+        let page = drill(&report, form).unwrap();
+        for part in ["promote the standby", "on timeline 4", "34.10 s", "7.20 s", "2.50 s", failed] {
+            assert!(page.contains(part), "{form:?} lacks {part:?}");
+        }
+    }
 }
 
 #[test]

@@ -178,6 +178,7 @@ fn rest(page: &mut Page, report: &DrillReport) {
             percent(budget.burned.high)
         ));
     }
+    steps(page, report);
     if !report.actions.is_empty() {
         page.title("actions");
         for action in &report.actions {
@@ -192,6 +193,19 @@ fn rest(page: &mut Page, report: &DrillReport) {
     for line in report.validity.why.iter().chain(&report.surprises).chain(&report.validity.limits) {
         page.line(format!("  {line}"));
     }
+}
+
+/// The runbook as it was walked, with times.
+fn steps(page: &mut Page, report: &DrillReport) {
+    if report.steps.is_empty() {
+        return;
+    }
+    page.title("what was done, counted from the drill's beginning");
+    let row = |step: &crate::report::drill::StepRow| {
+        let what = if step.ok { step.what.clone() } else { format!("FAILED: {}", step.what) };
+        vec![format!("at {}", seconds(step.at)), format!("for {}", seconds(step.seconds)), what, step.detail.clone()]
+    };
+    page.rows(&report.steps.iter().map(row).collect::<Vec<_>>());
 }
 
 /// A month.
