@@ -18,7 +18,7 @@ mod tests_elsewhere;
 pub use model::{
     Acknowledgement, Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow,
     HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow, SteadyReport,
-    SteadyRow, StepRow, StreamRow, Validity,
+    SteadyRow, StepRow, StreamRow, Validity, Width,
 };
 pub use of::of;
 

@@ -299,8 +299,34 @@ pub struct StreamRow {
     pub recovery: String,
     /// From the proven fault to the restored service.
     pub recovery_time: Option<Bounds>,
+    /// How wide that is, beside what the pace of its probes allows; nothing where no outage was measured.
+    #[serde(default)]
+    pub error: Option<Width>,
     /// Every time it was down: since when (the drill's beginning) and for how long.
     pub down: Vec<(Bounds, Bounds)>,
+}
+
+/// How wide the bounds of a recovery time are, and how wide its probes allow them to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Width {
+    /// From the lower bound to the upper one.
+    pub measured: f64,
+    /// Two periods, and what the proof of the fault leaves open: failures are seen, and answers come, at once.
+    pub best: f64,
+    /// Beside that a first failure that is silent, and a first answer that is late, until the deadline.
+    pub worst: f64,
+}
+
+impl Width {
+    /// `213 ms (its pace allows 212 ms to 2.21 s)`
+    pub fn words(&self) -> String {
+        let (measured, worst) = (crate::report::words::error(self.measured), crate::report::words::error(self.worst));
+        if self.measured > self.worst {
+            // Whoever stood still, or sent nothing, was not at that pace.
+            return format!("{measured} (its pace alone allows no more than {worst}: it was not kept)");
+        }
+        format!("{measured} (its pace allows {})", Bounds { low: self.best, high: self.worst })
+    }
 }
 
 /// What became of every write.

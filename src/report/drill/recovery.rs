@@ -1,7 +1,7 @@
 //! What each stream of probes says about the recovery.
 
 use super::facts::{Elsewhere, Facts, Samples};
-use super::model::{SteadyRow, StreamRow};
+use super::model::{SteadyRow, StreamRow, Width};
 use crate::measure::outage::recovery_from;
 use crate::measure::sample::is_void;
 use crate::measure::thin::Thinner;
@@ -156,8 +156,19 @@ impl Seen<'_> {
             said: self.said(),
             recovery: self.words(facts),
             recovery_time: self.recovery.as_ref().and_then(Recovery::time).map(bounds),
+            error: self.error(facts),
             down: self.spans().iter().map(|(began, length)| (since(*began, facts.zero), bounds(*length))).collect(),
         }
+    }
+
+    /// How wide its recovery time is, beside the bound that holds for a pace that is kept: two periods, the time in which
+    /// the first failure was seen, and the time in which the first answer came, each of these at most the deadline.
+    fn error(&self, facts: &Facts<'_>) -> Option<Width> {
+        let Some(Recovery::Restored(outage)) = &self.recovery else { return None };
+        let clock = facts.elsewhere(self.stream).and_then(|one| one.error).unwrap_or_default();
+        let best = self.stream.every * 2 + facts.fault()?.widened(clock).width();
+        let worst = best + self.stream.deadline * 2;
+        Some(Width { measured: secs(outage.recovery_time.width()), best: secs(best), worst: secs(worst) })
     }
 
     /// What it says about the recovery.

@@ -378,6 +378,30 @@ fn the_recovery_time_contains_the_outage_on_every_path() {
 }
 
 #[test]
+fn an_error_is_told_beside_what_the_pace_of_the_probes_allows() {
+    let report = Made::default().report();
+    let fresh = report.streams[0].error.unwrap();
+    // Two periods of 100 ms and the 12 ms of the proof; and twice the deadline of 1 s.
+    assert_eq!((fresh.best, fresh.worst), (0.212, 2.212));
+    let time = report.streams[0].recovery_time.unwrap();
+    assert!((fresh.measured - (time.high - time.low)).abs() < 1e-6, "{fresh:?} {time}");
+    assert!(fresh.best <= fresh.measured && fresh.measured <= fresh.worst, "{fresh:?}");
+    assert_eq!(report.streams[2].error, None, "it was never down");
+    // Where nothing was sent around the end, the pace was not kept.
+    let mut journal = Made::default().journal();
+    for line in &mut journal {
+        if let Event::Samples { samples, .. } = &mut line.event {
+            let silence = FAULT + ms(11_000)..FAULT + ms(15_000);
+            let sent: Vec<Sample> = samples.samples().filter(|sample| !silence.contains(&sample.due)).collect();
+            *samples = PackedSamples::of(&sent);
+        }
+    }
+    let stalled = super::of(&journal).unwrap().streams[0].error.unwrap();
+    assert!(stalled.measured > stalled.worst, "{stalled:?}");
+    assert!(stalled.words().ends_with("it was not kept)"), "{}", stalled.words());
+}
+
+#[test]
 fn a_loss_is_told_in_time_and_writes() {
     let report = Made::default().report();
     let integrity = report.integrity.unwrap();

@@ -126,7 +126,7 @@ fn times(page: &mut Page, report: &DrillReport) {
     }
     page.title("Probes");
     page.table(
-        ["stream", ">due", ">good", ">failed", ">not sent", "recovery time", "in words"],
+        ["stream", ">due", ">good", ">failed", ">not sent", "recovery time", "its error", "in words"],
         report.streams.iter().map(|stream| {
             let recovery = stream.recovery_time.map_or_else(|| "-".to_owned(), |time| time.to_string());
             [
@@ -136,6 +136,7 @@ fn times(page: &mut Page, report: &DrillReport) {
                 count(stream.refused + stream.silent),
                 count(stream.not_sent),
                 recovery,
+                stream.error.map_or_else(|| "-".to_owned(), |error| error.words()),
                 stream.recovery.clone(),
             ]
         }),

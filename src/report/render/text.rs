@@ -98,6 +98,7 @@ fn timeline(page: &mut Page, report: &DrillReport) {
             format!("{} sent, {} failed", count(stream.due - stream.not_sent), count(failed)),
             stream.recovery_time.map(|time| time.to_string()).unwrap_or_default(),
             stream.recovery.clone(),
+            stream.error.map(|error| format!("error {}", error.words())).unwrap_or_default(),
         ]
     };
     page.rows(&report.streams.iter().map(row).collect::<Vec<_>>());

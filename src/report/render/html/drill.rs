@@ -239,6 +239,10 @@ fn probes(page: &mut Page, report: &DrillReport) {
             } else {
                 format!("<br><span class=\"dim\">{}</span>", escape(&said.join("; ")))
             };
+            let error = stream
+                .error
+                .map(|error| format!("<br><span class=\"dim\">error {}</span>", escape(&error.words())))
+                .unwrap_or_default();
             [
                 format!(
                     "{}{judged}<br><span class=\"dim\">{}, by {}</span>",
@@ -253,7 +257,7 @@ fn probes(page: &mut Page, report: &DrillReport) {
                 count(stream.silent),
                 count(stream.not_sent),
                 stream.recovery_time.map_or_else(|| "–".to_owned(), |time| time.to_string()),
-                format!("{}{said}", escape(&stream.recovery)),
+                format!("{}{error}{said}", escape(&stream.recovery)),
             ]
         }),
     );
