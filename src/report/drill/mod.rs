@@ -1,5 +1,6 @@
 //! The report of one drill, from its journal alone.
 
+mod budget;
 mod facts;
 mod integrity;
 mod judge;
@@ -16,9 +17,9 @@ pub(in crate::report) mod tests;
 mod tests_elsewhere;
 
 pub use model::{
-    Acknowledgement, Action, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast, GuardRow,
-    HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow, SteadyReport,
-    SteadyRow, StepRow, StreamRow, Validity, Width,
+    Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
+    GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow,
+    SteadyReport, SteadyRow, StepRow, StreamRow, Validity, Width,
 };
 pub use of::of;
 

@@ -1,8 +1,9 @@
 //! What the report of a drill holds. Durations are seconds; offsets count from the drill's first journal line.
 
-use crate::humane::counted;
+use crate::humane::{count, counted};
 use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
+use crate::report::words::percent;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -496,8 +497,39 @@ pub struct Budget {
     pub budget_seconds: f64,
     /// Seconds that users were down in this drill.
     pub down_seconds: Bounds,
-    /// The share of the budget that is.
+    /// The share of the budget that is, had every request failed meanwhile.
     pub burned: Bounds,
+    /// How much of what users asked failed meanwhile; nothing where nobody was down.
+    #[serde(default)]
+    pub affected: Option<Affected>,
+}
+
+/// How much of what users asked failed while the worst of their paths was down.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Affected {
+    /// Requests that were sent meanwhile, on every path by which the recovery time is judged.
+    pub requests: u64,
+    /// Those of them that failed.
+    pub failed: u64,
+    /// The share of the requests that is.
+    pub share: f64,
+    /// The share of the budget: seconds down, times this share.
+    pub burned: Bounds,
+}
+
+impl Budget {
+    /// The share of the budget that the drill used up, as exactly as it is known.
+    pub fn used(&self) -> Bounds {
+        self.affected.as_ref().map_or(self.burned, |affected| affected.burned)
+    }
+
+    /// `1,490 of 1,492 requests failed meanwhile (99.866 %): 2.874 % to 2.882 % of it`
+    pub fn affected_words(&self) -> Option<String> {
+        let Affected { requests, failed, share, burned } = self.affected.as_ref()?;
+        let (failed, requests, share) = (count(*failed), counted(*requests, "request"), percent(*share));
+        let burned = (percent(burned.low), percent(burned.high));
+        Some(format!("{failed} of {requests} failed meanwhile ({share}): {} to {} of it", burned.0, burned.1))
+    }
 }
 
 /// Something that was done.

@@ -1,11 +1,12 @@
 //! From a journal to a report, step by step.
 
+use super::budget::budget;
 use super::facts::Facts;
 use super::integrity::{Compared, compare};
 use super::judge::{Judged, judge, why_invalid};
 use super::model::{
-    Action, BlastRadius, Bounds, Budget, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity,
-    Moment, ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
+    Action, BlastRadius, Bounds, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity, Moment,
+    ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
 };
 use super::observers::observers;
 use super::paths::{End, Path, paths};
@@ -382,26 +383,6 @@ fn cleanup(facts: &Facts<'_>) -> Cleanup {
         _ => (true, "everything was put back and looked at".to_owned()),
     };
     Cleanup { proven, sentence, healed }
-}
-
-fn budget(facts: &Facts<'_>, streams: &[Seen<'_>]) -> Option<Budget> {
-    facts.fault()?;
-    let (availability, days) = facts.began.availability;
-    let budget = (1.0 - availability) * f64::from(days) * 86_400.0;
-    let down = |seen: &Seen<'_>| {
-        let spans = seen.spans();
-        spans.iter().fold(Interval::exact(Duration::ZERO), |sum, (_, length)| sum.plus(*length))
-    };
-    let worst = streams.iter().filter(|seen| seen.judged()).map(down).max_by_key(|down| down.high)?;
-    let down_seconds = bounds(worst);
-    let share = |seconds: f64| if budget > 0.0 { (seconds / budget * 1e6).round() / 1e6 } else { 0.0 };
-    Some(Budget {
-        availability,
-        days,
-        budget_seconds: (budget * 10.0).round() / 10.0,
-        down_seconds,
-        burned: Bounds { low: share(down_seconds.low), high: share(down_seconds.high) },
-    })
 }
 
 fn overall(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow], cleanup: &Cleanup) -> Overall {

@@ -413,6 +413,29 @@ fn a_loss_is_told_in_time_and_writes() {
 }
 
 #[test]
+fn the_budget_is_used_up_by_those_who_were_not_served() {
+    let whole = Made::default().report().error_budget.unwrap();
+    let affected = whole.affected.clone().unwrap();
+    // The other path came back 380 ms earlier: three or four of its requests were answered while this one was down.
+    assert!(affected.requests - affected.failed <= 4 && affected.failed > 240, "{affected:?}");
+    let mut journal = Made::default().journal();
+    for line in &mut journal {
+        if let Event::Samples { stream, samples } = &mut line.event
+            && stream == "sql-fresh"
+        {
+            let served = samples.samples().map(|sample| Sample { answer: Answer::Good, ..sample });
+            *samples = PackedSamples::of(&served.collect::<Vec<_>>());
+        }
+    }
+    let half = super::of(&journal).unwrap().error_budget.unwrap();
+    assert_eq!((half.burned, half.down_seconds), (whole.burned, whole.down_seconds), "the worst path is the same");
+    let affected = half.affected.clone().unwrap();
+    assert_eq!((affected.requests, affected.share), (affected.failed * 2, 0.5));
+    assert!((affected.burned.high - half.burned.high / 2.0).abs() < 2e-6, "{affected:?}");
+    assert_eq!(half.used(), affected.burned);
+}
+
+#[test]
 fn a_log_that_disagrees_with_the_ledger_makes_the_run_invalid() {
     let mut journal = Made::default().journal();
     for line in &mut journal {

@@ -295,8 +295,9 @@ fn budgets(own: &[&DrillReport]) -> Vec<(String, Bounds)> {
     for drill in own.iter().filter(|drill| valid(drill)) {
         let Some(budget) = &drill.error_budget else { continue };
         let sum = sums.entry(&drill.identity.service).or_insert(Bounds { low: 0.0, high: 0.0 });
-        sum.low += budget.burned.low;
-        sum.high += budget.burned.high;
+        let used = budget.used();
+        sum.low += used.low;
+        sum.high += used.high;
     }
     sums.into_iter().map(|(service, burned)| (service.to_owned(), burned)).collect()
 }

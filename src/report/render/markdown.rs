@@ -211,6 +211,7 @@ fn rest(page: &mut Page, report: &DrillReport) {
             percent(budget.burned.low),
             percent(budget.burned.high)
         )]);
+        page.list(budget.affected_words());
     }
     steps(page, report);
     if !report.actions.is_empty() {

@@ -178,6 +178,9 @@ fn rest(page: &mut Page, report: &DrillReport) {
             percent(budget.burned.low),
             percent(budget.burned.high)
         ));
+        if let Some(affected) = budget.affected_words() {
+            page.line(format!("  {affected}"));
+        }
     }
     steps(page, report);
     if !report.actions.is_empty() {

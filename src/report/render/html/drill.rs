@@ -351,6 +351,9 @@ fn budget(page: &mut Page, report: &DrillReport) {
         percent(budget.burned.low),
         percent(budget.burned.high)
     ));
+    if let Some(affected) = budget.affected_words() {
+        page.raw(format!("<p>{}.</p>", escape(&affected)));
+    }
     page.end();
 }
 
