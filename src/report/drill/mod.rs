@@ -1,5 +1,6 @@
 //! The report of one drill, from its journal alone.
 
+mod actions;
 mod budget;
 mod facts;
 mod integrity;
@@ -16,6 +17,7 @@ pub(in crate::report) mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
 
+pub(in crate::report) use actions::due;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
     GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow,

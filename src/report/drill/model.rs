@@ -5,6 +5,7 @@ use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
 use crate::report::words::percent;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -556,6 +557,9 @@ pub struct Action {
     pub what: String,
     /// Whose it is.
     pub owner: Option<String>,
+    /// The day, in UTC, on which it is to be done; nothing in reports from before there was one.
+    #[serde(default)]
+    pub due: Option<Date>,
     /// The scenario that shows whether it helped.
     pub retest: String,
 }

@@ -1,11 +1,12 @@
 //! From a journal to a report, step by step.
 
+use super::actions::actions;
 use super::budget::budget;
 use super::facts::Facts;
 use super::integrity::{Compared, compare};
 use super::judge::{Judged, judge, why_invalid};
 use super::model::{
-    Action, BlastRadius, Bounds, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity, Moment,
+    BlastRadius, Bounds, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity, Moment,
     ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
 };
 use super::observers::observers;
@@ -465,36 +466,6 @@ fn seen_by(facts: &Facts<'_>, row: &ObjectiveRow) -> String {
         Some(observer) if !facts.elsewhere.is_empty() => format!(", seen from {observer}"),
         _ => String::new(),
     }
-}
-
-fn actions(
-    facts: &Facts<'_>,
-    overall: &Overall,
-    rows: &[ObjectiveRow],
-    cleanup: &Cleanup,
-    verdict: &Verdict,
-) -> Vec<Action> {
-    let scenario = &facts.began.scenario;
-    let action = |severity: &str, what: String| Action {
-        severity: severity.to_owned(),
-        what,
-        owner: scenario.owner.clone(),
-        retest: scenario.file.clone(),
-    };
-    let mut actions = Vec::new();
-    for row in cleanup.healed.iter().filter(|row| !row.proven) {
-        actions.push(action("now", format!("put back by hand: {} ({})", row.what, row.detail)));
-    }
-    for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("missed")) {
-        actions.push(action("high", format!("{} missed: {}", row.name, row.sentence)));
-    }
-    if matches!(verdict, Verdict::Invalid { .. }) && cleanup.proven {
-        actions.push(action("normal", format!("repeat the drill: {}", overall.sentence)));
-    }
-    for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("undecided")) {
-        actions.push(action("normal", format!("decide {}: {}", row.name, row.sentence)));
-    }
-    actions
 }
 
 fn validity(facts: &Facts<'_>, verdict: &Verdict, streams: &[Seen<'_>], compared: Option<&Compared>) -> Validity {

@@ -487,6 +487,24 @@ fn a_cleanup_that_is_not_proven_outweighs_everything() {
 }
 
 #[test]
+fn an_action_has_an_owner_and_a_day_by_how_bad_it_is() {
+    let day = |made: &Made, severity: &str| {
+        let actions = made.report().actions;
+        let action = actions.iter().find(|action| action.severity == severity).unwrap();
+        assert_eq!(action.owner.as_deref(), Some("database team"));
+        action.due.unwrap().to_string()
+    };
+    let [_, (_, missed), (_, undecided), (_, invalid)] = four();
+    assert_eq!(day(&Made { healed: false, ..Made::default() }, "now"), "2026-11-20");
+    assert_eq!(day(&missed, "high"), "2026-12-05");
+    assert_eq!([day(&undecided, "normal"), day(&invalid, "normal")], ["2026-12-21", "2026-12-21"]);
+    // Reports from before there was a day can still be read.
+    let mut old: serde_json::Value = serde_json::from_str(&missed.report().json().unwrap()).unwrap();
+    old["actions"][0].as_object_mut().unwrap().remove("due");
+    assert_eq!(DrillReport::parse(&old.to_string()).unwrap().actions[0].due, None);
+}
+
+#[test]
 fn a_journal_that_was_stored_gives_the_same_report_byte_for_byte() {
     for (_, made) in four() {
         stored_is_the_same(&made.journal());

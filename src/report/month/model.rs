@@ -4,6 +4,7 @@ use crate::humane::{bytes, count, seconds as long};
 use crate::report::drill::Bounds;
 use crate::report::words::{aim, percent};
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
 
 /// The report of a month.
@@ -141,8 +142,25 @@ pub struct ActionLine {
     pub run: String,
     /// When.
     pub since: Timestamp,
+    /// The day, in UTC, on which it is to be done.
+    #[serde(default)]
+    pub due: Option<Date>,
+    /// Whether it is still open after that day.
+    #[serde(default)]
+    pub overdue: bool,
     /// What a repetition showed, or that there was none.
     pub detail: String,
+}
+
+impl ActionLine {
+    /// `due 5 Dec`, `OVERDUE since 5 Dec`
+    pub fn due_words(&self) -> String {
+        match (self.due, self.overdue) {
+            (Some(due), true) => format!("OVERDUE since {}", due.strftime("%-d %b")),
+            (Some(due), false) => format!("due {}", due.strftime("%-d %b")),
+            (None, _) => "no day set".to_owned(),
+        }
+    }
 }
 
 /// The backups of one source.

@@ -4,7 +4,7 @@ use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, Mon
 use crate::error::{Error, Result};
 use crate::humane::counted;
 use crate::measure::confidence;
-use crate::report::drill::{Bounds, DrillReport};
+use crate::report::drill::{Bounds, DrillReport, due};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -72,7 +72,7 @@ pub fn of(month: Month, now: Timestamp, drills: &[DrillReport], sources: &[Sourc
     known.sort_by(|one, other| one.identity.began.cmp(&other.identity.began).then(one.run.cmp(&other.run)));
     let own: Vec<&DrillReport> = known.iter().copied().filter(|drill| drill.identity.began >= from).collect();
     let tally = tally(&own);
-    let actions = actions(&known, from);
+    let actions = actions(&known, (from, until.min(now)));
     let coverage = coverage(&known, from, until.min(now));
     MonthReport {
         schema_version: crate::report::SCHEMA_VERSION,
@@ -106,10 +106,8 @@ fn tally(own: &[&DrillReport]) -> Tally {
 }
 
 fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> String {
-    if tally.run == 0 {
-        return "no drill was run".to_owned();
-    }
-    let mut parts = vec![counted(tally.run, "drill")];
+    let run = if tally.run == 0 { "no drill was run".to_owned() } else { counted(tally.run, "drill") };
+    let mut parts = vec![run];
     for (number, word) in
         [(tally.met, "met"), (tally.missed, "missed"), (tally.undecided, "undecided"), (tally.invalid, "invalid")]
     {
@@ -124,6 +122,10 @@ fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> Strin
     let open = actions.iter().filter(|action| action.state == "open").count() as u64;
     if open > 0 {
         parts.push(format!("{} open", counted(open, "action")));
+    }
+    let overdue = actions.iter().filter(|action| action.overdue).count();
+    if overdue > 0 {
+        parts.push(format!("{overdue} overdue"));
     }
     parts.join(", ")
 }
@@ -183,8 +185,10 @@ fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
 }
 
 /// An action stays open until a later valid run of the same scenario met its objectives.
-fn actions(known: &[&DrillReport], from: Timestamp) -> Vec<ActionLine> {
+fn actions(known: &[&DrillReport], (from, until): (Timestamp, Timestamp)) -> Vec<ActionLine> {
     let mut lines = Vec::new();
+    // The instant after a month is no day of it.
+    let today = until.checked_sub(1.nanosecond()).unwrap_or(until).to_zoned(TimeZone::UTC).date();
     for (at, drill) in known.iter().enumerate() {
         let again = || known[at + 1..].iter().filter(|later| later.identity.scenario == drill.identity.scenario);
         let closed = again().find(|later| later.verdict.word == "met");
@@ -201,8 +205,12 @@ fn actions(known: &[&DrillReport], from: Timestamp) -> Vec<ActionLine> {
             if closed.is_some_and(|later| later.identity.began < from) {
                 continue;
             }
+            // Reports from before there was a day follow the same rule.
+            let due = action.due.unwrap_or_else(|| due(&action.severity, drill.identity.began));
             lines.push(ActionLine {
                 state: state.to_owned(),
+                due: Some(due),
+                overdue: state == "open" && due < today,
                 severity: action.severity.clone(),
                 what: format!("{}: {}", drill.identity.title, action.what),
                 owner: action.owner.clone(),

@@ -93,6 +93,31 @@ fn an_action_stays_open_until_a_later_run_met_its_objectives() {
 }
 
 #[test]
+fn an_action_that_is_open_after_its_day_is_overdue() {
+    let [_, (_, missed), ..] = four();
+    let mut report = missed.report();
+    // One was stored before there was a day: the rule is the same.
+    report.actions[0].due = None;
+    let as_of = |now: &str| {
+        let month = of(now[..7].parse().unwrap(), at(now), std::slice::from_ref(&report), &[]);
+        (month.actions, month.sentence)
+    };
+    let (actions, sentence) = as_of("2026-12-05T23:59:59Z");
+    assert!(actions.iter().all(|action| !action.overdue && action.due_words() == "due 5 Dec"), "{actions:?}");
+    assert!(!sentence.contains("overdue"), "{sentence}");
+    let (actions, sentence) = as_of("2026-12-06T00:00:01Z");
+    assert!(actions.iter().all(|action| action.overdue && action.due_words() == "OVERDUE since 5 Dec"), "{actions:?}");
+    assert_eq!(sentence, "no drill was run, 3 actions open, 3 overdue");
+    // A month that is over is told as it was on its last day.
+    let november = of("2026-11".parse().unwrap(), at("2027-01-05T00:00:00Z"), &[report.clone()], &[]);
+    assert!(november.actions.iter().all(|action| !action.overdue));
+    // What a later run has closed is no more overdue.
+    let again = Made { run: "20261204T020000Z-z7q2xz", began: "2026-12-04T02:00:00Z", ..Made::default() }.report();
+    let closed = of("2026-12".parse().unwrap(), at("2026-12-20T00:00:00Z"), &[report.clone(), again], &[]);
+    assert!(closed.actions.iter().all(|action| action.state == "closed" && !action.overdue), "{:?}", closed.actions);
+}
+
+#[test]
 fn every_run_is_a_dot_and_nothing_is_averaged() {
     let month = november();
     let plot =

@@ -214,19 +214,24 @@ fn rest(page: &mut Page, report: &DrillReport) {
         page.list(budget.affected_words());
     }
     steps(page, report);
+    if !report.surprises.is_empty() {
+        page.title("What was not expected");
+        page.list(&report.surprises);
+    }
     if !report.actions.is_empty() {
         page.title("Actions");
         page.table(
-            ["severity", "what", "owner", "again with"],
+            ["severity", "what", "owner", "due", "again with"],
             report.actions.iter().map(|action| {
                 let owner = action.owner.clone().unwrap_or_else(|| "nobody yet".to_owned());
-                [action.severity.clone(), action.what.clone(), owner, action.retest.clone()]
+                let due = action.due.map_or_else(|| "-".to_owned(), |due| due.to_string());
+                [action.severity.clone(), action.what.clone(), owner, due, action.retest.clone()]
             }),
         );
     }
     page.title("Validity");
     page.line(format!("This run is {}.\n", report.validity.word));
-    page.list(report.validity.why.iter().chain(&report.surprises).chain(&report.validity.limits));
+    page.list(report.validity.why.iter().chain(&report.validity.limits));
 }
 
 /// The runbook as it was walked, with times.
@@ -263,10 +268,11 @@ pub(super) fn month(report: &MonthReport) -> String {
     if !report.actions.is_empty() {
         page.title("Actions and re-tests");
         page.table(
-            ["state", "severity", "what", "owner", "re-test"],
+            ["state", "severity", "what", "owner", "due", "re-test"],
             report.actions.iter().map(|action| {
                 let owner = action.owner.clone().unwrap_or_else(|| "nobody yet".to_owned());
-                [action.state.clone(), action.severity.clone(), action.what.clone(), owner, action.detail.clone()]
+                let (state, severity, what) = (action.state.clone(), action.severity.clone(), action.what.clone());
+                [state, severity, what, owner, action.due_words(), action.detail.clone()]
             }),
         );
     }

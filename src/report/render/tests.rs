@@ -138,6 +138,22 @@ fn the_steps_of_a_runbook_are_in_every_form_for_people() {
 }
 
 #[test]
+fn what_was_not_expected_stands_under_its_own_words() {
+    let mut report = four()[0].1.report();
+    report.surprises = vec!["a second primary answered".to_owned()];
+    for (form, title) in [
+        (Form::Text, "what was not expected\n"),
+        (Form::Markdown, "## What was not expected"),
+        (Form::Html, "<h2>What was not expected"),
+    ] {
+        let page = drill(&report, form).unwrap();
+        let (_, after) = page.split_once(title).unwrap_or_else(|| panic!("{form:?} has no {title}"));
+        assert!(after.to_lowercase().contains("a second primary answered"), "{form:?}");
+        assert_eq!(page.to_lowercase().matches("a second primary answered").count(), 1, "{form:?}");
+    }
+}
+
+#[test]
 fn a_day_of_probes_is_a_page_below_a_megabyte() {
     let day = Duration::from_hours(24);
     let report = Made { watched: day, lost: 0, ..Made::default() }.report();

@@ -183,18 +183,25 @@ fn rest(page: &mut Page, report: &DrillReport) {
         }
     }
     steps(page, report);
+    if !report.surprises.is_empty() {
+        page.title("what was not expected");
+        for line in &report.surprises {
+            page.line(format!("  {line}"));
+        }
+    }
     if !report.actions.is_empty() {
         page.title("actions");
         for action in &report.actions {
             let owner = action.owner.as_deref().unwrap_or("nobody yet");
+            let due = action.due.map(|due| format!("; due {due}")).unwrap_or_default();
             page.line(format!(
-                "  [{}] {} (owner: {owner}; again with {})",
+                "  [{}] {} (owner: {owner}{due}; again with {})",
                 action.severity, action.what, action.retest
             ));
         }
     }
     page.title(&format!("this run is {}", report.validity.word));
-    for line in report.validity.why.iter().chain(&report.surprises).chain(&report.validity.limits) {
+    for line in report.validity.why.iter().chain(&report.validity.limits) {
         page.line(format!("  {line}"));
     }
 }
@@ -234,7 +241,14 @@ pub(super) fn month(report: &MonthReport) -> String {
     if !report.actions.is_empty() {
         page.title("actions");
         for action in &report.actions {
-            page.line(format!("  [{}] {} ({})", action.state, action.what, action.detail));
+            let owner = action.owner.as_deref().unwrap_or("nobody yet");
+            page.line(format!(
+                "  [{}] {} (owner: {owner}; {}; {})",
+                action.state,
+                action.what,
+                action.due_words(),
+                action.detail
+            ));
         }
     }
     page.title("backups");

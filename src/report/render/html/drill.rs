@@ -364,13 +364,14 @@ fn actions(page: &mut Page, report: &DrillReport) {
             "An action is closed by a later valid run of the same scenario that meets its objectives.",
         );
         page.table(
-            ["severity", "what", "owner", "again with"],
+            ["severity", "what", "owner", "due", "again with"],
             report.actions.iter().map(|action| {
                 let owner = action.owner.clone().unwrap_or_else(|| "nobody yet".to_owned());
                 [
                     action.severity.clone(),
                     escape(&action.what),
                     escape(&owner),
+                    action.due.map_or_else(|| "–".to_owned(), |due| due.to_string()),
                     format!("<code>davit drill {}</code>", escape(&action.retest)),
                 ]
             }),

@@ -152,12 +152,15 @@ fn dots(plot: &Plot) -> String {
 }
 
 fn actions(page: &mut Page, report: &MonthReport) {
-    page.section("Actions and re-tests", "");
+    page.section(
+        "Actions and re-tests",
+        "A missed objective is due 14 days after its drill, what was undecided or invalid after 30; what was not put back, at once.",
+    );
     if report.actions.is_empty() {
         page.raw("<p class=\"dim\">No action is open.</p>");
     } else {
         page.table(
-            ["", "severity", "what", "owner", "since", "re-test"],
+            ["", "severity", "what", "owner", "since", "due", "re-test"],
             report.actions.iter().map(|action| {
                 let class = if action.state == "open" { "bad" } else { "good" };
                 [
@@ -166,6 +169,11 @@ fn actions(page: &mut Page, report: &MonthReport) {
                     escape(&action.what),
                     escape(action.owner.as_deref().unwrap_or("nobody yet")),
                     action.since.strftime("%-d %b").to_string(),
+                    if action.overdue {
+                        format!("<span class=\"bad\">{}</span>", action.due_words())
+                    } else {
+                        action.due_words()
+                    },
                     escape(&action.detail),
                 ]
             }),
