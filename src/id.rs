@@ -127,6 +127,39 @@ impl Sha256 {
     }
 }
 
+/// Counts and hashes what is written into it, and keeps none of it.
+pub struct Hashing {
+    context: aws_lc_rs::digest::Context,
+    bytes: u64,
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self { context: aws_lc_rs::digest::Context::new(&aws_lc_rs::digest::SHA256), bytes: 0 }
+    }
+}
+
+impl Hashing {
+    /// How many bytes were written, and their SHA-256.
+    pub fn finish(self) -> (u64, Sha256) {
+        let mut hash = [0; 32];
+        hash.copy_from_slice(self.context.finish().as_ref());
+        (self.bytes, Sha256(hash))
+    }
+}
+
+impl std::io::Write for Hashing {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.context.update(bytes);
+        self.bytes += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 /// Names made of a UTC second and six random letters: they sort by time and never meet.
 macro_rules! timed_id {
     ($(#[$doc:meta])* $name:ident, $what:literal) => {

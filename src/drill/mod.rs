@@ -31,9 +31,9 @@ mod store;
 pub mod streams;
 mod verify;
 
+pub use crate::report::journal::FILE as JOURNAL;
 pub use means::{Access, Means};
 pub use network::prepare_network;
-pub use notebook::JOURNAL;
 pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, fault_of, plan};
 pub use run::{Done, run};
 pub use store::rebuild;

@@ -7,16 +7,13 @@ use crate::chaos::{self, Witness};
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::{Instant, Interval};
-use crate::report::journal::{Event, Guard, Healing, Line, Mark, PlannedVictim, text};
+use crate::report::journal::{Event, FILE, Guard, Healing, Line, Mark, PlannedVictim, text};
 use async_trait::async_trait;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-
-/// The name of the journal in the folder of a drill.
-pub const JOURNAL: &str = "journal.jsonl";
 
 /// Writes a drill's journal.
 #[derive(Clone)]
@@ -37,7 +34,7 @@ struct Inner {
 impl Notebook {
     /// A new notebook in this folder, which must have none.
     pub(super) fn create(folder: &Path, clock: SharedClock) -> Result<Self> {
-        let path = folder.join(JOURNAL);
+        let path = folder.join(FILE);
         let doing = || format!("making the drill's journal {}", path.display());
         let file = File::options().append(true).create_new(true).open(&path).context(Kind::Failed, doing)?;
         let inner = Inner { file, lines: Vec::new(), victims: Vec::new(), fault: String::new() };

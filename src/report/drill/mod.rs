@@ -11,6 +11,7 @@ mod of;
 mod paths;
 mod person;
 mod recovery;
+mod said;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
@@ -20,8 +21,8 @@ mod tests_elsewhere;
 pub(in crate::report) use actions::due;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
-    GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RestoreRow,
-    SteadyReport, SteadyRow, StepRow, StreamRow, Validity, Width,
+    GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RawFile,
+    RestoreRow, SteadyReport, SteadyRow, StepRow, StreamRow, Validity, Width,
 };
 pub use of::of;
 

@@ -1,9 +1,7 @@
 //! What the report of a drill holds. Durations are seconds; offsets count from the drill's first journal line.
 
-use crate::humane::{count, counted};
 use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
-use crate::report::words::percent;
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde::{Deserialize, Serialize};
@@ -62,6 +60,9 @@ pub struct DrillReport {
     pub actions: Vec<Action>,
     /// Whether the run proves anything.
     pub validity: Validity,
+    /// What it was made from; nothing in reports from before this was said.
+    #[serde(default)]
+    pub files: Vec<RawFile>,
 }
 
 /// What came of a drill.
@@ -255,17 +256,6 @@ pub struct ObserverRow {
     pub sentence: String,
 }
 
-impl ObserverRow {
-    /// How well its clock was known.
-    pub fn clock_words(&self) -> String {
-        match self.clock_error {
-            Some(0.0) => "the drill's own clock".to_owned(),
-            Some(error) => format!("its clock known to {}", crate::report::words::error(error)),
-            None => "its clock not known".to_owned(),
-        }
-    }
-}
-
 /// What a stream of probes showed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StreamRow {
@@ -317,18 +307,6 @@ pub struct Width {
     pub best: f64,
     /// Beside that a first failure that is silent, and a first answer that is late, until the deadline.
     pub worst: f64,
-}
-
-impl Width {
-    /// `213 ms (its pace allows 212 ms to 2.21 s)`
-    pub fn words(&self) -> String {
-        let (measured, worst) = (crate::report::words::error(self.measured), crate::report::words::error(self.worst));
-        if self.measured > self.worst {
-            // Whoever stood still, or sent nothing, was not at that pace.
-            return format!("{measured} (its pace alone allows no more than {worst}: it was not kept)");
-        }
-        format!("{measured} (its pace allows {})", Bounds { low: self.best, high: self.worst })
-    }
 }
 
 /// What became of every write.
@@ -403,16 +381,6 @@ pub struct RestoreRow {
     pub proof: String,
     /// What it would take at today's size.
     pub forecast: Option<Forecast>,
-}
-
-impl RestoreRow {
-    /// How much was restored: `20,000 rows`, `57 objects`.
-    pub fn amount(&self) -> String {
-        match self.objects {
-            Some(objects) => counted(objects, "object"),
-            None => counted(self.rows, "row"),
-        }
-    }
 }
 
 /// What a restore would take at another size.
@@ -518,21 +486,6 @@ pub struct Affected {
     pub burned: Bounds,
 }
 
-impl Budget {
-    /// The share of the budget that the drill used up, as exactly as it is known.
-    pub fn used(&self) -> Bounds {
-        self.affected.as_ref().map_or(self.burned, |affected| affected.burned)
-    }
-
-    /// `1,490 of 1,492 requests failed meanwhile (99.866 %): 2.874 % to 2.882 % of it`
-    pub fn affected_words(&self) -> Option<String> {
-        let Affected { requests, failed, share, burned } = self.affected.as_ref()?;
-        let (failed, requests, share) = (count(*failed), counted(*requests, "request"), percent(*share));
-        let burned = (percent(burned.low), percent(burned.high));
-        Some(format!("{failed} of {requests} failed meanwhile ({share}): {} to {} of it", burned.0, burned.1))
-    }
-}
-
 /// Something that was done.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct StepRow {
@@ -573,4 +526,17 @@ pub struct Validity {
     pub why: Vec<String>,
     /// What the figures do not say.
     pub limits: Vec<String>,
+}
+
+/// A file that a report was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawFile {
+    /// Its name in the folder of the drill, on the machine that ran it.
+    pub name: String,
+    /// How many lines it has.
+    pub lines: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Of them.
+    pub sha256: Sha256,
 }

@@ -7,7 +7,7 @@ use super::integrity::{Compared, compare};
 use super::judge::{Judged, judge, why_invalid};
 use super::model::{
     BlastRadius, Bounds, CheckRow, Cleanup, DrillReport, Forecast, GuardRow, HealingRow, Identity, Moment,
-    ObjectiveRow, Overall, PhaseRow, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
+    ObjectiveRow, Overall, PhaseRow, RawFile, RestoreRow, SteadyReport, SteadyRow, StepRow, Validity,
 };
 use super::observers::observers;
 use super::paths::{End, Path, paths};
@@ -16,7 +16,7 @@ use super::recovery::{Seen, look};
 use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
-use crate::report::journal::Line;
+use crate::report::journal::{FILE, Line, digest};
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, bounds, percent, seconds, secs, since};
 use std::collections::BTreeSet;
@@ -84,7 +84,14 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         error_budget: budget(&facts, &streams),
         steps: facts.steps.iter().map(|step| step_row(&facts, step)).collect(),
         surprises: facts.surprises.clone(),
+        files: vec![raw(journal)?],
     })
+}
+
+/// What ties the report to what it was made from: probes, writes and reads are lines of the journal, too.
+fn raw(journal: &[Line]) -> Result<RawFile> {
+    let (bytes, sha256) = digest(journal)?;
+    Ok(RawFile { name: FILE.to_owned(), lines: journal.len() as u64, bytes, sha256 })
 }
 
 fn identity(facts: &Facts<'_>) -> Identity {

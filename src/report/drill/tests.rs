@@ -515,6 +515,9 @@ fn a_journal_that_was_stored_gives_the_same_report_byte_for_byte() {
 pub(super) fn stored_is_the_same(journal: &[Line]) {
     let text: String = journal.iter().map(|line| super::super::journal::text(line).unwrap()).collect();
     let stored = read(text.as_bytes()).unwrap();
+    let file = &super::of(&stored).unwrap().files[0];
+    assert_eq!((file.name.as_str(), file.lines), ("journal.jsonl", journal.len() as u64));
+    assert_eq!((file.bytes, file.sha256), (text.len() as u64, Sha256::of(text.as_bytes())));
     assert_eq!(stored, journal);
     let (one, other) = (super::of(journal).unwrap().json().unwrap(), super::of(&stored).unwrap().json().unwrap());
     assert_eq!(one, other);
@@ -526,6 +529,7 @@ fn a_wall_clock_that_was_stepped_changes_no_duration() {
     let (calm, mut stepped) =
         (Made::default().report(), Made { began: "2026-11-20T03:00:00Z", ..Made::default() }.report());
     stepped.identity.began = calm.identity.began;
+    stepped.files.clone_from(&calm.files);
     for (moment, other) in stepped.timeline.iter_mut().zip(&calm.timeline) {
         moment.wall = other.wall;
     }

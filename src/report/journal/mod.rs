@@ -13,7 +13,11 @@ pub use events::{
 pub use pack::{PackedRead, PackedSamples, PackedWrites};
 
 use crate::error::{Error, Result};
-use std::io::BufRead;
+use crate::id::{Hashing, Sha256};
+use std::io::{BufRead, Write};
+
+/// The name of a journal in the folder of its drill.
+pub const FILE: &str = "journal.jsonl";
 
 /// The newest journal format that this build reads, and the only one it writes. The second one may have observers elsewhere.
 pub const FORMAT: u32 = 2;
@@ -41,8 +45,22 @@ pub fn read(lines: impl BufRead) -> Result<Vec<Line>> {
 
 /// A line as its text, with the line feed.
 pub fn text(line: &Line) -> Result<String> {
-    let mut text =
-        serde_json::to_string(line).map_err(|why| Error::failed("writing a drill's journal").because(why))?;
+    let mut text = serde_json::to_string(line).map_err(unwritten)?;
     text.push('\n');
     Ok(text)
+}
+
+fn unwritten(why: serde_json::Error) -> Error {
+    Error::failed("writing a drill's journal").because(why)
+}
+
+/// The bytes of a journal's file, and their SHA-256. The same from the file and from the repository, which keeps the lines
+/// and not the file: so a field that older journals lack must be left out where it says nothing.
+pub fn digest(journal: &[Line]) -> Result<(u64, Sha256)> {
+    let mut hashing = Hashing::default();
+    for line in journal {
+        serde_json::to_writer(&mut hashing, line).map_err(unwritten)?;
+        hashing.write_all(b"\n").map_err(|why| Error::failed("hashing a drill's journal").because(why))?;
+    }
+    Ok(hashing.finish())
 }

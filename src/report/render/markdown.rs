@@ -85,6 +85,7 @@ pub(super) fn drill(report: &DrillReport) -> String {
         ["tool".to_owned(), identity.tool.clone()],
     ];
     rows.extend(identity.versions.iter().map(|(name, value)| [name.clone(), value.clone()]));
+    rows.extend(report.files.iter().map(|file| ["made from".to_owned(), file.words()]));
     page.table(["", ""], rows);
     page.0
 }

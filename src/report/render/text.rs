@@ -204,6 +204,9 @@ fn rest(page: &mut Page, report: &DrillReport) {
     for line in report.validity.why.iter().chain(&report.validity.limits) {
         page.line(format!("  {line}"));
     }
+    for file in &report.files {
+        page.line(format!("  made from {}", file.words()));
+    }
 }
 
 /// The runbook as it was walked, with times.

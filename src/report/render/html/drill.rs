@@ -416,6 +416,7 @@ fn identity(page: &mut Page, report: &DrillReport) {
         ("Tool".to_owned(), identity.tool.clone()),
     ];
     facts.extend(identity.versions.iter().map(|(name, value)| (name.clone(), value.clone())));
+    facts.extend(report.files.iter().map(|file| ("Made from".to_owned(), file.words())));
     page.facts(facts);
     page.end();
     page.raw(format!(
