@@ -178,6 +178,7 @@ fn began() -> Began {
         tool: "bench".to_owned(),
         seed: 7,
         operator: None,
+        confirmed: None,
         wall: "2026-11-20T02:00:00Z".parse().unwrap(),
         scenario: ScenarioFacts {
             file: "bench.yaml".to_owned(),

@@ -57,6 +57,7 @@ impl<'a> Desk<'a> {
             tool: concat!("davit ", env!("CARGO_PKG_VERSION")).to_owned(),
             seed,
             operator: self.means.operator.clone(),
+            confirmed: self.script.choices.confirmed.clone(),
             wall: self.means.clock().now(),
             scenario: ScenarioFacts {
                 file: self.script.file.clone(),

@@ -118,6 +118,9 @@ pub struct Identity {
     pub repetition: Option<(u32, u32)>,
     /// Who asked for it.
     pub operator: Option<String>,
+    /// Who approved it: whoever typed the target's name again. Nothing where nobody did; only production asks for it.
+    #[serde(default)]
+    pub approver: Option<String>,
     /// When it began, by the observer's wall clock.
     pub began: Timestamp,
     /// How long it took.

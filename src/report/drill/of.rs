@@ -16,7 +16,7 @@ use super::recovery::{Seen, look};
 use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
-use crate::report::journal::{FILE, Line, digest};
+use crate::report::journal::{Began, FILE, Line, digest};
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, bounds, percent, seconds, secs, since};
 use std::collections::BTreeSet;
@@ -112,10 +112,18 @@ fn identity(facts: &Facts<'_>) -> Identity {
         seed: began.seed,
         repetition: began.repetition,
         operator: began.operator.clone(),
+        approver: approver(began),
         began: began.wall,
         seconds: secs(facts.last.saturating_sub(facts.zero)),
         versions: began.versions.clone(),
     }
+}
+
+/// Nobody but the operator is asked, and only for their word: what is said is who gave it, and how.
+fn approver(began: &Began) -> Option<String> {
+    let name = began.confirmed.as_ref()?;
+    let who = began.operator.as_deref().unwrap_or("the operator");
+    Some(format!("{who}, by typing {name} again"))
 }
 
 fn steady(facts: &Facts<'_>, streams: &[Seen<'_>]) -> SteadyReport {

@@ -6,6 +6,7 @@ use super::*;
 use crate::id::Sha256;
 use crate::measure::{Answer, Attempt, Instant, Interval, Outcome, Sample, Stall, SteadyRule};
 use crate::report::journal::*;
+use crate::report::render::{self, Form};
 use jiff::Timestamp;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -217,6 +218,7 @@ impl Made {
             tool: "davit 0.1.0".to_owned(),
             seed: 4_503_599_627,
             operator: Some("drill account".to_owned()),
+            confirmed: None,
             wall: self.began.parse::<Timestamp>().unwrap(),
             scenario: ScenarioFacts {
                 file: format!("scenarios/{}.yaml", self.fault_name),
@@ -522,6 +524,23 @@ pub(super) fn stored_is_the_same(journal: &[Line]) {
     let (one, other) = (super::of(journal).unwrap().json().unwrap(), super::of(&stored).unwrap().json().unwrap());
     assert_eq!(one, other);
     assert_eq!(DrillReport::parse(&one).unwrap().json().unwrap(), one);
+}
+
+#[test]
+fn who_named_a_production_target_again_has_approved_its_drill() {
+    let mut journal = Made::default().journal();
+    assert_eq!(super::of(&journal).unwrap().identity.approver, None);
+    assert!(!super::super::journal::text(&journal[0]).unwrap().contains("confirmed"), "older journals lack it");
+    if let Event::Began(began) = &mut journal[0].event {
+        began.confirmed = Some("covetpy-database".to_owned());
+    }
+    stored_is_the_same(&journal);
+    let report = super::of(&journal).unwrap();
+    let words = "drill account, by typing covetpy-database again";
+    assert_eq!(report.identity.approver.as_deref(), Some(words));
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json] {
+        assert!(render::drill(&report, form).unwrap().contains(words), "{form:?}");
+    }
 }
 
 #[test]

@@ -186,6 +186,9 @@ pub struct Began {
     pub seed: u64,
     /// Who asked for it.
     pub operator: Option<String>,
+    /// The name of the target, where the operator typed it again, as a production target asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmed: Option<String>,
     /// What the wall clock read when the monotonic one read `at` of this line.
     pub wall: Timestamp,
     /// The scenario.

@@ -83,7 +83,9 @@ pub(super) fn drill(report: &DrillReport) -> String {
         ["began, took".to_owned(), format!("{}, {}", time(identity.began), seconds(identity.seconds))],
         ["seed".to_owned(), identity.seed.to_string()],
         ["tool".to_owned(), identity.tool.clone()],
+        ["operator".to_owned(), identity.operator.clone().unwrap_or_else(|| "not said".to_owned())],
     ];
+    rows.extend(identity.approver.iter().map(|approver| ["approved by".to_owned(), approver.clone()]));
     rows.extend(identity.versions.iter().map(|(name, value)| [name.clone(), value.clone()]));
     rows.extend(report.files.iter().map(|file| ["made from".to_owned(), file.words()]));
     page.table(["", ""], rows);

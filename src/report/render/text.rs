@@ -48,6 +48,9 @@ pub(super) fn drill(report: &DrillReport) -> String {
         time(identity.began),
         identity.seed
     ));
+    if let Some(approver) = &identity.approver {
+        page.line(format!("  approved by {approver}"));
+    }
     objectives(&mut page, report);
     timeline(&mut page, report);
     integrity(&mut page, report);

@@ -412,6 +412,7 @@ fn identity(page: &mut Page, report: &DrillReport) {
         ("Target".to_owned(), identity.target.clone()),
         ("Seed".to_owned(), identity.seed.to_string()),
         ("Operator".to_owned(), identity.operator.clone().unwrap_or_else(|| "not said".to_owned())),
+        ("Approved by".to_owned(), identity.approver.clone().unwrap_or_else(|| "nobody was asked".to_owned())),
         ("Owner".to_owned(), identity.owner.clone().unwrap_or_else(|| "nobody yet".to_owned())),
         ("Tool".to_owned(), identity.tool.clone()),
     ];
