@@ -54,14 +54,30 @@ pub struct Tally {
 /// What was drilled where.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Coverage {
-    /// Columns.
+    /// Columns: services that were drilled, and sources of backups that no drill restored.
     pub services: Vec<String>,
     /// Rows.
     pub faults: Vec<String>,
     /// Row by row; nothing where a fault was never validly tried on a service.
     pub cells: Vec<Vec<Option<Cell>>>,
+    /// Those columns that no valid run ever was about.
+    #[serde(default)]
+    pub never_drilled: Vec<String>,
     /// After so many days without a valid run a cell is stale.
     pub stale_after_days: u32,
+}
+
+impl Coverage {
+    /// What the matrix says of a fault that was never validly tried on the service of this column.
+    pub fn never_words(&self, column: usize) -> &'static str {
+        let service = self.services.get(column);
+        if service.is_some_and(|service| self.never_drilled.contains(service)) { "never drilled" } else { "never" }
+    }
+
+    /// What was never drilled, for a matrix that may have no row to say it in.
+    pub fn never_drilled_words(&self) -> Option<String> {
+        (!self.never_drilled.is_empty()).then(|| format!("never drilled: {}", self.never_drilled.join(", ")))
+    }
 }
 
 /// The last valid run of a fault on a service.

@@ -73,7 +73,7 @@ pub fn of(month: Month, now: Timestamp, drills: &[DrillReport], sources: &[Sourc
     let own: Vec<&DrillReport> = known.iter().copied().filter(|drill| drill.identity.began >= from).collect();
     let tally = tally(&own);
     let actions = actions(&known, (from, until.min(now)));
-    let coverage = coverage(&known, from, until.min(now));
+    let coverage = coverage(&known, sources, (from, until.min(now)));
     MonthReport {
         schema_version: crate::report::SCHEMA_VERSION,
         kind: "month".to_owned(),
@@ -119,6 +119,10 @@ fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> Strin
     if stale > 0 {
         parts.push(format!("{stale} stale"));
     }
+    let never = coverage.never_drilled.len();
+    if never > 0 {
+        parts.push(format!("{never} never drilled"));
+    }
     let open = actions.iter().filter(|action| action.state == "open").count() as u64;
     if open > 0 {
         parts.push(format!("{} open", counted(open, "action")));
@@ -130,8 +134,9 @@ fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> Strin
     parts.join(", ")
 }
 
-fn coverage(known: &[&DrillReport], from: Timestamp, until: Timestamp) -> Coverage {
-    let services: BTreeSet<&str> = known.iter().map(|drill| drill.identity.service.as_str()).collect();
+fn coverage(known: &[&DrillReport], sources: &[Source], (from, until): (Timestamp, Timestamp)) -> Coverage {
+    let mut services: BTreeSet<&str> = known.iter().map(|drill| drill.identity.service.as_str()).collect();
+    services.extend(undrilled(known, sources));
     let faults: BTreeSet<&str> = known.iter().map(|drill| drill.identity.fault.as_str()).collect();
     let cell = |fault: &str, service: &str| {
         let runs = || {
@@ -147,12 +152,25 @@ fn coverage(known: &[&DrillReport], from: Timestamp, until: Timestamp) -> Covera
             runs: u32::try_from(runs().filter(|drill| drill.identity.began >= from).count()).unwrap_or(u32::MAX),
         })
     };
+    let never = |service: &&&str| !known.iter().any(|drill| valid(drill) && drill.identity.service == **service);
     Coverage {
         cells: faults.iter().map(|fault| services.iter().map(|service| cell(fault, service)).collect()).collect(),
+        never_drilled: services.iter().filter(never).map(|service| (*service).to_owned()).collect(),
         services: services.into_iter().map(str::to_owned).collect(),
         faults: faults.into_iter().map(str::to_owned).collect(),
         stale_after_days: STALE_AFTER_DAYS,
     }
+}
+
+/// Sources that no valid drill restored. Whoever keeps backups of something and never drilled it should see that, and a
+/// matrix of what was drilled would not show it.
+fn undrilled<'a>(known: &[&DrillReport], sources: &'a [Source]) -> impl Iterator<Item = &'a str> {
+    let restored: BTreeSet<String> = known
+        .iter()
+        .filter(|drill| valid(drill))
+        .filter_map(|drill| Some(drill.restore.as_ref()?.source.clone()))
+        .collect();
+    sources.iter().map(|source| source.name.as_str()).filter(move |name| !restored.contains(*name))
 }
 
 /// One plot for each scenario and objective; a changed scenario is a series of its own and not drawn with the old one.

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::report::drill::tests::{Made, four};
+use crate::report::drill::{DrillReport, RestoreRow};
+use crate::report::render::{self, Form};
 use jiff::Timestamp;
 use std::time::Duration;
 
@@ -115,6 +117,44 @@ fn an_action_that_is_open_after_its_day_is_overdue() {
     let again = Made { run: "20261204T020000Z-z7q2xz", began: "2026-12-04T02:00:00Z", ..Made::default() }.report();
     let closed = of("2026-12".parse().unwrap(), at("2026-12-20T00:00:00Z"), &[report.clone(), again], &[]);
     assert!(closed.actions.iter().all(|action| action.state == "closed" && !action.overdue), "{:?}", closed.actions);
+}
+
+#[test]
+fn a_source_that_no_drill_restored_has_a_column_of_its_own() {
+    let source = |name: &str| Source { name: name.to_owned(), ..Source::default() };
+    let mut drilled = Made::default().report();
+    drilled.restore = Some(RestoreRow {
+        point: "20261120T010000Z-p1q2r3".to_owned(),
+        source: "shop".to_owned(),
+        snapshot_time: at("2026-11-20T01:00:00Z"),
+        rows: 1,
+        objects: None,
+        bytes: 1,
+        proof: "read back".to_owned(),
+        forecast: None,
+    });
+    let month = |drills: &[DrillReport], sources: &[Source]| {
+        of("2026-11".parse().unwrap(), at("2026-11-30T00:00:00Z"), drills, sources)
+    };
+    // One was restored in a drill, one is called as a service that was drilled, one was never touched.
+    let sources = [source("shop"), source("covetpy-database"), source("ecotrack")];
+    let seen = month(std::slice::from_ref(&drilled), &sources);
+    assert_eq!(seen.coverage.services, ["covetpy-database", "ecotrack"]);
+    assert_eq!(seen.coverage.never_drilled, ["ecotrack"]);
+    assert_eq!(seen.coverage.cells[0][1], None);
+    assert_eq!(seen.sentence, "1 drill, 1 met, 1 never drilled");
+    for form in [Form::Text, Form::Markdown, Form::Html] {
+        let page = render::month(&seen, form).unwrap();
+        assert!(page.to_lowercase().matches("never drilled").count() >= 3, "{form:?}: {page}");
+    }
+    // A run that proves nothing is no coverage; and without a drill there is still something to say.
+    drilled.validity.word = "invalid".to_owned();
+    let seen = month(&[drilled], &sources);
+    assert_eq!(seen.coverage.never_drilled, ["covetpy-database", "ecotrack", "shop"]);
+    let seen = month(&[], &sources);
+    assert_eq!(seen.sentence, "no drill was run, 3 never drilled");
+    let text = render::month(&seen, Form::Text).unwrap();
+    assert!(text.contains("  never drilled: covetpy-database, ecotrack, shop\n"), "{text}");
 }
 
 #[test]

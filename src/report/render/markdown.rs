@@ -260,11 +260,14 @@ pub(super) fn month(report: &MonthReport) -> String {
     page.line(format!("| | {} |", report.coverage.services.join(" | ")));
     page.line(format!("|---|{}", "---|".repeat(report.coverage.services.len())));
     for (fault, cells) in report.coverage.faults.iter().zip(&report.coverage.cells) {
-        let cells = cells.iter().map(|cell| {
-            cell.as_ref()
-                .map_or_else(|| "never".to_owned(), |cell| format!("{} {}", sign(Some(&cell.word)), cell.words()))
+        let cells = cells.iter().enumerate().map(|(column, cell)| {
+            let never = || report.coverage.never_words(column).to_owned();
+            cell.as_ref().map_or_else(never, |cell| format!("{} {}", sign(Some(&cell.word)), cell.words()))
         });
         page.line(format!("| {fault} | {} |", cells.collect::<Vec<_>>().join(" | ")));
+    }
+    if let Some(never) = report.coverage.never_drilled_words() {
+        page.line(format!("\n{}", cell_text(&never)));
     }
     page.title("Against the objectives");
     page.list(report.plots.iter().map(|plot| format!("{}: {}", plot.title, plot.words())));

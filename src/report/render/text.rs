@@ -234,12 +234,16 @@ pub(super) fn month(report: &MonthReport) -> String {
     rows[0].extend(report.coverage.services.iter().cloned());
     for (fault, cells) in report.coverage.faults.iter().zip(&report.coverage.cells) {
         let mut row = vec![fault.clone()];
-        row.extend(
-            cells.iter().map(|cell| cell.as_ref().map_or_else(|| "never".to_owned(), super::super::month::Cell::words)),
-        );
+        row.extend(cells.iter().enumerate().map(|(column, cell)| {
+            let never = || report.coverage.never_words(column).to_owned();
+            cell.as_ref().map_or_else(never, super::super::month::Cell::words)
+        }));
         rows.push(row);
     }
     page.rows(&rows);
+    if let Some(never) = report.coverage.never_drilled_words() {
+        page.line(format!("  {never}"));
+    }
     page.title("against the objectives");
     for plot in &report.plots {
         page.line(format!("  {}: {}", plot.title, plot.words()));

@@ -57,7 +57,7 @@ fn coverage(page: &mut Page, report: &MonthReport) {
     let coverage = &report.coverage;
     page.section(
         "Coverage",
-        &format!("The last valid run of each fault on each service. Stale after {} days without one; missing is shown as missing.", coverage.stale_after_days),
+        &format!("The last valid run of each fault on each service, and on each source of backups that no drill restored. Stale after {} days without one; missing is shown as missing.", coverage.stale_after_days),
     );
     page.raw("<div class=\"scroll\"><table class=\"matrix\"><thead><tr><th></th>");
     for service in &coverage.services {
@@ -65,15 +65,22 @@ fn coverage(page: &mut Page, report: &MonthReport) {
     }
     page.raw("</tr></thead><tbody>");
     for (fault, cells) in coverage.faults.iter().zip(&coverage.cells) {
-        let cells: String = cells.iter().map(|cell| covered(cell.as_ref())).collect();
+        let cells: String = cells
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| covered(cell.as_ref(), coverage.never_words(column)))
+            .collect();
         page.raw(format!("<tr><th scope=\"row\">{}</th>{cells}</tr>", escape(fault)));
     }
     page.raw("</tbody></table></div>");
+    if let Some(never) = coverage.never_drilled_words() {
+        page.raw(format!("<p class=\"bad\">{}</p>", escape(&capital(&never))));
+    }
     page.end();
 }
 
-fn covered(cell: Option<&Cell>) -> String {
-    let Some(cell) = cell else { return "<td class=\"never\">never</td>".to_owned() };
+fn covered(cell: Option<&Cell>, never: &str) -> String {
+    let Some(cell) = cell else { return format!("<td class=\"never\">{never}</td>") };
     let day = cell.last.strftime("%-d %b %Y");
     let (class, note) =
         if cell.stale { (" class=\"stale\"", format!("{day} · stale")) } else { ("", day.to_string()) };
