@@ -3,6 +3,7 @@
 //! ```text
 //! journal   what the drill wrote down, line by line            →  drill::of    one drill's report
 //! reports   of many drills, and what the repository knows      →  month::of    a month's report
+//! reports   of the repetitions of one drill                     →  Repeated::of what they say together
 //! a report                                                     →  render::…    text, Markdown, HTML, JUnit, OpenMetrics
 //! ```
 //!
@@ -12,11 +13,13 @@ pub mod drill;
 pub mod journal;
 pub mod month;
 pub mod render;
+mod repeat;
 mod series;
 mod words;
 
 pub use drill::DrillReport;
 pub use month::MonthReport;
+pub use repeat::{Point, Repeated, Spread};
 
 /// Raised when a field of a report changes its meaning or goes away; new fields do not raise it.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -11,8 +11,8 @@ use crate::cli::shell::Shell;
 use crate::drill::{self, Access, Choices, Done, Means};
 use crate::error::{Kind, Result};
 use crate::journal::Progress;
-use crate::report::DrillReport;
 use crate::report::render::{self, Form};
+use crate::report::{DrillReport, Repeated};
 use crate::scenario::{self, RecoveryBy, Scenario};
 use crate::secret::{Secret, SecretRef};
 use serde::Serialize;
@@ -62,6 +62,9 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
         if stuck || shell.stop.gently.is_cancelled() {
             break;
         }
+    }
+    if args.repeat > 1 {
+        document.repeated = Some(Repeated::of(&document.drills));
     }
     Ended::with(&document)
 }
@@ -133,6 +136,8 @@ impl Document for Planned {
 #[derive(Debug, Default, Serialize)]
 struct Drilled {
     drills: Vec<DrillReport>,
+    /// What they say together, where the drill was to be repeated.
+    repeated: Option<Repeated>,
     files: Vec<PathBuf>,
 }
 
@@ -146,6 +151,9 @@ impl Document for Drilled {
             page.line("");
             let words: Vec<&str> = self.drills.iter().map(|report| report.verdict.word.as_str()).collect();
             page.line(format!("{} runs: {}", self.drills.len(), words.join(", ")));
+        }
+        for line in self.repeated.iter().flat_map(Repeated::lines) {
+            page.line(line);
         }
         for file in &self.files {
             page.line(format!("written: {}", file.display()));
@@ -166,5 +174,34 @@ fn exit(code: u8) -> Exit {
         5 => Exit::Not(Kind::Stuck),
         6 => Exit::Not(Kind::Undecided),
         _ => Exit::Not(Kind::Failed),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::drill::Bounds;
+    use crate::report::{Point, Spread};
+
+    #[test]
+    fn repetitions_end_with_what_they_say_together() {
+        let bounds = |low: f64| Bounds { low, high: low + 0.25 };
+        let points = [8.5, 12.5].map(|low| Point { run: "20261120T020000Z-k3f9ab".to_owned(), actual: bounds(low) });
+        let (minimum, maximum) = (bounds(8.5), bounds(12.5));
+        let rto = Spread { minimum, median: Bounds { low: 8.5, high: 12.75 }, maximum, points: points.to_vec() };
+        let confidence = Some("0 lost in 2 valid runs".to_owned());
+        let document = Drilled {
+            repeated: Some(Repeated { runs: 2, valid: 2, open: 0, rto: Some(rto), confidence }),
+            ..Drilled::default()
+        };
+        let said = "recovery time (RTO) in 2 valid runs: minimum 8.50 to 8.75 s, median 8.50 to 12.75 s, maximum 12.50 to 12.75 s
+one by one: 8.50 to 8.75 s; 12.50 to 12.75 s
+0 lost in 2 valid runs
+";
+        assert_eq!(document.text(), said);
+        let json = serde_json::to_value(&document).unwrap();
+        assert_eq!(json["repeated"]["rto"]["median"], serde_json::json!({"low": 8.5, "high": 12.75}));
+        assert_eq!(json["repeated"]["rto"]["points"][1]["actual"]["high"], 12.75);
+        assert_eq!(serde_json::to_value(Drilled::default()).unwrap()["repeated"], serde_json::Value::Null);
     }
 }

@@ -3,8 +3,8 @@
 use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
 use crate::error::{Error, Result};
 use crate::humane::counted;
-use crate::measure::confidence;
 use crate::report::drill::{Bounds, DrillReport, due};
+use crate::report::repeat;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
@@ -289,24 +289,7 @@ fn sure(known: &[&DrillReport]) -> Vec<String> {
             Some(newest) => format!(" (scenario {}, last run {})", short(hash), newest.strftime("%-d %B %Y %H:%M")),
             None => String::new(),
         };
-        let counted_runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);
-        let with_ledger: Vec<_> = runs.iter().filter_map(|drill| drill.integrity.as_ref()).collect();
-        let some_lost = |of: &&&crate::report::drill::Integrity| {
-            of.classes.iter().any(|class| class.class == "lost" && class.count > 0)
-        };
-        let losses = with_ledger.iter().filter(some_lost).count();
-        let ledgers = u32::try_from(with_ledger.len()).unwrap_or(u32::MAX);
-        let loss = match (ledgers, losses) {
-            (0, _) => None,
-            (ledgers, 0) => Some(confidence::sentence(ledgers)),
-            (ledgers, losses) => Some(format!("writes were lost in {losses} of {ledgers} valid runs")),
-        };
-        let share = confidence::share_below_worst(counted_runs) * 100.0;
-        let worst = format!(
-            "{}: at 95 %, {share:.0} % of all recoveries are no slower than the slowest seen",
-            counted(u64::from(counted_runs), "valid run")
-        );
-        format!("{title}{which}: {}", loss.into_iter().chain([worst]).collect::<Vec<_>>().join("; "))
+        format!("{title}{which}: {}", repeat::sure(runs))
     };
     series.iter().map(line).collect()
 }
