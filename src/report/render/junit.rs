@@ -17,7 +17,8 @@ struct Case {
 enum End {
     Passed,
     Failure(String),
-    Error(String),
+    /// Of what kind, and why.
+    Error(String, String),
     Skipped(String),
 }
 
@@ -34,10 +35,10 @@ pub(super) fn month(report: &MonthReport) -> String {
         name: format!("{} ({})", drill.title, drill.run),
         seconds: 0.0,
         end: match drill.word.as_str() {
-            _ if !drill.clean => End::Error("cleanup is not proven".to_owned()),
+            _ if !drill.clean => End::Error("cleanup".to_owned(), "cleanup is not proven".to_owned()),
             "met" => End::Passed,
             "missed" => End::Failure(drill.sentence.clone()),
-            _ => End::Error(drill.sentence.clone()),
+            word => End::Error(word.to_owned(), drill.sentence.clone()),
         },
     };
     let cases: Vec<Case> = report.drills.iter().map(case).collect();
@@ -57,17 +58,18 @@ fn suite(report: &DrillReport) -> String {
         let end = match row.verdict.as_deref() {
             Some("met") => End::Passed,
             Some("missed") => End::Failure(row.sentence.clone()),
-            Some(word) => End::Error(format!("{word}: {}", row.sentence)),
+            Some(word) => End::Error(word.to_owned(), format!("{word}: {}", row.sentence)),
             None => End::Skipped("no objective was set".to_owned()),
         };
         let seconds = row.actual.map_or(0.0, |actual| actual.high);
         cases.push(Case { class: class.clone(), name: format!("{}{by}", row.name), seconds, end });
     }
-    let end = if report.cleanup.proven { End::Passed } else { End::Error(report.cleanup.sentence.clone()) };
+    let stuck = || End::Error("cleanup".to_owned(), report.cleanup.sentence.clone());
+    let end = if report.cleanup.proven { End::Passed } else { stuck() };
     cases.push(Case { class: class.clone(), name: "cleanup".to_owned(), seconds: 0.0, end });
     let end = match report.validity.word.as_str() {
         "valid" => End::Passed,
-        word => End::Error(format!("{word}: {}", report.validity.why.join("; "))),
+        word => End::Error(word.to_owned(), format!("{word}: {}", report.validity.why.join("; "))),
     };
     cases.push(Case { class, name: "validity".to_owned(), seconds: 0.0, end });
     written(&identity.title, Some((identity.began.strftime("%Y-%m-%dT%H:%M:%S").to_string(), identity.seconds)), &cases)
@@ -86,7 +88,7 @@ fn written(name: &str, when: Option<(String, f64)>, cases: &[Case]) -> String {
         escape(name),
         cases.len(),
         count(|end| matches!(end, End::Failure(_))),
-        count(|end| matches!(end, End::Error(_))),
+        count(|end| matches!(end, End::Error(..))),
         count(|end| matches!(end, End::Skipped(_))),
     );
     for case in cases {
@@ -94,11 +96,17 @@ fn written(name: &str, when: Option<(String, f64)>, cases: &[Case]) -> String {
         let _ignored = write!(xml, "    <testcase classname=\"{class}\" name=\"{name}\" time=\"{:.3}\"", case.seconds);
         let _ignored = match &case.end {
             End::Passed => writeln!(xml, "/>"),
-            End::Failure(why) => writeln!(xml, ">\n      <failure message=\"{}\"/>\n    </testcase>", escape(why)),
-            End::Error(why) => writeln!(xml, ">\n      <error message=\"{}\"/>\n    </testcase>", escape(why)),
-            End::Skipped(why) => writeln!(xml, ">\n      <skipped message=\"{}\"/>\n    </testcase>", escape(why)),
+            End::Failure(why) => within(&mut xml, "failure", Some("missed"), why),
+            End::Error(kind, why) => within(&mut xml, "error", Some(kind), why),
+            End::Skipped(why) => within(&mut xml, "skipped", None, why),
         };
     }
     xml.push_str("  </testsuite>\n");
     xml
+}
+
+/// How a case ended. Some readers of these files ask for the type of a failure.
+fn within(xml: &mut String, end: &str, kind: Option<&str>, why: &str) -> std::fmt::Result {
+    let kind = kind.map(|kind| format!(" type=\"{}\"", escape(kind))).unwrap_or_default();
+    writeln!(xml, ">\n      <{end}{kind} message=\"{}\"/>\n    </testcase>", escape(why))
 }

@@ -9,6 +9,8 @@ mod text;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod tests_junit;
 
 use super::{DrillReport, MonthReport};
 use crate::error::Result;
