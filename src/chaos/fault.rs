@@ -67,6 +67,15 @@ pub enum Place {
     Cluster,
 }
 
+/// A server of a database that is kept more than once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Server {
+    /// The one that takes writes.
+    Primary,
+    /// One that follows it.
+    Standby,
+}
+
 /// What is known of a fault before it meets a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Facts {
@@ -136,6 +145,11 @@ pub struct Held {
 pub trait Fault: Send + Sync + std::fmt::Debug {
     /// What is known of it before it meets a target.
     fn facts(&self) -> Facts;
+
+    /// Which server of a database it strikes, where a service names several.
+    fn server(&self) -> Server {
+        Server::Primary
+    }
 
     /// Everything it could hit now, each with what tells it from all others.
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>>;

@@ -60,7 +60,7 @@ pub(crate) use host::service_process;
 pub use ack::{Acknowledged, Ear, Heard, Noticed, acknowledge};
 pub use event::{Event, NoWitness, Witness};
 pub use evidence::{Evidence, Proof, ReadBack};
-pub use fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene, all, find};
+pub use fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene, Server, all, find};
 pub use guard::{Allowed, Finding, GuardName, Incident, Window};
 pub use heal::{Healed, Healing};
 pub use helper::fuse::burn;

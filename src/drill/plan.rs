@@ -6,7 +6,7 @@ use super::hold;
 use super::means::{Access, Means};
 use super::namespace;
 use crate::backup::restore::{self, Adjust, Existing, Part, Proof, Wanted};
-use crate::chaos::{self, Amount, GuardName, Incident, Request, Seed, Target, TargetKind, Window};
+use crate::chaos::{self, Amount, GuardName, Incident, Request, Seed, Server, Target, TargetKind, Window};
 use crate::error::{Error, Kind, Result};
 use crate::id::RunId;
 use crate::postgres::ConnInfo;
@@ -136,18 +136,20 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
 /// What can be said about a scenario without looking at its target: whether its fault is known and may be aimed there, and
 /// whether its recovery has what it needs.
 pub fn check(scenario: &Scenario) -> Result<()> {
-    let facts = chaos::find(fault_of(scenario))
-        .map_err(|error| error.during(format!("reading line {} of the scenario", scenario.fault.line)))?
-        .facts();
-    let aims = facts.targets.iter().any(|kind| can_aim(&scenario.target.place, *kind));
-    if !aims {
+    let fault = chaos::find(fault_of(scenario))
+        .map_err(|error| error.during(format!("reading line {} of the scenario", scenario.fault.line)))?;
+    let facts = fault.facts();
+    let (place, server) = (&scenario.target.place, fault.server());
+    if !facts.targets.iter().any(|kind| can_aim(place, *kind, server)) {
         let kinds = facts.targets.iter().map(|kind| kind.word()).collect::<Vec<_>>().join(" or ");
-        return Err(Error::input(format!(
-            "aiming {} at {}: it is for {kinds}",
-            facts.name,
-            scenario.target.place.describe()
-        ))
-        .hint("add to the target what the fault is aimed at: primary, pods, node, proxy, resolver or pid_file"));
+        let (kinds, hint) = match server {
+            Server::Standby => ("a standby".to_owned(), "add `standby: {url: …}` to the target"),
+            Server::Primary => {
+                (kinds, "add to the target what the fault is aimed at: primary, pods, node, proxy, resolver or pid_file")
+            }
+        };
+        let what = format!("aiming {} at {}: it is for {kinds}", facts.name, place.describe());
+        return Err(Error::input(what).hint(hint));
     }
     if scenario.recovery.by == RecoveryBy::Promote && scenario.target.place.standby().is_none() {
         return Err(Error::input("planning the recovery: there is no standby to promote")
@@ -171,9 +173,12 @@ pub fn fault_of(scenario: &Scenario) -> &str {
 }
 
 /// Whether a place has something of this kind.
-fn can_aim(place: &Place, kind: TargetKind) -> bool {
+fn can_aim(place: &Place, kind: TargetKind, server: Server) -> bool {
     match (kind, place) {
-        (TargetKind::Database, place) => place.primary().is_some(),
+        (TargetKind::Database, place) => match server {
+            Server::Primary => place.primary().is_some(),
+            Server::Standby => place.standby().is_some(),
+        },
         (TargetKind::Link, Place::Processes(target)) => target.proxy.is_some(),
         (TargetKind::Resolver, Place::Processes(target)) => target.resolver.is_some(),
         (TargetKind::Process, Place::Processes(target)) => target.pid_file.is_some(),
@@ -210,13 +215,21 @@ fn parameters(scenario: &Scenario, facts: &chaos::Facts) -> chaos::Parameters {
 /// What is asked of chaos.
 fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId) -> Result<Request> {
     check(scenario)?;
-    let facts = chaos::find(fault_of(scenario))?.facts();
-    let kind = facts.targets.iter().copied().find(|kind| can_aim(&scenario.target.place, *kind));
+    let fault = chaos::find(fault_of(scenario))?;
+    let (facts, server) = (fault.facts(), fault.server());
+    let kind = facts.targets.iter().copied().find(|kind| can_aim(&scenario.target.place, *kind, server));
     let kind = kind.ok_or_else(|| Error::input(format!("aiming {}: the target has nothing for it", facts.name)))?;
-    let mut request = Request::new(facts.name, aimed(scenario, access, kind)?);
+    let mut request = Request::new(facts.name, aimed(scenario, access, kind, server)?);
     request.parameters = parameters(scenario, &facts);
     if let Some(lasts) = scenario.fault.lasts {
         request.duration = lasts;
+    }
+    // Who waits for a standby is known by its primary, and the target names that one.
+    if let (Server::Standby, Some(primary)) = (server, &access.primary)
+        && facts.parameters.iter().any(|parameter| parameter.name == "primary")
+        && request.parameters.get("primary").is_none()
+    {
+        request.parameters.set("primary", primary.reveal());
     }
     request.amount = match scenario.fault.victims {
         Victims::Count(count) => Amount::Count(count as usize),
@@ -245,11 +258,14 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     Ok(request)
 }
 
-fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind) -> Result<Target> {
+fn aimed(scenario: &Scenario, access: &Access, kind: TargetKind, server: Server) -> Result<Target> {
     let text = match (kind, &scenario.target.place) {
         (TargetKind::Database, _) => {
-            let url =
-                access.primary.as_ref().ok_or_else(|| Error::input("aiming at the database: its URL is missing"))?;
+            let url = match server {
+                Server::Primary => &access.primary,
+                Server::Standby => &access.standby,
+            };
+            let url = url.as_ref().ok_or_else(|| Error::input("aiming at the database: its URL is missing"))?;
             return Ok(Target::Database(url.clone()));
         }
         (TargetKind::Pods, Place::Cluster(target)) => match &target.pods {

@@ -2,7 +2,7 @@
 
 use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
-use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene};
+use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene, Server};
 use crate::chaos::guard::{Finding, GuardName};
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
@@ -33,6 +33,10 @@ impl Fault for Failover {
             rbac: &[],
             many: false,
         }
+    }
+
+    fn server(&self) -> Server {
+        Server::Standby
     }
 
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {

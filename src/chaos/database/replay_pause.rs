@@ -2,7 +2,7 @@
 
 use super::{TARGETS, sessions, still_the_same, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
-use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene, Server};
 use crate::chaos::guard::{Finding, GuardName};
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
@@ -38,6 +38,10 @@ impl Fault for ReplayPause {
         }
     }
 
+    fn server(&self) -> Server {
+        Server::Standby
+    }
+
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {
         whole(scene).await
     }
@@ -68,7 +72,8 @@ impl Fault for ReplayPause {
         let session = scene.session().await?;
         let doing = format!("pausing replay of {}", victim.shown);
         if !session.is_standby() {
-            return Err(Error::refused(format!("{doing}: it is no standby")));
+            return Err(Error::refused(format!("{doing}: it is no standby"))
+                .hint("name the server that follows the primary: its replay is what stands still"));
         }
         if paused(&session).await? {
             return Err(Error::refused(format!("{doing}: somebody else has paused it"))
