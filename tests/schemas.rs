@@ -66,12 +66,13 @@ target:
   in: processes
   processes:
     clients: http://shop.test/
+    query: SELECT 1
     primary: {url: {env: URL}, data: /data}
     standby: {url: {env: URL}}
     pid_file: /run/x.pid
     proxy: {listen: '127.0.0.1:1', to: '127.0.0.1:2'}
     resolver: {listen: '127.0.0.1:3', upstream: '127.0.0.1:53'}
-  cluster: {clients: http://shop/, namespace: shop, pods: a=b, container: c, node: node-1, peers: d=e, primary: {url: {env: URL}}, standby: {url: {env: URL}}}
+  cluster: {clients: http://shop/, query: SELECT 1, namespace: shop, pods: a=b, container: c, node: node-1, peers: d=e, primary: {url: {env: URL}}, standby: {url: {env: URL}}}
 steady_state: {for: 10s, p95: 500ms, p99: 1s, errors: 0.1%, throughput: 10/s}
 load: {probes: 10/s, deadline: 1s, writes: 100/s}
 fault: {name: dns-stale, lasts: 1m, victims: 1, with: {before: 192.0.2.1}}

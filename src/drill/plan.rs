@@ -103,6 +103,9 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let run = RunId::at(means.clock().now());
     let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
     let own = asking::streams(&scenario, &access.clients, &Asker::Own { names })?;
+    if own.iter().any(|stream| stream.plan.ask.is_sql()) {
+        asking::try_out(&ConnInfo::parse(access.clients.reveal(), &means.chaos.postgres)?, &own).await?;
+    }
     let mut request = request(&scenario, &access, &choices, &run)?;
     let mut elsewhere = asking::elsewhere(&scenario, &access)?;
     for observer in &mut elsewhere {
@@ -221,15 +224,15 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     let kind = kind.ok_or_else(|| Error::input(format!("aiming {}: the target has nothing for it", facts.name)))?;
     let mut request = Request::new(facts.name, aimed(scenario, access, kind, server)?);
     request.parameters = parameters(scenario, &facts);
-    if let Some(lasts) = scenario.fault.lasts {
-        request.duration = lasts;
-    }
     // Who waits for a standby is known by its primary, and the target names that one.
     if let (Server::Standby, Some(primary)) = (server, &access.primary)
         && facts.parameters.iter().any(|parameter| parameter.name == "primary")
         && request.parameters.get("primary").is_none()
     {
         request.parameters.set("primary", primary.reveal());
+    }
+    if let Some(lasts) = scenario.fault.lasts {
+        request.duration = lasts;
     }
     request.amount = match scenario.fault.victims {
         Victims::Count(count) => Amount::Count(count as usize),

@@ -7,7 +7,7 @@ use crate::probe::dns::DnsService;
 use crate::probe::http::{Good, HttpService};
 use crate::probe::ledger::Ledger;
 use crate::probe::observer::Stream;
-use crate::probe::sql::{self, SqlService};
+use crate::probe::sql::{self, SharedDial, SqlService};
 use crate::probe::tcp::TcpService;
 use crate::probe::transport::{Named, Tcp, Transport};
 use crate::probe::{Ask, SharedService, StreamPlan};
@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// What probes read where they do not write.
 const READ: &str = "SELECT 1";
+
+type Settings = Vec<(&'static str, String)>;
 
 /// What the SQL streams of an observer need.
 #[derive(Clone)]
@@ -30,7 +32,7 @@ pub struct Database {
 /// # Errors
 /// `Kind::Input` for a plan that lacks something, `Kind::Refused` where the target has no room.
 pub async fn streams(plans: &[StreamPlan], database: Option<&Database>) -> Result<Vec<Stream>> {
-    let sql = plans.iter().filter(|plan| matches!(plan.ask, Ask::Sql { .. }));
+    let sql = plans.iter().filter(|plan| plan.ask.is_sql());
     let wanted: u32 = sql.map(StreamPlan::connections).sum();
     let major = match database {
         Some(database) if wanted > 0 => Some(look(database, wanted).await?),
@@ -55,15 +57,22 @@ fn network(plan: &StreamPlan) -> Arc<dyn Transport> {
     }
 }
 
+/// How a stream reaches its database, and the settings of its sessions.
+fn way<'a>(plan: &StreamPlan, database: Option<(&'a Database, u32)>) -> Result<(&'a Database, SharedDial, Settings)> {
+    let (database, major) = database
+        .ok_or_else(|| Error::input(format!("planning the probes {:?}: there is no database to ask", plan.name)))?;
+    Ok((database, Server::shared(database.conn.clone()), sql::settings(plan.deadline, major)))
+}
+
 fn stream(plan: &StreamPlan, database: Option<(&Database, u32)>) -> Result<Stream> {
     plan.check()?;
     let service: SharedService = match &plan.ask {
+        Ask::Query { connection, query } => {
+            let (_, dial, settings) = way(plan, database)?;
+            Arc::new(SqlService::asking(dial, settings, *connection, query))
+        }
         Ask::Sql { connection, write } => {
-            let (database, major) = database.ok_or_else(|| {
-                Error::input(format!("planning the probes {:?}: there is no database to ask", plan.name))
-            })?;
-            let dial = Server::shared(database.conn.clone());
-            let settings = sql::settings(plan.deadline, major);
+            let (database, dial, settings) = way(plan, database)?;
             if *write {
                 let (ledger, table) = database.ledger.clone().ok_or_else(|| {
                     Error::input(format!("planning the probes {:?}: they write, and there is no ledger", plan.name))

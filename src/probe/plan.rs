@@ -34,6 +34,13 @@ pub enum Ask {
         /// Whether the transaction writes a row of the ledger; otherwise it reads, which may survive what writes do not.
         write: bool,
     },
+    /// One query, in a transaction that only reads. An answer of one `false` is a failure, too.
+    Query {
+        /// Fresh or pooled.
+        connection: Connection,
+        /// One statement.
+        query: String,
+    },
     /// One request.
     Http {
         /// `http://…` or `https://…`.
@@ -149,6 +156,11 @@ impl StreamPlan {
 }
 
 impl Ask {
+    /// Whether it asks a database.
+    pub const fn is_sql(&self) -> bool {
+        matches!(self, Self::Sql { .. } | Self::Query { .. })
+    }
+
     /// In words.
     pub fn describe(&self) -> String {
         let connection = |connection: &Connection| match connection {
@@ -159,6 +171,7 @@ impl Ask {
             Self::Sql { connection: kind, write } => {
                 format!("SQL, {}, {}", if *write { "writing" } else { "reading" }, connection(kind))
             }
+            Self::Query { connection: kind, query } => format!("SQL, {query}, {}", connection(kind)),
             Self::Http { url, connection: kind, .. } => {
                 format!("{}, {}", crate::secret::redact(url), connection(kind))
             }

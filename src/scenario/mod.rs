@@ -6,6 +6,7 @@
 mod amounts;
 mod observers;
 mod overrides;
+mod query;
 mod raw;
 mod schema;
 mod settle;
@@ -17,6 +18,7 @@ mod tests;
 pub use amounts::{Aim, Rate, Share, Victims};
 pub use observers::{ObserverPod, ObserverWish};
 pub use overrides::Override;
+pub use query::Query;
 pub use schema::SCHEMA;
 pub use target::{ClusterTarget, Place, ProcessTarget, ResolverTarget, ServerTarget, Target};
 

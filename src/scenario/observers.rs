@@ -1,5 +1,6 @@
 //! Who observes a drill besides the machine that runs it, and from where.
 
+use super::Query;
 use super::settle::line;
 use crate::secret::SecretRef;
 use crate::yaml::Problem;
@@ -18,6 +19,8 @@ pub struct ObserverWish {
     pub command: Vec<String>,
     /// How the service is reached from there, where that is not the way of the target's `clients`.
     pub clients: Option<SecretRef>,
+    /// What it asks a database, where that is not the target's `query`.
+    pub query: Option<Query>,
 }
 
 /// A pod to observe from.
@@ -58,6 +61,7 @@ pub(super) struct RawObserver {
     #[serde(default)]
     command: Vec<String>,
     clients: Option<SecretRef>,
+    query: Option<Query>,
 }
 
 /// What is begun in a pod that has `davit` among its programs.
@@ -71,7 +75,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
     let mut wishes: Vec<ObserverWish> = Vec::new();
     for raw in raw {
         let at = line(&raw);
-        let RawObserver { name, pod, container, mut command, clients } = raw.value;
+        let RawObserver { name, pod, container, mut command, clients, query } = raw.value;
         let mut wrong = |text: String, hint: &str| problems.push(Problem::new(at, text, Some(hint.to_owned())));
         // Its streams and its log are named after it.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
@@ -112,7 +116,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
             which: which.to_owned(),
             container,
         });
-        wishes.push(ObserverWish { name, pod, command, clients });
+        wishes.push(ObserverWish { name, pod, command, clients, query });
     }
     wishes
 }

@@ -1,5 +1,6 @@
 //! What a scenario breaks. The same scenario runs against processes on one machine and against a cluster: only this differs.
 
+use super::Query;
 use crate::secret::SecretRef;
 use std::path::PathBuf;
 
@@ -39,6 +40,8 @@ pub struct ServerTarget {
 pub struct ProcessTarget {
     /// How its users reach it: a `postgres://`, `http(s)://`, `tcp://` or `dns://` URL.
     pub clients: SecretRef,
+    /// What SQL probes ask; only for an answer if it is not said.
+    pub query: Option<Query>,
     /// Its database server.
     pub primary: Option<ServerTarget>,
     /// The server that takes over.
@@ -77,6 +80,8 @@ pub struct ProxyTarget {
 pub struct ClusterTarget {
     /// How its users reach it: a `postgres://`, `http(s)://`, `tcp://` or `dns://` URL.
     pub clients: SecretRef,
+    /// What SQL probes ask; only for an answer if it is not said.
+    pub query: Option<Query>,
     /// Its namespace.
     pub namespace: String,
     /// Its pods, by their labels.
@@ -99,6 +104,14 @@ impl Place {
         match self {
             Self::Processes(target) => &target.clients,
             Self::Cluster(target) => &target.clients,
+        }
+    }
+
+    /// What SQL probes ask, if it is said.
+    pub const fn query(&self) -> Option<&Query> {
+        match self {
+            Self::Processes(target) => target.query.as_ref(),
+            Self::Cluster(target) => target.query.as_ref(),
         }
     }
 

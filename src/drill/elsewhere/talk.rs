@@ -38,7 +38,7 @@ pub(super) struct Talk {
 impl Talk {
     /// Gives an observer that was begun its orders, and hears it from now on.
     pub(super) fn begin(observer: &Elsewhere, wire: Wire, feed: &Arc<Feed>, clock: &SharedClock) -> Result<Self> {
-        let is_sql = observer.streams.iter().any(|stream| matches!(stream.plan.ask, crate::probe::Ask::Sql { .. }));
+        let is_sql = observer.streams.iter().any(|stream| stream.plan.ask.is_sql());
         let orders = Orders {
             observer: observer.wish.name.clone(),
             streams: observer.streams.iter().map(|stream| stream.plan.clone()).collect(),

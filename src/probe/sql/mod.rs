@@ -6,7 +6,7 @@ mod pending;
 mod transaction;
 
 pub(crate) use pending::Pending;
-pub use transaction::{End, write};
+pub use transaction::{End, reading, write};
 
 use super::ledger::Ledger;
 use super::plan::Connection;
@@ -14,6 +14,7 @@ use super::service::{Reply, Service, Ticket};
 use crate::error::{Error, Result};
 use crate::observation::Outcome;
 use async_trait::async_trait;
+use std::borrow::Cow;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio_postgres::{Client, SimpleQueryMessage};
@@ -23,6 +24,11 @@ use tokio_postgres::{Client, SimpleQueryMessage};
 pub trait Link: Send + Sync {
     /// The driver's client.
     fn client(&self) -> &Client;
+
+    /// What each transaction must begin with, where the session did not begin with the settings it was opened with.
+    fn before(&self) -> Option<&str> {
+        None
+    }
 
     /// What the server said beside its answers since this was last asked: SQLSTATE and text, warnings only.
     fn take_notices(&self) -> Vec<(String, String)>;
@@ -56,12 +62,18 @@ pub fn settings(deadline: Duration, major: u32) -> Vec<(&'static str, String)> {
     settings
 }
 
+/// The same as statements of one transaction, for whoever keeps a session's settings to itself, as poolers do: what is said
+/// with `SET` would be said to strangers, too.
+pub fn settings_of_a_transaction(settings: &[(&'static str, String)]) -> String {
+    settings.iter().fold(String::new(), |all, (name, value)| all + " SET LOCAL " + name + " = '" + value + "';")
+}
+
 /// What a stream's transactions do.
 enum Work {
     /// A row of the ledger, in this table.
     Write { ledger: Arc<Ledger>, table: String },
-    /// A query.
-    Read { sql: String },
+    /// A query; in a transaction of its own where `alone`.
+    Read { sql: String, alone: bool },
 }
 
 /// Asks with one transaction.
@@ -87,7 +99,17 @@ impl SqlService {
 
     /// Each probe runs this query.
     pub fn reading(dial: SharedDial, settings: Vec<(&'static str, String)>, connection: Connection, sql: &str) -> Self {
-        Self::with(dial, settings, connection, Work::Read { sql: sql.to_owned() })
+        Self::with(dial, settings, connection, Work::Read { sql: sql.to_owned(), alone: false })
+    }
+
+    /// Each probe runs this query in a transaction that only reads; see [`reading`].
+    pub fn asking(
+        dial: SharedDial,
+        settings: Vec<(&'static str, String)>,
+        connection: Connection,
+        query: &str,
+    ) -> Self {
+        Self::with(dial, settings, connection, Work::Read { sql: query.to_owned(), alone: true })
     }
 
     fn with(dial: SharedDial, settings: Vec<(&'static str, String)>, connection: Connection, work: Work) -> Self {
@@ -110,7 +132,7 @@ impl SqlService {
         }
     }
 
-    async fn read(&self, ticket: &Ticket, sql: &str) -> Reply {
+    async fn read(&self, ticket: &Ticket, sql: &str, alone: bool) -> Reply {
         let link = tokio::select! {
             biased;
             link = self.link() => link,
@@ -120,9 +142,13 @@ impl SqlService {
             Ok(link) => link,
             Err(error) => return Reply::Refused(error.to_string()),
         };
+        let sql = match link.before() {
+            None if !alone => Cow::Borrowed(sql),
+            before => Cow::Owned(reading(before.unwrap_or_default(), sql)),
+        };
         let asked = tokio::select! {
             biased;
-            asked = link.client().simple_query(sql) => asked,
+            asked = link.client().simple_query(&sql) => asked,
             () = ticket.give_up.cancelled() => {
                 link.cancel().await;
                 return given_up();
@@ -132,9 +158,13 @@ impl SqlService {
             ticket.notice(&code, &text);
         }
         match asked {
-            Ok(_) => {
+            Ok(answer) => {
                 self.give_back(link);
-                Reply::Good
+                if transaction::says_no(&answer) {
+                    Reply::Refused("the query answered false".to_owned())
+                } else {
+                    Reply::Good
+                }
             }
             Err(error) => Reply::Refused(transaction::said(&error)),
         }
@@ -190,7 +220,7 @@ impl Service for SqlService {
     async fn probe(&self, ticket: Ticket) -> Reply {
         match &self.work {
             Work::Write { ledger, table } => self.write(&ticket, ledger, table).await,
-            Work::Read { sql } => self.read(&ticket, sql).await,
+            Work::Read { sql, alone } => self.read(&ticket, sql, *alone).await,
         }
     }
 }

@@ -27,7 +27,7 @@ pub struct End {
 pub async fn write(link: &dyn Link, table: &str, id: u64, payload: u64, end: &mut End) {
     // What an earlier user of the connection left is not about this write.
     drop(link.take_notices());
-    let row = link.client().simple_query(&row_statement(table, id, payload)).await;
+    let row = link.client().simple_query(&row_statement(link.before().unwrap_or_default(), table, id, payload)).await;
     end.notices.extend(link.take_notices());
     match row {
         Ok(answer) => end.take(&answer),
@@ -45,10 +45,28 @@ pub async fn write(link: &dyn Link, table: &str, id: u64, payload: u64, end: &mu
     end.notices.extend(beside);
 }
 
-fn row_statement(table: &str, id: u64, payload: u64) -> String {
+/// A query as a whole transaction that cannot write, whatever functions it calls, with the statements that come before it. The query begins a line of its own and
+/// ends one, so that a comment in it hides nothing.
+pub fn reading(before: &str, query: &str) -> String {
+    format!("BEGIN READ ONLY;{before}\n{query}\n; COMMIT")
+}
+
+/// Whether an answer is one false: a query may know better than its being answered whether all is well.
+pub(super) fn says_no(answer: &[SimpleQueryMessage]) -> bool {
+    let mut rows = answer.iter().filter_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    match (rows.next(), rows.next()) {
+        (Some(only), None) => only.len() == 1 && only.get(0) == Some("f"),
+        _ => false,
+    }
+}
+
+fn row_statement(before: &str, table: &str, id: u64, payload: u64) -> String {
     let (id, payload) = (id.cast_signed(), payload.cast_signed());
     format!(
-        "BEGIN; INSERT INTO {table} (id, payload) VALUES ({id}, {payload}) RETURNING pg_catalog.txid_current(), \
+        "BEGIN;{before} INSERT INTO {table} (id, payload) VALUES ({id}, {payload}) RETURNING pg_catalog.txid_current(), \
          pg_catalog.pg_current_wal_insert_lsn(), pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_lsn())"
     )
 }
@@ -170,6 +188,6 @@ mod tests {
 
     #[test]
     fn numbers_keep_their_bits_in_the_signed_columns() {
-        assert_eq!(row_statement("t", u64::MAX, 7).matches("VALUES (-1, 7)").count(), 1);
+        assert_eq!(row_statement("", "t", u64::MAX, 7).matches("VALUES (-1, 7)").count(), 1);
     }
 }
