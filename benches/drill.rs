@@ -193,6 +193,7 @@ fn began() -> Began {
             fault: "none".to_owned(),
             recovery: "platform".to_owned(),
             ends_validated: false,
+            ends_with: None,
         },
         aims: Aims { rto: Some(Duration::from_mins(15)), ..Aims::default() },
         steady: SteadyRule::default(),

@@ -76,8 +76,8 @@ target:
 steady_state: {for: 10s, p95: 500ms, p99: 1s, errors: 0.1%, throughput: 10/s}
 load: {probes: 10/s, deadline: 1s, writes: 100/s}
 fault: {name: dns-stale, lasts: 1m, victims: 1, with: {before: 192.0.2.1}}
-recovery: {by: restore from latest, source: s, tables: [a], into: {env: URL}, provision: ['true'], decision: 1s}
-observers: [{name: office, command: [ssh, web-3, davit], clients: {env: URL}}]
+recovery: {by: restore from latest, source: s, tables: [a], into: {env: URL}, provision: ['true'], decision: 1s, rto_ends: service}
+observers: [{name: office, command: [ssh, web-3, davit], clients: {env: URL}, query: SELECT 1}]
 checks: [{name: c, sql: SELECT true}, {name: d, http: http://x/, status: 200}, {name: e, command: ['true']}]
 cleanup: [{name: c, command: ['true']}]
 guards: {windows: ['Mon-Fri 09:00-17:00 UTC'], incident: {url: http://x/}, protect: [watchers], backup_age: 12h}

@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::measure::{Hold, Steady};
 use crate::postgres::{ConnInfo, Session, connect};
 use crate::report::journal::{Aims, Began, Event, FORMAT, ScenarioFacts, Stage};
-use crate::scenario::Scenario;
+use crate::scenario::{RtoEnds, Scenario};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -72,6 +72,7 @@ impl<'a> Desk<'a> {
                 fault: super::plan::fault_of(&self.script.scenario).to_owned(),
                 recovery: recovery.by.words(),
                 ends_validated: recovery.by.ends_validated(),
+                ends_with: recovery.by.command().filter(|_| recovery.rto_ends == RtoEnds::Command),
             },
             aims: Aims {
                 rto: aim(objectives.rto),

@@ -127,6 +127,19 @@ pub struct Recovery {
     pub by: RecoveryBy,
     /// How long people need until they decide; the drill waits as long before it acts.
     pub decision: Duration,
+    /// Whether the recovery time ends with its command, too, and not with the service alone.
+    pub rto_ends: RtoEnds,
+}
+
+/// With what the recovery time of `run command` ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RtoEnds {
+    /// When the service behaves as before.
+    #[default]
+    Service,
+    /// When the command has ended well, too: it is what has to be done in time, such as a backup.
+    Command,
 }
 
 /// By whom or what a service comes back.
@@ -154,6 +167,14 @@ pub enum RecoveryBy {
 }
 
 impl RecoveryBy {
+    /// Its command as a report calls it, where it is one.
+    pub fn command(&self) -> Option<String> {
+        match self {
+            Self::Command(words) => Some(words.join(" ")),
+            _ => None,
+        }
+    }
+
     /// The words of a scenario file.
     pub fn words(&self) -> String {
         match self {

@@ -1,9 +1,9 @@
 //! A scenario as it is written: its shape, and nothing else.
 
-use super::IncidentWish;
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::observers::RawObserver;
 use super::target::{ClusterTarget, ProcessTarget};
+use super::{IncidentWish, RtoEnds};
 use crate::secret::SecretRef;
 use crate::units::Span;
 use serde::Deserialize;
@@ -150,9 +150,10 @@ pub(super) struct RawRecovery {
     pub(super) command: Vec<String>,
     pub(super) into: Option<SecretRef>,
     pub(super) provision: Vec<String>,
+    pub(super) rto_ends: Option<RtoEnds>,
 }
 
-const RECOVERY_KEYS: [&str; 7] = ["by", "source", "tables", "into", "provision", "decision", "command"];
+const RECOVERY_KEYS: [&str; 8] = ["by", "source", "tables", "into", "provision", "decision", "command", "rto_ends"];
 
 impl<'de> Deserialize<'de> for RawRecovery {
     // By hand, because an untagged enum would forget which key was wrong and in which line.
@@ -185,6 +186,7 @@ impl<'de> Visitor<'de> for RecoveryVisitor {
                 "command" => recovery.command = map.next_value()?,
                 "into" => recovery.into = Some(map.next_value()?),
                 "provision" => recovery.provision = map.next_value()?,
+                "rto_ends" => recovery.rto_ends = Some(map.next_value()?),
                 _ => return Err(de::Error::unknown_field(&name, &RECOVERY_KEYS)),
             }
         }

@@ -5,8 +5,8 @@ use super::observers;
 use super::overrides::{self, Override};
 use super::raw::{Raw, RawCheck, RawObjectives, RawPlace, RawRecovery, RawTarget};
 use super::{
-    Check, CheckHow, FaultWish, Guards, Limits, Load, Objectives, Place, Recovery, RecoveryBy, Scenario, SteadyState,
-    Step, Target,
+    Check, CheckHow, FaultWish, Guards, Limits, Load, Objectives, Place, Recovery, RecoveryBy, RtoEnds, Scenario,
+    SteadyState, Step, Target,
 };
 use crate::error::Result;
 use crate::id::Sha256;
@@ -176,7 +176,7 @@ fn target(raw: Spanned<RawTarget>, problems: &mut Vec<Problem>) -> Option<Target
 
 fn recovery(raw: Spanned<RawRecovery>, problems: &mut Vec<Problem>) -> Option<Recovery> {
     let at = line(&raw);
-    let RawRecovery { by, source, tables, decision, command, into, provision } = raw.value;
+    let RawRecovery { by, source, tables, decision, command, into, provision, rto_ends } = raw.value;
     let words = by.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut wrong = |text: String, hint: Option<String>| {
         problems.push(Problem::new(at, text, hint));
@@ -203,7 +203,12 @@ fn recovery(raw: Spanned<RawRecovery>, problems: &mut Vec<Problem>) -> Option<Re
             }
         },
     };
-    Some(Recovery { by, decision: decision.map_or(Duration::ZERO, |span| span.0) })
+    let rto_ends = rto_ends.unwrap_or_default();
+    if rto_ends == RtoEnds::Command && by.command().is_none() {
+        let text = format!("recovery by `{}` has no command with which the recovery time could end", by.words());
+        return wrong(text, Some("leave `rto_ends` out, or write `by: run command`".to_owned()));
+    }
+    Some(Recovery { by, decision: decision.map_or(Duration::ZERO, |span| span.0), rto_ends })
 }
 
 fn check(raw: Spanned<RawCheck>, problems: &mut Vec<Problem>) -> Option<Check> {

@@ -57,6 +57,9 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
     if facts.began.scenario.ends_validated {
         usable(facts, &mut judged);
     }
+    if let Some(step) = &facts.began.scenario.ends_with {
+        ended(facts, step, &mut judged);
+    }
     for path in paths {
         service(facts, path, &mut judged);
     }
@@ -96,6 +99,20 @@ fn usable(facts: &Facts<'_>, judged: &mut Judged) {
     }
     let sentence = "the data were not usable when the drill ended".to_owned();
     let at_least = facts.fault().map(|fault| facts.last.saturating_sub(fault.high));
+    open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
+}
+
+/// What has to be done in spite of the fault counts until it is done.
+fn ended(facts: &Facts<'_>, what: &str, judged: &mut Judged) {
+    let wanted = facts.began.aims.rto;
+    let by = format!("from the proven fault until the end of {what}");
+    let row = row("rto", "recovery time (RTO), until done", &by, wanted);
+    let Some(fault) = facts.fault() else { return };
+    if let Some(step) = facts.steps.iter().find(|step| step.what == what && step.ok) {
+        return measured(row, wanted, Interval::exact(step.until).since(fault), judged);
+    }
+    let sentence = "it had not ended well when the drill ended".to_owned();
+    let at_least = Some(facts.last.saturating_sub(fault.high));
     open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
 }
 

@@ -450,8 +450,10 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
                     format!("no outage longer than {}{}", seconds(actual.high), seen_by(facts, row))
                 }
                 Some(actual) => {
-                    let service = &facts.began.scenario.service;
-                    format!("{service} restored {actual} after the fault{}", seen_by(facts, row))
+                    let scenario = &facts.began.scenario;
+                    // What has to be done in spite of the fault is seen by nobody's probes.
+                    let how = if scenario.ends_with.is_some() && row.observer.is_none() { "done" } else { "restored" };
+                    format!("{} {how} {actual} after the fault{}", scenario.service, seen_by(facts, row))
                 }
                 None => format!("{}{}", row.sentence, seen_by(facts, row)),
             },

@@ -237,6 +237,7 @@ impl Made {
                 fault: self.fault_name.to_owned(),
                 recovery: "promote standby".to_owned(),
                 ends_validated: false,
+                ends_with: None,
             },
             aims: self.aims,
             steady: SteadyRule { p95: Some(ms(500)), p99: Some(ms(1000)), errors: Some(0.001), throughput: None },

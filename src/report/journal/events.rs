@@ -234,6 +234,9 @@ pub struct ScenarioFacts {
     pub recovery: String,
     /// Whether the recovery time ends when the data are validated.
     pub ends_validated: bool,
+    /// The step that must have ended well within the recovery time, too, where one must.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends_with: Option<String>,
 }
 
 /// What is wanted; nothing where it does not apply.
