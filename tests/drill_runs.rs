@@ -10,50 +10,13 @@ mod schema_support;
 mod support;
 
 use cli_support::Desk;
-use drill_support::{class, drill_once, must_be_met, row, scenario, setting};
+use drill_support::{class, desk, drill_once, must_be_met, quick, row, scenario, setting, shop, speak_up};
 use serde_json::Value;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
 use support::postgres::PgServer;
 use support::wait_until;
-
-/// Quick, and on a machine that does other work as well: how fast the service answers is not what these tests are about.
-const QUICK: [&str; 8] = [
-    "steady_state.p95=900ms",
-    "steady_state.p99=1s",
-    "steady_state.errors=5%",
-    "steady_state.for=4s",
-    "limits.hold=3s",
-    "limits.control_loop=500ms",
-    "recovery.decision=500ms",
-    "load.writes=300/s",
-];
-
-/// A server whose database `shop` says that it may be broken.
-fn shop(server: &PgServer, disposable: bool) {
-    server.psql("postgres", "CREATE DATABASE shop");
-    server.psql(
-        "shop",
-        &format!(
-            "CREATE SCHEMA davit; CREATE TABLE davit.environment (name text, disposable boolean);
-             INSERT INTO davit.environment VALUES ('staging', {disposable});
-             CREATE TABLE customers AS SELECT i AS id FROM generate_series(1, 1000) i;
-             CREATE TABLE orders AS SELECT i AS id, 1 + i % 1000 AS customer_id FROM generate_series(1, 20000) i"
-        ),
-    );
-}
-
-fn desk(clients: &str, primary: &PgServer) -> Desk {
-    let mut desk = Desk::with_repository();
-    desk.set("DRILL_CLIENTS_URL", clients).set("DRILL_PRIMARY_URL", &primary.url("shop"));
-    desk
-}
-
-/// The arguments of a drill that is quick.
-fn quick<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
-    [&["drill", path, "--report", "reports"], &setting(QUICK)[..], more].concat()
-}
 
 /// Runs a drill; its report, which must be that of a met one.
 fn met(desk: &Desk, name: &str, more: &[&str]) -> Value {
@@ -251,18 +214,6 @@ fn sessions_are_terminated_and_come_back() {
     assert_eq!(report["acknowledgement"]["acknowledged"], false, "nobody was there: {:#}", report["acknowledgement"]);
     nothing_left(&server);
     made_again(&desk, &report);
-}
-
-/// Speaks up as soon as there is something to speak of; nothing if the drill ends before.
-fn speak_up(desk: &Desk, drill: &mut std::process::Child) -> Option<Value> {
-    while drill.try_wait().unwrap().is_none() {
-        let said = desk.davit(&["chaos", "ack", "--note", "the alert of slow logins", "--output", "json"]);
-        if said.code == 0 {
-            return Some(serde_json::from_str(&said.stdout).unwrap());
-        }
-        assert!(said.code == 2 && said.stderr.contains("none is under way"), "{}{}", said.code, said.stderr);
-    }
-    None
 }
 
 #[test]

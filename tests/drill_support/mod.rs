@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use crate::cli_support::Desk;
+use crate::support::postgres::PgServer;
 use serde_json::Value;
 
 /// The path of a scenario that we ship.
@@ -14,6 +15,44 @@ pub fn scenario(name: &str) -> String {
 /// The arguments that set values of a scenario.
 pub fn setting<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     values.into_iter().flat_map(|value| ["--set", value]).collect()
+}
+
+/// Quick, and on a machine that does other work as well: how fast the service answers is not what these tests are about.
+pub const QUICK: [&str; 8] = [
+    "steady_state.p95=900ms",
+    "steady_state.p99=1s",
+    "steady_state.errors=5%",
+    "steady_state.for=4s",
+    "limits.hold=3s",
+    "limits.control_loop=500ms",
+    "recovery.decision=500ms",
+    "load.writes=300/s",
+];
+
+/// A server whose database `shop` says that it may be broken.
+pub fn shop(server: &PgServer, disposable: bool) {
+    server.psql("postgres", "CREATE DATABASE shop");
+    server.psql(
+        "shop",
+        &format!(
+            "CREATE SCHEMA davit; CREATE TABLE davit.environment (name text, disposable boolean);
+             INSERT INTO davit.environment VALUES ('staging', {disposable});
+             CREATE TABLE customers AS SELECT i AS id FROM generate_series(1, 1000) i;
+             CREATE TABLE orders AS SELECT i AS id, 1 + i % 1000 AS customer_id FROM generate_series(1, 20000) i"
+        ),
+    );
+}
+
+/// A desk that knows the way of clients and the server behind it.
+pub fn desk(clients: &str, primary: &PgServer) -> Desk {
+    let mut desk = Desk::with_repository();
+    desk.set("DRILL_CLIENTS_URL", clients).set("DRILL_PRIMARY_URL", &primary.url("shop"));
+    desk
+}
+
+/// The arguments of a drill that is quick.
+pub fn quick<'a>(path: &'a str, more: &[&'a str]) -> Vec<&'a str> {
+    [&["drill", path, "--report", "reports"], &setting(QUICK)[..], more].concat()
 }
 
 /// Runs `davit drill …`; its exit code and its report. A drill that finds the service unsteady, touches nothing and says so
@@ -78,4 +117,16 @@ pub fn made_again(desk: &Desk, report: &Value) -> String {
     let written = std::fs::read_to_string(desk.path().join(format!("reports/drill-{run}.json"))).unwrap();
     assert_eq!(again.stdout, written);
     written
+}
+
+/// Speaks up as soon as there is something to speak of; nothing if the drill ends before.
+pub fn speak_up(desk: &Desk, drill: &mut std::process::Child) -> Option<Value> {
+    while drill.try_wait().unwrap().is_none() {
+        let said = desk.davit(&["chaos", "ack", "--note", "the alert of slow logins", "--output", "json"]);
+        if said.code == 0 {
+            return Some(serde_json::from_str(&said.stdout).unwrap());
+        }
+        assert!(said.code == 2 && said.stderr.contains("none is under way"), "{}{}", said.code, said.stderr);
+    }
+    None
 }
