@@ -17,6 +17,7 @@ use crate::postgres::connect;
 use crate::report::journal::{Event, Line, Stage};
 use crate::report::{DrillReport, drill};
 use crate::repository::lease::Lease;
+use crate::scenario::Place;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -290,6 +291,12 @@ const ASKED: [(&str, &str); 4] = [
 /// What the report says of the thing that was broken.
 async fn versions(means: &Means, script: &Script) -> BTreeMap<String, String> {
     let mut versions = BTreeMap::new();
+    if matches!(script.scenario.target.place, Place::Cluster(_))
+        && let Ok(cluster) = means.chaos.cluster()
+        && let Ok(version) = cluster.version().await
+    {
+        versions.insert("Kubernetes".to_owned(), version.git);
+    }
     let Some(primary) = &script.access.primary else { return versions };
     let Ok(conn) = crate::postgres::ConnInfo::parse(primary.reveal(), &means.chaos.postgres) else { return versions };
     let Ok(session) = connect(&conn, "drill").await else { return versions };
