@@ -212,6 +212,28 @@ fn a_place_that_is_no_repository_is_told_apart() {
 }
 
 #[test]
+fn a_repository_in_which_there_is_nothing_is_not_called_well() {
+    let desk = Desk::with_repository();
+    let all = ["verify", "--all", "--depth", "stored"];
+    let said = desk.davit(&all);
+    assert_eq!((said.code, said.stdout.as_str()), (6, ""), "{}", said.stderr);
+    assert!(said.stderr.contains("there is none to look at") && said.stderr.contains("hint: "), "{}", said.stderr);
+    assert_eq!(desk.json(&all).1["error"]["kind"], "undecided");
+    // This machine has seen points of a source of which nothing is left.
+    let memory = std::fs::read_dir(desk.path().join(".local/state/davit")).unwrap().next().unwrap().unwrap().path();
+    std::fs::write(memory, r#"{"counter":1,"sources":{"shop":7}}"#).unwrap();
+    // A sweep that cannot be sure has failed; what was taken with the points may still need the chunks.
+    for (arguments, code) in
+        [(&all[..], 3), (&["points"], 3), (&["points", "shop"], 3), (&["retain"], 3), (&["sweep"], 4)]
+    {
+        let said = desk.davit(arguments);
+        assert_eq!(said.code, code, "{arguments:?}: {}", said.stderr);
+        let lost = "checking shop: nothing of it is there any more, but number 7 was seen here before";
+        assert!(said.stderr.contains(lost), "{arguments:?}: {}", said.stderr);
+    }
+}
+
+#[test]
 fn a_point_that_is_not_there_is_told_apart_from_what_is_no_point() {
     refused(
         "no-point",

@@ -120,10 +120,11 @@ impl Link {
 }
 
 impl Repository {
-    /// The sources that have points, a head or a catalogue.
+    /// The sources that have points, a head, a catalogue or tombstones; and those that were seen here before, because a
+    /// store from which all of a source was taken has nothing left that names it.
     pub async fn sources(&self) -> Result<Vec<SourceName>> {
         let mut names = Vec::new();
-        for folder in ["points/", "catalog/"] {
+        for folder in ["points/", "catalog/", "tombstones/"] {
             names.extend(self.store().folders(folder).await.map_err(failed("listing the sources"))?);
         }
         let doing = || failed("listing the sources");
@@ -132,6 +133,7 @@ impl Repository {
             names.extend(entry.key.as_str().strip_prefix("heads/").map(str::to_owned));
         }
         let mut sources: Vec<SourceName> = names.iter().filter_map(|name| name.parse().ok()).collect();
+        sources.extend(self.0.memory.sources());
         sources.sort();
         sources.dedup();
         Ok(sources)

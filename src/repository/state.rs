@@ -69,9 +69,11 @@ impl Memory {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let before = seen.sources.get(source).copied().unwrap_or(0);
         if sequence < before {
-            let what =
-                format!("checking {source}: its newest point is number {sequence}, but {before} was seen here before");
-            return Err(self.rolled_back(what));
+            let now = match sequence {
+                0 => "nothing of it is there any more".to_owned(),
+                number => format!("its newest point is number {number}"),
+            };
+            return Err(self.rolled_back(format!("checking {source}: {now}, but number {before} was seen here before")));
         }
         if sequence > before {
             seen.sources.insert(source.clone(), sequence);
@@ -83,6 +85,11 @@ impl Memory {
     /// The newest sequence number seen of a source.
     pub(super) fn newest(&self, source: &SourceName) -> u64 {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).sources.get(source).copied().unwrap_or(0)
+    }
+
+    /// The sources of which a point was seen.
+    pub(super) fn sources(&self) -> Vec<SourceName> {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).sources.keys().cloned().collect()
     }
 
     fn rolled_back(&self, what: String) -> Error {

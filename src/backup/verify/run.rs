@@ -33,6 +33,13 @@ pub async fn run(means: &Means, request: &Request) -> Result<Verification> {
             means.repository.points(None).await?
         }
     };
+    if points.is_empty() && verification.damage.is_empty() {
+        // Where nothing was looked at, nothing is known to be well.
+        let place = means.repository.store().describe();
+        return Err(Error::undecided(format!("verifying all points of {place}: there is none to look at")).hint(
+            "is it the right repository? davit config show says where its place is from; davit backup makes a point",
+        ));
+    }
     let listing = means.repository.listing_of_chunks().await?;
     for point in &points {
         stopped(&means.cancel)?;

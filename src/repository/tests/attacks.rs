@@ -83,6 +83,40 @@ async fn newest_points_that_were_deleted_are_missed() {
     }
 }
 
+/// Loses everything under these folders that is of a source.
+fn lose_source(store: &MemoryStore, source: &str, folders: &[&str]) {
+    let of_source = |key: &ObjectKey| {
+        let rest = folders.iter().find_map(|folder| key.as_str().strip_prefix(folder));
+        rest.is_some_and(|rest| rest == source || rest.starts_with(&format!("{source}/")))
+    };
+    store.keys().into_iter().filter(of_source).for_each(|key| store.lose(&key));
+}
+
+#[tokio::test]
+async fn a_source_of_which_everything_was_taken_is_missed_where_it_was_seen_or_left_tombstones() {
+    let world = one_of_everything().await;
+    let directory = tempfile::tempdir().unwrap();
+    let remembering = OpenContext { state_dir: Some(directory.path().to_owned()), ..world.context() };
+    let open =
+        async |cx: &OpenContext| Repository::open(world.store.clone(), world.keys.clone(), cx.clone()).await.unwrap();
+    open(&remembering).await.points(None).await.unwrap();
+    lose_source(&world.store, "bank", &["points/", "catalog/", "heads/"]);
+    let repository = open(&remembering).await;
+    assert_eq!(repository.sources().await.unwrap(), [name("bank"), name("shop")]);
+    for error in [repository.points(None).await.unwrap_err(), repository.check_chain(&name("bank")).await.unwrap_err()]
+    {
+        assert_eq!(error.kind(), Kind::Refused);
+        assert!(error.to_string().contains("checking bank: nothing of it is there any more"), "{error}");
+    }
+    // Where it was never seen nobody can miss it, unless something was removed from it in its time.
+    assert_eq!(open(&world.context()).await.sources().await.unwrap(), [name("shop")]);
+    lose_source(&world.store, "shop", &["points/", "catalog/", "heads/"]);
+    let repository = open(&world.context()).await;
+    assert_eq!(repository.sources().await.unwrap(), [name("shop")]);
+    let report = repository.check_chain(&name("shop")).await.unwrap();
+    assert!(report.damage.iter().any(|damage| damage.object == "head"), "{report:?}");
+}
+
 #[tokio::test]
 async fn a_manifest_moved_to_another_point_or_source_is_refused() {
     let world = World::new().await;
