@@ -190,7 +190,8 @@ impl Repository {
             Judged::Bad(commit) => Err(commit),
             Judged::Missing => Err(Commit::Absent),
         };
-        if current.is_ok() || !self.features().versioning {
+        // Whether the bucket kept versions when the repository was made says nothing about now.
+        if current.is_ok() {
             return Ok(current);
         }
         let older = self.older_version(&key, |body| self.judge_signature(source, point, body).is_ok()).await?;

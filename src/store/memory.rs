@@ -67,6 +67,12 @@ impl MemoryStore {
         Arc::new(Self { clock: Arc::clone(&self.clock), versioned: self.versioned, state: Mutex::new(state) })
     }
 
+    /// The same bucket after versions were switched on.
+    pub fn fork_with_versions(&self) -> Arc<Self> {
+        let state = self.state().clone();
+        Arc::new(Self { clock: Arc::clone(&self.clock), versioned: true, state: Mutex::new(state) })
+    }
+
     /// Puts bytes under a name no matter what was there, as an attacker or a broken disk would; without versions
     /// the old bytes are gone, locks or not.
     pub fn tamper(&self, key: &ObjectKey, body: impl Into<Bytes>) {

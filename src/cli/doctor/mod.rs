@@ -1,5 +1,6 @@
 //! `davit doctor`: looks for what would make a backup or a restore fail, and goes on after each finding.
 
+mod features;
 mod findings;
 mod host;
 mod repository;

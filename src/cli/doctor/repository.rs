@@ -1,7 +1,7 @@
 //! The store and the repository in it.
 
 use super::findings::Findings;
-use super::host;
+use super::{features, host};
 use crate::cli::shell::Shell;
 use crate::humane::{age, counted};
 use crate::repository::manifest::PointKind;
@@ -24,13 +24,17 @@ pub(super) async fn look(findings: &mut Findings, shell: &Shell, with_keys: bool
         }
     };
     clock(findings, &store, shell.clock.now()).await;
-    match store.probe().await {
-        Ok(features) => feature_lines(findings, &store.describe(), &features),
+    let seen = match store.probe().await {
+        Ok(seen) => {
+            feature_lines(findings, &store.describe(), &seen);
+            Some(seen)
+        }
         Err(error) => {
             let detail = format!("trying out {}: {error}", store.describe());
             findings.fail("store", detail, "the account needs to list, read, write and delete there");
+            None
         }
-    }
+    };
     let place = Path::new(&shell.settings.repository.value);
     if place.is_dir() {
         host::room_in(findings, "room at the store", place, "for backups");
@@ -41,6 +45,9 @@ pub(super) async fn look(findings: &mut Findings, shell: &Shell, with_keys: bool
     match shell.repository(None).await {
         Ok(repository) => {
             charter(findings, shell, &repository);
+            if let Some(seen) = &seen {
+                features::compare(findings, repository.features(), seen, repository.settings().lock.is_some());
+            }
             points(findings, shell, &repository).await;
             Some(repository)
         }

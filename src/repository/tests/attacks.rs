@@ -219,6 +219,22 @@ async fn neither_a_delete_marker_nor_a_newer_version_hides_what_was_stored() {
 }
 
 #[tokio::test]
+async fn versions_that_were_switched_on_later_are_looked_at_as_well() {
+    let world = World::new().await;
+    let before = world.back_up("shop", &rows(1, 2)).await;
+    let world = World { store: world.store.fork_with_versions(), ..world };
+    assert!(!world.reader().await.features().versioning, "the charter does not know of them");
+    let after = world.back_up("shop", &rows(2, 2)).await;
+    for (point, seed) in [(&before.point, 1), (&after.point, 2)] {
+        let signature = layout::signature(&name("shop"), point);
+        world.store.delete(&signature).await.unwrap();
+        assert_eq!(read_back(&world.reader().await, "shop", point).await.unwrap(), rows(seed, 2));
+        world.store.tamper(&signature, "something else");
+        assert_eq!(read_back(&world.reader().await, "shop", point).await.unwrap(), rows(seed, 2));
+    }
+}
+
+#[tokio::test]
 async fn a_hold_whose_object_was_taken_away_still_holds_and_is_damage() {
     let world = World::new().await;
     world.back_up("shop", &rows(1, 1)).await;
