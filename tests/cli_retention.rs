@@ -208,3 +208,33 @@ fn locks_keep_what_the_rules_promise_in_governance_and_in_compliance() {
     world.move_to("complied");
     locks_hold(&world, "compliance", "COMPLIANCE");
 }
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn a_setting_for_locks_that_came_after_the_repository_is_told_until_they_are_switched_on() {
+    let world = World::new("later");
+    world.json(&["init"]);
+    world.desk.write("davit.yaml", "object_lock: governance\nretention: {daily: 30 days}\n");
+    let said = "the settings ask for object lock (governance), but the repository locks nothing";
+    let first = world.json(&["backup", &world.server.url("shop")]);
+    assert!(first["warnings"].to_string().contains(said), "{first}");
+    assert!(first["warnings"].to_string().contains("davit init --object-lock governance"), "{first}");
+    for command in [&["retain"][..], &["doctor"]] {
+        let told = world.desk.davit(command);
+        assert_eq!(told.code, 0, "{told:?}");
+        assert!(told.stdout.contains(said) || told.stderr.contains(said), "{told:?}");
+    }
+    // Without the flag nothing is switched on by running into an old repository once more.
+    assert_eq!(world.desk.davit(&["init"]).code, 3);
+    let switched = world.json(&["init", "--object-lock", "governance"]);
+    assert_eq!((&switched["changed"], &switched["object_lock"]), (&json!(true), &json!("governance")), "{switched}");
+    // A point of today is promised nothing yet, unless it is held.
+    world.json(&["hold", first["point"].as_str().unwrap(), "--reason", "the audit"]);
+    assert_eq!(world.json(&["retain"])["promoted"], json!([first["point"]]));
+    let chunks = world.versions("chunks/").len() as u64;
+    assert_eq!(locked(&world, "GOVERNANCE", Timestamp::now() + SignedDuration::from_hours(24 * 29)), chunks);
+    let (_, stored) = world.back_up(&[]);
+    let quiet = world.desk.davit(&["doctor"]);
+    assert!(!quiet.stdout.contains(said), "{}", quiet.stdout);
+    assert_eq!(locked(&world, "GOVERNANCE", Timestamp::now() + SignedDuration::from_hours(24 * 29)), chunks + stored);
+}

@@ -3,6 +3,7 @@
 use crate::backup::facts::Engine;
 use crate::backup::take::{self, BackupPlan, BackupReport, Databases, Request, TablePlan};
 use crate::cli::args::BackupArgs;
+use crate::cli::object_lock;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
@@ -25,7 +26,8 @@ pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
         let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
         request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
     }
-    let plan = take::plan(request, &repository).await?;
+    let mut plan = take::plan(request, &repository).await?;
+    plan.warnings.extend(object_lock::not_made(shell, &repository).map(|(what, next)| format!("{what} ({next})")));
     for warning in &plan.warnings {
         shell.story.warn(warning.clone(), None);
     }

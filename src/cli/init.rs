@@ -1,6 +1,7 @@
 //! `davit init`: makes the repository and its keys, and says what to do with them.
 
 use crate::cli::args::{InitArgs, ObjectLockArg};
+use crate::cli::object_lock;
 use crate::cli::output::{Document, Ended};
 use crate::cli::shell::Shell;
 use crate::error::Result;
@@ -32,9 +33,20 @@ pub(super) async fn run(args: &InitArgs, shell: &Shell) -> Result<Ended> {
         options.check()?;
     }
     let store = shell.store(true).await?;
+    // Only a flag changes what is there; a setting asks for it each time anew.
+    if let (true, Some(lock)) = (args.object_lock.is_some() && !asks_for_another(args), lock)
+        && Repository::is_at(&store).await?
+    {
+        return object_lock::switch_on(lock, shell).await;
+    }
     let made = Repository::init(store, &options, shell.clock.clone()).await?;
     let reader_key = args.reader_key.clone().unwrap_or_else(|| keys_dir.join(Keys::READER_FILE));
     Ended::with(&Made::of(&made, keys_dir.join(Keys::WRITER_FILE), reader_key, lock))
+}
+
+/// Whether flags are given that only a new repository can obey.
+fn asks_for_another(args: &InitArgs) -> bool {
+    args.plain || !args.reader.is_empty() || args.reader_key.is_some() || args.accept_unconditional_store
 }
 
 #[derive(Debug, Serialize)]
@@ -91,13 +103,7 @@ impl Made {
 
 impl Document for Made {
     fn text(&self) -> String {
-        let lock = match self.object_lock {
-            Some(LockMode::Governance) => {
-                "  locks       governance: accounts with a special permission may delete early\n"
-            }
-            Some(LockMode::Compliance) => "  locks       compliance: nobody may delete early\n",
-            None => "",
-        };
+        let lock = self.object_lock.map_or("", object_lock::line);
         format!(
             "made a repository\n\n  repository  {}\n  id          {}\n{lock}  writer key  {}\n{}\nnext: davit backup \
              postgres://user@host/database\n",

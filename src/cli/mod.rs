@@ -19,6 +19,7 @@ mod hold;
 mod init;
 mod key;
 mod mover;
+mod object_lock;
 mod observe;
 mod points;
 mod report;

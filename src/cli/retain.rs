@@ -2,12 +2,14 @@
 
 use crate::cli::args::RemoveArgs;
 use crate::cli::exit::Exit;
+use crate::cli::object_lock;
 use crate::cli::output::{Document, Ended};
 use crate::cli::settings::rules;
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::{Kind, Result};
 use crate::humane::{age, counted, time};
+use crate::journal::Progress;
 use crate::retention::{self, Fate, RetainPlan};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -15,6 +17,9 @@ use serde::Serialize;
 /// Removes what the rules let go.
 pub(super) async fn run(args: &RemoveArgs, shell: &Shell) -> Result<Ended> {
     let repository = shell.repository(None).await?;
+    if let Some((what, next)) = object_lock::not_made(shell, &repository) {
+        shell.story.warn(what, Some(next));
+    }
     let plan = retention::plan(&repository, &shell.rules()).await?;
     let mut document = Retained::of(&plan, args.dry_run);
     if !args.dry_run {

@@ -111,13 +111,47 @@ impl Repository {
     }
 }
 
-async fn refuse_taken(store: &SharedStore) -> Result<()> {
-    match store.head(&layout::charter(), None).await {
-        Ok(_) => Err(Error::refused(format!("making a repository at {}: there is one already", store.describe()))
-            .hint("davit backup uses it; another prefix or directory makes another one")),
-        Err(StoreError::NotFound(_)) => Ok(()),
-        Err(error) => Err(refused(format!("looking at {}", store.describe()))(error)),
+impl Repository {
+    /// Whether there is a repository in a store already.
+    pub async fn is_at(store: &SharedStore) -> Result<bool> {
+        match store.head(&layout::charter(), None).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::NotFound(_)) => Ok(false),
+            Err(error) => Err(refused(format!("looking at {}", store.describe()))(error)),
+        }
     }
+
+    /// Has all that is made from now on locked in this mode; gives the repository as it is then. What was made before
+    /// is locked by `retain`, as far as rules or holds promise to keep it.
+    pub async fn lock_from_now_on(&self, mode: LockMode) -> Result<Self> {
+        let doing = "switching on object lock";
+        let place = self.store().describe();
+        match self.settings().lock {
+            Some(known) if known == mode => {
+                return Err(Error::refused(format!("{doing} at {place}: it is on already, in this mode")));
+            }
+            Some(LockMode::Compliance) => {
+                return Err(Error::refused(format!("{doing} at {place}: it promises compliance, which is stronger"))
+                    .hint("another prefix makes another repository"));
+            }
+            _ => {}
+        }
+        let features = self.store().probe().await.map_err(refused(format!("trying out {place}")))?;
+        must_lock(self.store(), &features, doing)?;
+        let change = |charter: &mut Charter| {
+            charter.settings.lock = Some(mode);
+            charter.settings.features = features;
+        };
+        self.amend(None, change).await
+    }
+}
+
+async fn refuse_taken(store: &SharedStore) -> Result<()> {
+    if !Repository::is_at(store).await? {
+        return Ok(());
+    }
+    Err(Error::refused(format!("making a repository at {}: there is one already", store.describe()))
+        .hint("davit backup uses it, --object-lock has it lock; another prefix or directory makes another one"))
 }
 
 pub(super) fn check_features(store: &SharedStore, options: &InitOptions, features: &Features) -> Result<()> {
@@ -130,14 +164,16 @@ pub(super) fn check_features(store: &SharedStore, options: &InitOptions, feature
         ))
         .hint("use a store with conditional writes"));
     }
-    if options.lock.is_some() && !features.object_lock {
-        return Err(Error::refused(format!(
-            "making a locked repository at {}: the bucket has no object lock",
-            store.describe()
-        ))
-        .hint("object lock is switched on when a bucket is made"));
+    if options.lock.is_some() { must_lock(store, features, "making a locked repository") } else { Ok(()) }
+}
+
+/// Refuses locks that the store does not know.
+fn must_lock(store: &SharedStore, features: &Features, doing: &str) -> Result<()> {
+    if features.object_lock {
+        return Ok(());
     }
-    Ok(())
+    Err(Error::refused(format!("{doing} at {}: the bucket has no object lock", store.describe()))
+        .hint("object lock is switched on when a bucket is made"))
 }
 
 async fn put_charter(store: &SharedStore, made: &Made) -> Result<()> {

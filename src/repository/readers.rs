@@ -208,7 +208,7 @@ impl Repository {
     }
 
     /// Changes the charter under the root key; a change of somebody else in between is an error, not overwritten.
-    async fn amend(&self, made: Option<&ReaderKey>, change: impl FnOnce(&mut Charter)) -> Result<Self> {
+    pub(super) async fn amend(&self, made: Option<&ReaderKey>, change: impl FnOnce(&mut Charter)) -> Result<Self> {
         let doing = "changing davit.json";
         let root = self.keys().reader.as_ref().and_then(|reader| reader.signing.as_ref());
         let root = root.ok_or_else(|| {

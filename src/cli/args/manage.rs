@@ -14,7 +14,8 @@ Examples:
   davit init
   davit init --repository s3://shop-backups/davit --keys /etc/davit/keys
   davit init --reader-key /media/usb/reader.key     write the reader key somewhere else at once
-  davit init --object-lock governance               the store refuses to delete a backup early")]
+  davit init --object-lock governance               the store refuses to delete a backup early,
+                                                    also in a repository that is there already")]
 pub struct InitArgs {
     /// Seal to this age public key (may be repeated); reader.key then holds only the root key
     #[arg(long, value_name = "age1…")]

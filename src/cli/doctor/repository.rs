@@ -2,6 +2,7 @@
 
 use super::findings::Findings;
 use super::{features, host};
+use crate::cli::object_lock;
 use crate::cli::shell::Shell;
 use crate::humane::{age, counted};
 use crate::repository::manifest::PointKind;
@@ -111,15 +112,10 @@ fn charter(findings: &mut Findings, shell: &Shell, repository: &Repository) {
         let detail = format!("{} is NOT encrypted: whoever reads the store reads every row", repository.id());
         findings.warn("repository", detail, "make an encrypted one with davit init in another place");
     }
-    let (made, wanted) = (repository.settings().lock, shell.settings.object_lock.value.mode());
-    if wanted.is_some() && made != wanted {
-        findings.warn(
-            "object lock",
-            "davit.yaml asks for it, and the repository was made otherwise",
-            "object lock is chosen when a repository is made: davit init in another place",
-        );
+    if let Some((what, next)) = object_lock::not_made(shell, repository) {
+        findings.warn("object lock", what, next);
     }
-    if made.is_some() {
+    if repository.settings().lock.is_some() {
         let open = shell
             .settings
             .sources

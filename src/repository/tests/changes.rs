@@ -190,6 +190,38 @@ async fn a_store_that_ignores_conditions_or_cannot_lock_is_refused_by_name() {
 }
 
 #[tokio::test]
+async fn locks_that_are_switched_on_later_hold_for_what_comes_and_are_never_weakened() {
+    let world = World::with(&InitOptions::default(), true).await;
+    let old = world.back_up("shop", &rows(1, 2)).await;
+    let error = world.writer().await.lock_from_now_on(LockMode::Governance).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Input, "without the root key: {error}");
+    let before = world.reader().await.charter().clone();
+    world.reader().await.lock_from_now_on(LockMode::Governance).await.unwrap();
+    let repository = world.writer().await;
+    assert_eq!((repository.settings().lock, repository.charter().counter), (Some(LockMode::Governance), 2));
+    assert_eq!(repository.charter().epochs, before.epochs, "nothing else was changed");
+    let until = world.clock.now() + Duration::from_hours(24 * 30);
+    let mut begin = world.begin("shop");
+    begin.lock_until = Some(until);
+    let new = back_up(&repository, begin, &rows(1, 2)).await.unwrap();
+    assert_eq!(new.end.chunks_new, 0, "{old:?}");
+    let chunks: Vec<_> = world.store.keys().into_iter().filter(|key| key.as_str().starts_with("chunks/")).collect();
+    for key in chunks.iter().chain([&layout::signature(&name("shop"), &new.point)]) {
+        let lock = world.store.head(key, None).await.unwrap().lock.unwrap();
+        assert!(lock.mode == LockMode::Governance && lock.until >= until, "{key}: {lock:?}");
+    }
+    world.reader().await.lock_from_now_on(LockMode::Compliance).await.unwrap();
+    for mode in [LockMode::Compliance, LockMode::Governance] {
+        let error = world.reader().await.lock_from_now_on(mode).await.unwrap_err();
+        assert_eq!(error.kind(), Kind::Refused, "{error}");
+    }
+    let without = World::new().await;
+    let error = without.reader().await.lock_from_now_on(LockMode::Governance).await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("has no object lock"), "{error}");
+    assert_eq!(without.reader().await.settings().lock, None);
+}
+
+#[tokio::test]
 async fn init_writes_keys_before_the_repository_and_never_over_others() {
     let directory = tempfile::tempdir().unwrap();
     let clock: SharedClock = Arc::new(SimClock::at(Timestamp::UNIX_EPOCH));
