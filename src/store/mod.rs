@@ -24,7 +24,7 @@ pub use local::LocalStore;
 pub use memory::MemoryStore;
 pub use retrying::Retrying;
 pub use s3::S3Store;
-pub use url::{OpenOptions, S3Options, open};
+pub use url::{Holding, OpenOptions, S3Options, open};
 
 use crate::id::Sha256;
 use crate::retry::{Retry, Retryable};

@@ -1,6 +1,6 @@
 //! From the name of a repository to its store.
 
-use super::{LimitedStore, LocalStore, ObjectKey, Retrying, S3Store, SharedStore, StoreContext};
+use super::{LimitedStore, LocalStore, ObjectKey, Retrying, S3Store, SharedStore, StoreContext, StoreError};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
 use crate::retry::Policy;
@@ -10,9 +10,21 @@ use std::path::Path;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
+/// What a store is opened as. It decides on words alone.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Holding {
+    /// A repository of ours.
+    #[default]
+    Repository,
+    /// Dumps that another tool left.
+    Dumps,
+}
+
 /// How to open a store.
 #[derive(Debug, Clone)]
 pub struct OpenOptions {
+    /// What is expected there.
+    pub holding: Holding,
     /// How long and how often each call is tried.
     pub retry: Policy,
     /// No more than this is sent and received together.
@@ -28,11 +40,21 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     fn default() -> Self {
         Self {
+            holding: Holding::default(),
             retry: Policy::STORE,
             limit_bytes_per_second: None,
             create: false,
             cancel: CancellationToken::new(),
             s3: S3Options::default(),
+        }
+    }
+}
+
+impl Holding {
+    fn opening(self, url: &str) -> String {
+        match self {
+            Self::Repository => format!("opening the repository {url}"),
+            Self::Dumps => format!("opening {url} to look for dumps"),
         }
     }
 }
@@ -57,8 +79,12 @@ pub async fn open(url: &str, options: &OpenOptions, clock: SharedClock) -> Resul
         Some(("file", path)) if path.starts_with('/') => open_directory(path, options, Arc::clone(&clock)).await?,
         Some(("s3", place)) => open_bucket(url, place, options, Arc::clone(&clock)).await?,
         Some((scheme, _)) => {
-            return Err(Error::input(format!("opening the repository {url}: unknown scheme {scheme:?}"))
-                .hint("a repository is s3://bucket/prefix or a directory"));
+            let hint = match options.holding {
+                Holding::Repository => "a repository is s3://bucket/prefix or a directory",
+                Holding::Dumps => "dumps lie in s3://bucket/folder or in a directory",
+            };
+            let what = format!("{}: unknown scheme {scheme:?}", options.holding.opening(url));
+            return Err(Error::input(what).hint(hint));
         }
     };
     // Bytes that are sent twice count twice, so the limit lies below the retries.
@@ -73,15 +99,21 @@ async fn open_bucket(url: &str, place: &str, options: &OpenOptions, clock: Share
     let (bucket, prefix) = place.split_once('/').unwrap_or((place, ""));
     let prefix = prefix.trim_matches('/');
     if bucket.is_empty() || !(prefix.is_empty() || ObjectKey::new(prefix).is_ok()) {
-        return Err(Error::input(format!("opening the repository {url}: not a bucket and a prefix"))
+        return Err(Error::input(format!("{}: not a bucket and a prefix", options.holding.opening(url)))
             .hint("write s3://bucket/prefix; a prefix is letters, digits and ._-=+% with / between them"));
     }
     let attempt = |_| S3Store::open(bucket, prefix, &options.s3, Arc::clone(&clock));
     let store = options.retry.run(&*clock, &options.cancel, attempt).await;
-    Ok(Arc::new(store.doing(|| format!("opening the repository {url}"))?))
+    Ok(Arc::new(store.doing(|| options.holding.opening(url))?))
 }
 
 async fn open_directory(path: &str, options: &OpenOptions, clock: SharedClock) -> Result<SharedStore> {
     let store = LocalStore::open(Path::new(path), options.create, clock).await;
-    Ok(Arc::new(store.doing(|| format!("opening the repository {path}"))?))
+    let store = store.map_err(|why| {
+        let is_missing = matches!(why, StoreError::NoStore(_));
+        let error = why.explain(options.holding.opening(path));
+        // Nobody makes a folder of dumps with us.
+        if is_missing && options.holding == Holding::Dumps { error.hint("check the path") } else { error }
+    });
+    Ok(Arc::new(store?))
 }

@@ -84,21 +84,37 @@ impl S3 {
     /// Makes a user who may only read and list a bucket; gives the variables that make a client that user.
     pub async fn reader_of(&self, bucket: &str) -> Vec<(&'static str, String)> {
         let user = format!("reader-of-{bucket}");
+        let (objects, folder) = (["s3:GetObject", "s3:GetObjectVersion"], ["s3:ListBucket", "s3:ListBucketVersions"]);
+        self.user_of(bucket, &user, &objects, &folder).await
+    }
+
+    /// Makes a user who may do this and no more with the objects of a bucket and with the bucket; the bucket's policy names
+    /// nobody else after it.
+    pub async fn user_of(
+        &self,
+        bucket: &str,
+        user: &str,
+        objects: &[&str],
+        folder: &[&str],
+    ) -> Vec<(&'static str, String)> {
         let made = std::process::Command::new(versitygw())
             .args(["admin", "--access", ACCESS_KEY, "--secret", SECRET_KEY, "--endpoint-url", &self.endpoint()])
-            .args(["create-user", "--access", &user, "--secret", &user, "--role", "user"])
+            .args(["create-user", "--access", user, "--secret", user, "--role", "user"])
             .output()
             .unwrap();
         assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let policy = format!(
-            r#"{{"Version":"2012-10-17","Statement":[{{"Effect":"Allow","Principal":"{user}",
-            "Action":["s3:GetObject","s3:GetObjectVersion"],"Resource":"arn:aws:s3:::{bucket}/*"}},
-            {{"Effect":"Allow","Principal":"{user}","Action":["s3:ListBucket","s3:ListBucketVersions"],
-            "Resource":"arn:aws:s3:::{bucket}"}}]}}"#
-        );
+        let allowed = [(objects, format!("arn:aws:s3:::{bucket}/*")), (folder, format!("arn:aws:s3:::{bucket}"))];
+        let statements: Vec<serde_json::Value> = allowed
+            .into_iter()
+            .filter(|(actions, _)| !actions.is_empty())
+            .map(|(actions, resource)| {
+                serde_json::json!({"Effect": "Allow", "Principal": user, "Action": actions, "Resource": resource})
+            })
+            .collect();
+        let policy = serde_json::json!({"Version": "2012-10-17", "Statement": statements}).to_string();
         self.client().put_bucket_policy().bucket(bucket).policy(policy).send().await.unwrap();
         let own = |(name, value): (&'static str, String)| match name {
-            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => (name, user.clone()),
+            "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" => (name, user.to_owned()),
             _ => (name, value),
         };
         self.environment().into_iter().map(own).collect()

@@ -4,9 +4,9 @@ use super::codec::{self, Codec, Content};
 use super::name::{self, Form};
 use super::player::Script;
 use crate::clock::SharedClock;
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::postgres::script::{Limits, Token};
-use crate::store::{Entry, ObjectKey, OpenOptions, SharedStore, StoreError, open};
+use crate::store::{Entry, Holding, ObjectKey, OpenOptions, SharedStore, StoreError, open};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::Serialize;
@@ -55,9 +55,9 @@ pub struct ForeignDump {
 
 /// Lists the dumps below `url`: `s3://bucket/daily/` or a directory.
 pub async fn list(url: &str, options: &OpenOptions, clock: SharedClock) -> Result<Listing> {
-    let store = open(url.trim_end_matches('/'), options, clock).await?;
-    let doing = || format!("listing {url}");
-    let fail = |error: StoreError| Error::new(Kind::Failed, doing()).because(error);
+    let options = OpenOptions { holding: Holding::Dumps, ..options.clone() };
+    let store = open(url.trim_end_matches('/'), &options, clock).await?;
+    let fail = |error: StoreError| error.explain(format!("listing the dumps in {url}"));
     let mark = ObjectKey::new("davit.json").map_err(fail)?;
     if store.head(&mark, None).await.is_ok() {
         return Err(Error::input(format!("{url} is a repository of Davit, not a folder of dumps"))

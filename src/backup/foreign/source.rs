@@ -2,8 +2,8 @@
 
 use super::codec::{self, Opened};
 use crate::clock::SharedClock;
-use crate::error::{Error, Kind, Result};
-use crate::store::{Meta, ObjectKey, OpenOptions, SharedStore, StoreError, open};
+use crate::error::{Error, Result};
+use crate::store::{Holding, Meta, ObjectKey, OpenOptions, SharedStore, StoreError, open};
 use futures_util::TryStreamExt;
 use futures_util::stream::StreamExt;
 
@@ -28,7 +28,8 @@ impl Source {
     /// Looks up `s3://bucket/folder/name.sql.gz` or a path; the store is only read.
     pub async fn find(url: &str, options: &OpenOptions, clock: SharedClock) -> Result<Self> {
         let (folder, name) = split(url)?;
-        let store = open(&folder, options, clock).await?;
+        let options = OpenOptions { holding: Holding::Dumps, ..options.clone() };
+        let store = open(&folder, &options, clock).await?;
         let key = ObjectKey::new(&name).map_err(|error| lookup(url, error))?;
         match store.head(&key, None).await {
             Ok(meta) => Ok(Self { store, key, url: url.to_owned(), meta }),
@@ -69,14 +70,9 @@ fn split(url: &str) -> Result<(String, String)> {
     Ok((folder, name.to_owned()))
 }
 
+/// What is denied or set wrongly is told as for a repository: with the permission to grant, or the setting to change.
 fn lookup(url: &str, error: StoreError) -> Error {
-    let kind = match &error {
-        StoreError::Denied { .. } | StoreError::NoStore(_) | StoreError::BadKey(_) | StoreError::Misconfigured(_) => {
-            Kind::Input
-        }
-        _ => Kind::Failed,
-    };
-    Error::new(kind, format!("looking up {url}")).because(error)
+    error.explain(format!("looking up {url}"))
 }
 
 /// There is no such object: says what there is instead.
@@ -103,6 +99,7 @@ async fn missing(store: &SharedStore, url: &str, name: &str) -> Error {
 mod tests {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::error::Kind;
 
     #[test]
     fn folder_and_name_are_told_apart() {
