@@ -136,8 +136,9 @@ async fn be_the_child(expected: &str) {
             assert_eq!(&store.get(&name, None).await.unwrap().body[..], b"x");
         }
         (outcome, _) => {
-            let error = outcome.unwrap_err();
-            assert!(error.to_string().contains(expected), "{error:?}");
+            // With its hint.
+            let error = format!("{:?}", outcome.unwrap_err());
+            assert!(error.contains(expected), "{error}");
         }
     }
 }
@@ -182,7 +183,9 @@ async fn the_standard_variables_and_profiles_lead_to_the_bucket() {
         let printed = write(folder.path(), "printed", &printed);
         let config = format!(
             "[profile own]\nregion = us-east-1\nservices = here\n[services here]\ns3 =\n  endpoint_url = {endpoint}\n\
-             [profile told]\nendpoint_url = {endpoint}\ncredential_process = cat {printed}\n"
+             [profile told]\nendpoint_url = {endpoint}\ncredential_process = cat {printed}\n\
+             [profile centre]\nendpoint_url = {endpoint}\nsso_session = s\nsso_account_id = 012345678901\n\
+             sso_role_name = Reader\n[sso-session s]\nsso_region = us-east-1\nsso_start_url = https://x.invalid/start\n"
         );
         let config = write(folder.path(), "config", &config);
         let credentials = format!("[own]\naws_access_key_id = {id}\naws_secret_access_key = {secret}\n");
@@ -192,6 +195,8 @@ async fn the_standard_variables_and_profiles_lead_to_the_bucket() {
             in_child(&[files[0], files[1], ("AWS_PROFILE", profile)], "success");
             in_child(&[files[0], files[1], (CHILD_PROFILE, profile)], "success");
         }
+        let says = "credential_process = aws configure export-credentials";
+        in_child(&[files[0], files[1], ("AWS_PROFILE", "centre")], says);
         let empty = write(folder.path(), "empty", "");
         let nothing = [("AWS_CONFIG_FILE", empty.as_str()), ("AWS_SHARED_CREDENTIALS_FILE", empty.as_str())];
         in_child(&[nothing[0], nothing[1], ("AWS_ENDPOINT_URL_S3", &endpoint)], "the credentials do not work");

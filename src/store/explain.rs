@@ -50,6 +50,13 @@ impl StoreError {
             Self::Credentials(detail) if detail.starts_with("Expired") || detail.starts_with("TokenRefresh") => {
                 "sign in again or renew the session, then run the same command again".to_owned()
             }
+            // The program is built without what signs in there, and the SDK names the missing part.
+            Self::Credentials(detail) if detail.contains("cargo feature(s) enabled: sso") => {
+                "davit does not sign in to IAM Identity Center itself: let the AWS CLI do it, with \
+                 eval \"$(aws configure export-credentials --profile NAME --format env)\", or a profile with \
+                 credential_process = aws configure export-credentials --profile NAME"
+                    .to_owned()
+            }
             Self::Credentials(_) => {
                 "check key id and secret: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the profile in AWS_PROFILE"
                     .to_owned()
