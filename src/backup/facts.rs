@@ -53,6 +53,9 @@ pub struct PointFacts {
     pub system_identifier: String,
     /// Names of the databases, in order.
     pub databases: Vec<String>,
+    /// Whether the passwords of roles could not be read, so that the roles in the point have none.
+    #[serde(default)]
+    pub passwords_hidden: bool,
 }
 
 /// The details of an object that belongs to one database and has no other facts.

@@ -130,6 +130,7 @@ pub async fn back_up_with(server: &PgServer, database: &str, change: Change<'_>)
         standby: false,
         system_identifier: identity.system_identifier,
         databases: vec![database.into()],
+        passwords_hidden: false,
     };
     writer.set_snapshot(now, serde_json::to_value(facts).unwrap()).unwrap();
     let mut point = Writing { writer, object: 0, database: database.into(), change };

@@ -69,6 +69,17 @@ impl Globals {
         self.statements.iter().filter_map(made).collect()
     }
 
+    /// Those of these roles that may log in and get no password here.
+    pub(in crate::backup) fn without_password(&self, roles: &[String]) -> Vec<String> {
+        let is_set_up = |global: &&Global, role: &String| global.about == About::Role(role.clone());
+        let says = |role: &String, what: &str| {
+            let of_role = self.statements.iter().filter(|global| is_set_up(global, role));
+            let has = |text: &str| words_of(text).iter().any(|(word, bare)| *bare && word == what);
+            of_role.into_iter().any(|global| has(&global.text))
+        };
+        roles.iter().filter(|role| says(role, "login") && !says(role, "password")).cloned().collect()
+    }
+
     /// The tablespaces it makes.
     pub(in crate::backup) fn tablespaces(&self) -> BTreeSet<String> {
         let made =
@@ -262,5 +273,9 @@ mod tests {
         ];
         assert_eq!(about, expected.iter().collect::<Vec<_>>());
         assert_eq!(globals.roles().len(), 2);
+        let roles = ["app", "Odd One"].map(str::to_owned);
+        assert_eq!(globals.without_password(&roles), [""; 0], "one has a password, the other cannot log in");
+        let hidden = Globals::read(SCRIPT.replace(" PASSWORD 'SCRAM-SHA-256$x'", "").as_bytes()).unwrap();
+        assert_eq!(hidden.without_password(&roles), ["app"]);
     }
 }

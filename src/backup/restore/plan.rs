@@ -31,6 +31,8 @@ pub struct RestorePlan {
     /// Chunks that are known to be damaged, where that is allowed.
     pub(super) damaged: Vec<Damage>,
     pub(super) warnings: Vec<String>,
+    /// What is to be done about roles without a password.
+    pub(super) without_password: Option<String>,
 }
 
 /// Where it goes.
@@ -64,9 +66,10 @@ pub async fn plan(means: &Means, spec: &PointSpec, into: &ConnInfo, wanted: Want
     let selection = selection::select(content, definitions, &wanted)?;
     let goal = look_at_target(into, &wanted, &selection, &facts, &database).await?;
     let needs = needs(&facts, &database, &selection, dump.is_some(), globals.as_ref(), &wanted);
-    let missing = {
+    let (missing, without_password) = {
         let session = goal.server(into).await?;
-        preflight::missing(session.as_ref(), &needs).await?
+        let hidden = globals.as_ref().filter(|_| facts.passwords_hidden);
+        (preflight::missing(session.as_ref(), &needs).await?, without_password(session.as_ref(), hidden).await?)
     };
     preflight::refuse(&missing, Kind::Refused)?;
     let chunks: Vec<&Chunks> = selection.chunks().chain(dump.as_ref().map(|(_, chunks)| chunks)).collect();
@@ -74,8 +77,23 @@ pub async fn plan(means: &Means, spec: &PointSpec, into: &ConnInfo, wanted: Want
     if !wanted.allow_damage || dump.is_some() {
         listed::refuse(&damaged, dump.is_some())?;
     }
-    let warnings = warnings(&goal, &database, &selection);
-    Ok(RestorePlan { point, wanted, facts: database, selection, dump, globals, goal, damaged, warnings })
+    let mut warnings = warnings(&goal, &database, &selection);
+    warnings.extend(without_password.clone());
+    let facts = database;
+    Ok(RestorePlan { point, wanted, facts, selection, dump, globals, goal, damaged, warnings, without_password })
+}
+
+/// Roles that are made and cannot log in with a password until they get one, in words.
+async fn without_password(server: &Session, globals: Option<&Globals>) -> Result<Option<String>> {
+    let Some(globals) = globals else { return Ok(None) };
+    let roles = globals.without_password(&globals.lacking(server).await?.roles);
+    Ok((!roles.is_empty()).then(|| {
+        format!(
+            "the backup could not read passwords, so these roles come without one: {}; give each a new one with \
+             ALTER ROLE … PASSWORD, or \\password in psql",
+            roles.join(", ")
+        )
+    }))
 }
 
 /// Reads what a point holds; the signature is checked before anything in it is believed.

@@ -29,7 +29,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     let mut report = RestoreReport::new(&plan);
     // A script with a hole in it is another script.
     let feed = Feed::new(means.repository.clone(), plan.wanted.allow_damage && plan.dump.is_none());
-    let RestorePlan { point, wanted, facts, selection, dump, globals, goal, .. } = plan;
+    let RestorePlan { point, wanted, facts, selection, dump, globals, goal, without_password, .. } = plan;
     report.tables = match &dump {
         Some((facts, _)) => facts.tables.len() as u64,
         None => selection.tables.len() as u64,
@@ -43,6 +43,7 @@ pub async fn run(means: &Means, plan: RestorePlan) -> Result<RestoreReport> {
     report.rows = filled.rows;
     report.lost = feed.lost();
     report.notes = notes;
+    report.notes.extend(without_password);
     report.note_losses(&filled);
     report.weakened = filled.weakened;
     report.not_frozen = filled.not_frozen;

@@ -54,6 +54,9 @@ pub struct BackupPlan {
     /// Where the cluster's roles are dumped from.
     #[serde(skip)]
     pub(crate) conn: ConnInfo,
+    /// Whether the passwords of roles cannot be read there.
+    #[serde(skip)]
+    pub(crate) passwords_hidden: bool,
 }
 
 /// One database of a plan.
@@ -125,6 +128,8 @@ async fn look(request: Request, repository: &Repository) -> Result<BackupPlan> {
     let identity = catalog::identity(&session).await?;
     let conn = session.conn().clone();
     let mut warnings = first_warnings(&session, &tools, &identity, clock).await?;
+    let passwords_hidden = preflight::passwords_are_hidden(&session).await?;
+    warnings.extend(passwords_hidden.then(|| preflight::WITHOUT_PASSWORDS.to_owned()));
     let names = database_names(&request, &session).await?;
     let patterns = request.exclude.iter().chain(&request.exclude_rows).collect();
     let mut look = Look { decision: None, warnings: Vec::new(), patterns, request: &request, clock };
@@ -153,6 +158,7 @@ async fn look(request: Request, repository: &Repository) -> Result<BackupPlan> {
         request,
         tools,
         conn,
+        passwords_hidden,
     })
 }
 

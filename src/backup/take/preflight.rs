@@ -30,6 +30,17 @@ const OTHER_LOCKS: u64 = 200;
 /// What one reader brings at least, to tell how long a reading may take: text of rows over a slow network.
 const SLOW_BYTES_PER_SECOND: u64 = 20 * 1024 * 1024;
 
+/// What follows for whoever restores, where passwords cannot be read.
+pub(crate) const WITHOUT_PASSWORDS: &str = "the passwords of roles cannot be read with this account and are not in the \
+    backup: roles that a restore makes need new ones";
+
+/// Whether the account may not read the passwords of roles: a superuser and whoever reads all data may, where the provider
+/// does not keep them to itself.
+pub(crate) async fn passwords_are_hidden(session: &Session) -> Result<bool> {
+    let sql = "SELECT NOT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
+    Ok(session.row("asking whether passwords can be read", sql, &[]).await?.get(0))
+}
+
 /// Refuses tables of which a backup would hold only a part, or nothing.
 pub(crate) fn refuse_unreadable(tables: &[Table], request: &Request, standby: bool) -> Result<()> {
     let taken = |table: &&Table| {

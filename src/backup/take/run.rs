@@ -16,7 +16,6 @@ use crate::backup::facts::{Engine, PointFacts, StreamFacts, kind};
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use crate::journal::{Amount, Recorder, SharedProgress};
-use crate::postgres::{ConnInfo, connect};
 use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
@@ -138,6 +137,7 @@ impl Run<'_> {
             standby: plan.standby,
             system_identifier: plan.system_identifier.clone(),
             databases: plan.databases.iter().map(|database| database.database.clone()).collect(),
+            passwords_hidden: plan.passwords_hidden,
         };
         serde_json::to_value(facts).map_err(|error| Error::failed("describing the point").because(error))
     }
@@ -182,7 +182,7 @@ impl Run<'_> {
             };
             content.add(&taken?);
         }
-        globals(common, &self.plan.conn).await?;
+        dump_globals(&common.outlet, common.tools, &self.plan.conn, !self.plan.passwords_hidden).await?;
         common.outlet.settled().await;
         Ok(content)
     }
@@ -236,18 +236,6 @@ fn tables_in(object: &ObjectLine) -> usize {
         kind::DUMP => StreamFacts::deserialize(&object.details).map_or(0, |facts| facts.tables.len()),
         _ => 0,
     }
-}
-
-/// Dumps roles and tablespaces, without passwords where we may not read them.
-async fn globals(common: &Common<'_>, conn: &ConnInfo) -> Result<()> {
-    let session = connect(conn, "globals").await?;
-    let sql = "SELECT pg_catalog.has_table_privilege('pg_catalog.pg_authid', 'SELECT')";
-    let passwords: bool = session.row("asking whether passwords can be read", sql, &[]).await?.get(0);
-    session.close().await;
-    if !passwords {
-        common.outlet.progress.note("the passwords of roles cannot be read here and are not in the backup".to_owned());
-    }
-    dump_globals(&common.outlet, common.tools, conn, passwords).await
 }
 
 /// Refuses to commit a point that holds less than it must.
