@@ -5,7 +5,7 @@
 mod restore_support;
 mod support;
 
-use davit::backup::restore::{self, Existing, Wanted};
+use davit::backup::restore::{self, Existing, Proof, Wanted};
 use davit::backup::verify::{self, Request, SqlCheck, Verdict, Verification, VerifyReport, Which};
 use davit::repository::{Check, Depth};
 use restore_support::{Made, back_up, back_up_with, conn, zoo_server};
@@ -92,6 +92,47 @@ async fn one_changed_row_in_the_restored_copy_is_named_with_its_chunk() {
     assert!(damage.chunk.starts_with("chunks/"), "{damage:?}");
     assert!(check(&report, "rows").detail.contains("1 rows are there that were not backed up"));
     assert!(!made.repository.points(Some(&made.source)).await.unwrap()[0].is_proven());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a PostgreSQL server: make test"]
+async fn a_sequence_that_stands_elsewhere_in_the_restored_copy_fails_the_proof_and_the_restore() {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    // Filling the view sets the sequence back: at the source, where it is set right again, and in every restored copy.
+    server.psql(
+        "shop",
+        "CREATE TABLE t (id bigserial PRIMARY KEY, v text); INSERT INTO t (v) SELECT 'v' FROM generate_series(1, 500);
+         CREATE TABLE behind (id bigserial PRIMARY KEY); INSERT INTO behind VALUES (7), (8);
+         CREATE FUNCTION spoil() RETURNS bigint LANGUAGE sql VOLATILE AS 'SELECT setval(''public.t_id_seq'', 7)';
+         CREATE MATERIALIZED VIEW spoiled AS SELECT public.spoil() AS id; SELECT setval('t_id_seq', 500)",
+    );
+    let made = back_up(&server, "shop").await;
+    let report = only(&made, &request(&made, Depth::Restored)).await;
+    assert_eq!(report.verdict, Verdict::Failed);
+    let expected = "\"public\".\"t_id_seq\": it stood at 500 and stands at 7 here";
+    let seen = check(&report, "sequences");
+    assert_eq!((seen.ok, seen.detail.as_str()), (Some(false), expected), "{report:#?}");
+    let means = made.means(2);
+    for (name, proof, moved) in [("copy", Proof::ReadBack, true), ("quick", Proof::Sent, false)] {
+        let wanted = Wanted { existing: Existing::Create, proof, ..Wanted::default() };
+        let plan = restore::plan(&means, &"shop@latest".parse().unwrap(), &conn(&server, name), wanted).await.unwrap();
+        let error = restore::run(&means, plan).await.err().map(|error| error.to_string()).unwrap_or_default();
+        assert_eq!(error.contains("t_id_seq\": it stood at 500 and stands at 7"), moved, "{error}");
+        let there = server.psql("postgres", &format!("SELECT count(*) FROM pg_database WHERE datname = '{name}'"));
+        assert_eq!(there, if moved { "0" } else { "1" }, "{name}");
+    }
+    // One that is behind its column was so at the source, and is no failure; one that a view drew from has gone on.
+    server.psql(
+        "shop",
+        "DROP MATERIALIZED VIEW spoiled;
+         CREATE MATERIALIZED VIEW drawn AS SELECT nextval('t_id_seq') AS id; SELECT setval('t_id_seq', 600)",
+    );
+    let made = back_up(&server, "shop").await;
+    let report = only(&made, &request(&made, Depth::Restored)).await;
+    assert_eq!(report.verdict, Verdict::Ok, "{report:#?}");
+    let detail = &check(&report, "sequences").detail;
+    assert!(detail.contains("public.behind_id_seq") && detail.contains("as at the source"), "{detail}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,6 +9,7 @@ use super::large_objects::{self, LargeObjects};
 use super::load::Supply;
 use super::readback::{self, Difference};
 use super::request::Proof;
+use super::sequences::Drawn;
 use super::site::{self, Site, failed};
 use super::table::Table;
 use super::work::{self, Shape, TableId};
@@ -49,6 +50,8 @@ pub(in crate::backup) struct Filled {
     pub(in crate::backup) differing: Vec<Difference>,
     /// Large objects that came back otherwise.
     pub(in crate::backup) differing_objects: Vec<u32>,
+    /// Sequences that do not stand where they were set.
+    pub(in crate::backup) moved_sequences: Vec<sequences::Moved>,
     /// Tables whose first VACUUM will write their rows once more.
     pub(in crate::backup) not_frozen: Vec<String>,
     /// Foreign keys that do not hold without what was lost.
@@ -129,6 +132,12 @@ impl Hands {
         if let Some(chunks) = filling.large_objects.as_ref().filter(|_| shape.read_back) {
             let session = self.site.for_work().await?;
             filled.differing_objects = large_objects::differing(&session, &self.feed, chunks).await?;
+            session.close().await;
+        }
+        // In a database that stays somebody may have drawn from one by now.
+        if shape.read_back && !filling.into_existing && !filling.sequences.is_empty() {
+            let session = self.site.for_work().await?;
+            filled.moved_sequences = sequences::moved(&session, &filling.sequences, Drawn::by(&definitions)).await?;
             session.close().await;
         }
         Ok(filled)
@@ -249,6 +258,7 @@ fn filled(crew: &Crew, read_back: bool) -> Filled {
         rows: outcome.sent.iter().map(|sum| sum.rows).sum(),
         differing: if read_back { readback::compare(&crew.tables, &outcome.sent, &outcome.read) } else { Vec::new() },
         differing_objects: Vec::new(),
+        moved_sequences: Vec::new(),
         not_frozen: outcome.not_frozen.iter().map(name).collect(),
         weakened: outcome.weakened,
         not_made: outcome.not_made,
@@ -263,7 +273,8 @@ impl Filled {
             format!("{} was sent {} rows and has {}, or others", found.table.key, found.sent.rows, found.read.rows)
         });
         let objects = self.differing_objects.iter().map(|oid| format!("large object {oid} has other bytes"));
-        let all: Vec<String> = tables.chain(objects).collect();
+        let sequences = self.moved_sequences.iter().map(|moved| format!("sequence {moved}"));
+        let all: Vec<String> = tables.chain(objects).chain(sequences).collect();
         if all.is_empty() {
             return Ok(());
         }

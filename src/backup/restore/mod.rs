@@ -24,7 +24,7 @@ mod request;
 pub(in crate::backup) mod routes;
 mod run;
 pub(in crate::backup) mod selection;
-mod sequences;
+pub(in crate::backup) mod sequences;
 pub(in crate::backup) mod site;
 mod stages;
 mod stream;

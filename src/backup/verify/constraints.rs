@@ -1,8 +1,10 @@
 //! Whether what the definitions promise holds: constraints that count as checked, foreign keys looked at once more,
 //! indexes that may be used, sequences beyond the values of their columns.
 
-use crate::backup::restore::references;
+use crate::backup::restore::selection::Selection;
+use crate::backup::restore::sequences::Drawn;
 use crate::backup::restore::site::{Site, failed};
+use crate::backup::restore::{references, sequences};
 use crate::error::Result;
 use crate::postgres::Session;
 use crate::repository::Check;
@@ -46,13 +48,13 @@ const SEQUENCES: &str = "
       AND d.deptype IN ('a', 'i') AND c.relkind IN ('r', 'p') ORDER BY 1";
 
 /// Looks at all of it.
-pub(super) async fn look(site: &Site) -> Result<Vec<Check>> {
+pub(super) async fn look(site: &Site, selection: &Selection) -> Result<Vec<Check>> {
     let session = site.for_work().await?;
     let checks = vec![
         foreign_keys(&session).await?,
         checks(&session).await?,
         indexes(&session).await?,
-        sequences(&session).await?,
+        sequences_of(&session, selection).await?,
     ];
     session.close().await;
     Ok(checks)
@@ -93,8 +95,15 @@ async fn indexes(session: &Session) -> Result<Check> {
     Ok(check("indexes", &unusable, "cannot be used", "every index can be used".to_owned()))
 }
 
-/// A sequence behind its column is a trap for the next insert; but it may have been so at the source.
-async fn sequences(session: &Session) -> Result<Check> {
+/// A sequence behind its column is a trap for the next insert; it may have been so at the source, but then it stands
+/// where it stood there.
+async fn sequences_of(session: &Session, selection: &Selection) -> Result<Check> {
+    let recorded = &selection.sequences;
+    let moved = sequences::moved(session, recorded, Drawn::by(&selection.definitions)).await?;
+    if !moved.is_empty() {
+        let moved: Vec<String> = moved.iter().map(ToString::to_string).collect();
+        return Ok(check("sequences", &moved, "here", String::new()));
+    }
     let mut behind = Vec::new();
     for row in session.rows("listing sequences", SEQUENCES, &[]).await? {
         let (name, question): (String, String) = (row.get(0), row.get(1));
@@ -106,7 +115,11 @@ async fn sequences(session: &Session) -> Result<Check> {
         }
     }
     let detail = if behind.is_empty() {
-        "every sequence is at or beyond the values of its column".to_owned()
+        let read = match recorded.len() {
+            0 => "",
+            _ => ", and stands where it stood",
+        };
+        format!("every sequence is at or beyond the values of its column{read}")
     } else {
         format!("{} stand behind the values of their columns, as at the source", behind.join(", "))
     };

@@ -126,7 +126,7 @@ impl Proving<'_> {
         };
         report.rows += filled.rows;
         Comparison { means: self.means, restored: &restored }.run(report).await?;
-        report.checks.extend(constraints::look(&restored.hands.site).await?);
+        report.checks.extend(constraints::look(&restored.hands.site, &restored.selection).await?);
         report.checks.push(amcheck::run(self.means, &admin, checker).await?);
         let own: Vec<&SqlCheck> = self.request.checks_of(&report.source).collect();
         report.checks.extend(checks::run(&restored.hands.site, &own).await?);
