@@ -1,11 +1,14 @@
 //! `davit restore POINT|DUMP --into URL`: plans, prints the plan, and restores.
 
-use crate::backup::restore::{self, Adjust, Existing, Means, Part, PlanSummary, Proof, RestoreReport, Wanted};
+use crate::backup::restore::{
+    self, Adjust, Existing, Means, Part, PlanSummary, PlannedTable, Proof, RestoreReport, Wanted,
+};
 use crate::cli::args::{ProofArg, RestoreArgs};
 use crate::cli::exit::Exit;
 use crate::cli::foreign;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::shell::Shell;
+use crate::cli::table::table;
 use crate::error::Result;
 use crate::humane::{bytes, count, counted, seconds};
 use crate::journal::Progress;
@@ -111,6 +114,13 @@ impl Document for Planned {
         page.line(headline(&self.plan));
         for (number, step) in self.plan.steps.iter().enumerate() {
             page.line(format!("{:>3}. {step}", number + 1));
+        }
+        if !self.plan.table_rows.is_empty() {
+            let row = |table: &PlannedTable| {
+                [table.table.clone(), count(table.rows), table.bytes.map_or_else(|| "?".to_owned(), bytes)]
+            };
+            page.line("");
+            page.block(table(["table", ">rows", ">size"], self.plan.table_rows.iter().map(row)));
         }
         for damage in &self.plan.lost {
             page.line(format!("lost: {}", damaged(damage)));

@@ -35,7 +35,7 @@ mod work;
 pub(in crate::backup) use definitions::with_roles;
 pub use means::Means;
 pub use plan::{RestorePlan, plan};
-pub use report::{PlanSummary, RestoreReport};
+pub use report::{PlanSummary, PlannedTable, RestoreReport};
 pub use request::{Adjust, Existing, Part, Proof, Wanted};
 pub use run::run;
 

@@ -2,8 +2,11 @@
 
 use super::fill::Filled;
 use super::listed;
+use super::names::TableKey;
 use super::plan::{Goal, RestorePlan};
 use super::request::{Existing, Part, Proof};
+use super::table::Table;
+use crate::backup::facts::StreamedTable;
 use crate::backup::target::Swapped;
 use crate::error::Kind;
 use crate::humane::counted;
@@ -37,6 +40,8 @@ pub struct PlanSummary {
     pub rows: u64,
     /// Plaintext bytes.
     pub bytes: u64,
+    /// Each table with rows, the biggest first.
+    pub table_rows: Vec<PlannedTable>,
     /// How it will be proven.
     pub proof: Proof,
     /// The steps, in order.
@@ -45,6 +50,17 @@ pub struct PlanSummary {
     pub warnings: Vec<String>,
     /// What cannot be brought back because it is damaged.
     pub lost: Vec<Damage>,
+}
+
+/// One table of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PlannedTable {
+    /// Its name.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+    /// Plaintext bytes; in a dump nobody has counted them table by table.
+    pub bytes: Option<u64>,
 }
 
 /// What a restore did.
@@ -102,11 +118,35 @@ impl RestorePlan {
             tables: tables as u64,
             rows,
             bytes,
+            table_rows: self.table_rows(),
             proof: self.wanted.proof,
             steps: self.steps(),
             warnings: self.warnings.clone(),
             lost: self.damaged.clone(),
         }
+    }
+
+    fn table_rows(&self) -> Vec<PlannedTable> {
+        let mut tables: Vec<PlannedTable> = match &self.dump {
+            Some((facts, _)) => {
+                let table = |table: &StreamedTable| PlannedTable {
+                    table: TableKey::new(&table.schema, &table.table).to_string(),
+                    rows: table.rows.rows,
+                    bytes: None,
+                };
+                facts.tables.iter().map(table).collect()
+            }
+            None => {
+                let table = |table: &Table| PlannedTable {
+                    table: table.key.to_string(),
+                    rows: table.rows.rows,
+                    bytes: Some(table.bytes),
+                };
+                self.selection.tables.iter().map(table).collect()
+            }
+        };
+        tables.sort_by_key(|table| std::cmp::Reverse((table.bytes, table.rows)));
+        tables
     }
 
     fn into(&self) -> &str {
