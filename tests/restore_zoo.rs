@@ -16,7 +16,8 @@ use backup_support::{backup, repository, request};
 use davit::backup::facts::Engine;
 use davit::backup::restore::{self, Existing, Means, Proof, Wanted};
 use davit::backup::take::{Databases, EngineChoice};
-use davit::repository::Repository;
+use davit::backup::verify;
+use davit::repository::{Depth, Repository};
 use restore_support::{Made, back_up, conn, make_zoo, zoo_server};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -110,12 +111,14 @@ fn room(directory: &Path, server: &PgServer) -> PathBuf {
     room
 }
 
-/// The zoo and what one database alone cannot hold.
-fn make_whole_zoo(server: &PgServer, room: &Path) {
+/// The zoo and what one database alone cannot hold, as far as a server of this version can; labels only where their
+/// provider is loaded.
+fn make_whole_zoo(server: &PgServer, room: &Path, labels: bool) {
     make_zoo(server, "menagerie");
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/zoo_more.sql");
     let room = format!("roomy={}", room.display());
-    let output = server.psql_command("menagerie").args(["-v", &room, "-f", file]).output().unwrap();
+    let labels = format!("labels={labels}");
+    let output = server.psql_command("menagerie").args(["-v", &room, "-v", &labels, "-f", file]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     server.psql("postgres", "CREATE DATABASE \"Second one\" OWNER zoo_admin TABLESPACE roomy");
     let rows = "CREATE TABLE t AS SELECT g AS id FROM generate_series(1, 9) g; ALTER TABLE t OWNER TO zoo_owner";
@@ -148,7 +151,7 @@ async fn what_either_engine_takes_of_the_whole_zoo_comes_back_also_where_nobody_
     let directory = open_directory();
     let library = format!("shared_preload_libraries={}", label_provider(directory.path()));
     let mut server = PgServer::start_with(15, &[&library]);
-    make_whole_zoo(&server, &room(directory.path(), &server));
+    make_whole_zoo(&server, &room(directory.path(), &server), true);
     let (repository, _) = repository().await;
     for (choice, engine) in [(EngineChoice::Parallel, Engine::Parallel), (EngineChoice::Stream, Engine::Stream)] {
         let mut request = request(&server, "menagerie");
@@ -180,6 +183,37 @@ async fn what_either_engine_takes_of_the_whole_zoo_comes_back_also_where_nobody_
         assert_same(expected, &dump(&other, 15, database));
     }
     assert_equal(&roles, &globals(&other));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 14 and 16: make test"]
+async fn the_zoo_of_the_other_versions_is_backed_up_restored_and_proven() {
+    for (major, client) in [(14, 15), (16, 16)] {
+        let directory = open_directory();
+        let server = PgServer::start_with(major, &[]);
+        make_whole_zoo(&server, &room(directory.path(), &server), false);
+        let (repository, _) = repository().await;
+        let mut request = request(&server, "menagerie");
+        request.tool_dirs = vec![client_dir(client)];
+        let report = backup(request, &repository).await.unwrap_or_else(|error| panic!("{major}: {error:?}"));
+        assert_eq!(report.engine, Engine::Parallel, "{major}");
+        let name = format!("again{major}");
+        Box::pin(restored(&repository, client, (&server, &name), Wanted::default())).await;
+        assert_same(&dump(&server, client, "menagerie"), &dump(&server, client, &name));
+        // A whole proof, on the same server: it has what a throw-away one of ours has not, such as the tablespace.
+        let mut proof = verify::Request::new(verify::Which::Point("shop@latest".parse().unwrap()), Depth::Restored);
+        proof.into = Some(conn(&server, "postgres"));
+        let seen = Box::pin(verify::run(&means(&repository, client), &proof)).await;
+        let seen = seen.unwrap_or_else(|error| panic!("{major}: {error:?}")).points.remove(0);
+        assert_eq!((seen.tables, seen.rows, seen.damage.len()), (report.tables, report.rows, 0), "{seen:#?}");
+        // Only the programs of the very version look at heaps and indexes.
+        let open: Vec<&str> =
+            seen.checks.iter().filter(|check| check.ok != Some(true)).map(|check| check.name.as_str()).collect();
+        assert_eq!(open, if major == client { vec![] } else { vec!["amcheck"] }, "{seen:#?}");
+        assert_ne!(seen.verdict, verify::Verdict::Failed);
+        let left = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname ~ 'davit|again'";
+        assert_eq!(server.psql("postgres", left), name);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
