@@ -130,6 +130,21 @@ fn peak_mib(pid: u32) -> Option<u64> {
     Some(line.split_whitespace().nth(1)?.parse::<u64>().ok()? / 1024)
 }
 
+/// Runs a program to its good end; gives the peak of its memory.
+fn peak_of(mut program: std::process::Command) -> u64 {
+    let mut running = program.spawn().unwrap();
+    let mut peak = 0;
+    let status = loop {
+        peak = peak_mib(running.id()).unwrap_or_default().max(peak);
+        if let Some(status) = running.try_wait().unwrap() {
+            break status;
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success(), "{program:?}");
+    peak
+}
+
 #[test]
 #[ignore = "needs a PostgreSQL server: make test"]
 fn values_of_200_mb_need_no_memory_of_their_own() {
@@ -148,16 +163,14 @@ fn values_of_200_mb_need_no_memory_of_their_own() {
         command
     };
     assert!(davit(&["init"]).status().unwrap().success());
-    let mut running = davit(&["backup", &server.url("postgres"), "--jobs", "4"]).spawn().unwrap();
-    let mut peak = 0;
-    let status = loop {
-        peak = peak_mib(running.id()).unwrap_or_default().max(peak);
-        if let Some(status) = running.try_wait().unwrap() {
-            break status;
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert!(status.success());
+    let peak = peak_of(davit(&["backup", &server.url("postgres"), "--jobs", "4"]));
     // Four values of 400 MB as text were read side by side.
-    assert!(peak > 20 && peak <= 256, "{peak} MiB");
+    assert!(peak > 20 && peak <= 256, "backup: {peak} MiB");
+    // So they are written and read back.
+    let peak =
+        peak_of(davit(&["restore", "postgres@latest", "--into", &server.url("again"), "--create", "--jobs", "4"]));
+    assert!(peak > 20 && peak <= 256 + 3 * 200, "restore: {peak} MiB");
+    let same =
+        "SELECT count(*), min(length(body)), max(length(body)), md5(string_agg(md5(body), '' ORDER BY id)) FROM huge";
+    assert_eq!(server.psql("again", same), server.psql("postgres", same));
 }

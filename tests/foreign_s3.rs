@@ -42,7 +42,7 @@ impl World {
     }
 
     /// A desk of whoever these variables make one, with nothing but the servers' addresses.
-    fn desk(&self, environment: Vec<(&'static str, String)>) -> Desk {
+    fn desk(environment: Vec<(&'static str, String)>) -> Desk {
         let mut desk = Desk::new();
         for (name, value) in environment {
             desk.set(name, &value);
@@ -53,7 +53,7 @@ impl World {
 
     /// A desk of a user who may do this with objects and with the bucket, and no more.
     fn desk_of(&self, user: &str, objects: &[&str], bucket: &[&str]) -> Desk {
-        self.desk(self.runtime.block_on(self.s3.user_of("dumps", user, objects, bucket)))
+        Self::desk(self.runtime.block_on(self.s3.user_of("dumps", user, objects, bucket)))
     }
 
     fn restore(&self, desk: &Desk, name: &str, into: &str) -> Said {
@@ -70,7 +70,7 @@ fn dumps_in_a_bucket_are_listed_and_restored_without_a_copy_on_this_machine() {
     world.script("-Fc", "cat", "shop_20260125_010000.dump");
     world.put("readme.txt", b"not a dump".to_vec());
     world.put("shop_20260126_010000.sql.gz", Vec::new());
-    let desk = world.desk(world.s3.environment());
+    let desk = World::desk(world.s3.environment());
     let (code, listed) = desk.json(&["points", "--foreign", FOLDER]);
     assert_eq!((code, &listed["others"]), (0, &serde_json::json!(1)), "{listed:#}");
     let seen: Vec<(&str, &str)> = listed["dumps"]
@@ -141,7 +141,7 @@ fn a_bucket_of_dumps_that_cannot_be_read_says_what_to_grant_or_to_change() {
     let databases = world.server.psql("postgres", "SELECT count(*) FROM pg_database WHERE datname ~ 'denied|davit'");
     assert_eq!(databases, "0");
     // A bucket that is not there, and one that is elsewhere.
-    let desk = world.desk(world.s3.environment());
+    let desk = World::desk(world.s3.environment());
     let lost = desk.davit(&["points", "--foreign", "s3://nowhere/daily/"]);
     refused(&lost, 2, &["opening s3://nowhere/daily to look for dumps: no store at s3://nowhere"]);
     let odd = desk.davit(&["points", "--foreign", "ftp://host/daily"]);

@@ -205,12 +205,10 @@ async fn the_zoo_of_the_other_versions_is_backed_up_restored_and_proven() {
         proof.into = Some(conn(&server, "postgres"));
         let seen = Box::pin(verify::run(&means(&repository, client), &proof)).await;
         let seen = seen.unwrap_or_else(|error| panic!("{major}: {error:?}")).points.remove(0);
-        assert_eq!((seen.tables, seen.rows, seen.damage.len()), (report.tables, report.rows, 0), "{seen:#?}");
-        // Only the programs of the very version look at heaps and indexes.
-        let open: Vec<&str> =
-            seen.checks.iter().filter(|check| check.ok != Some(true)).map(|check| check.name.as_str()).collect();
-        assert_eq!(open, if major == client { vec![] } else { vec!["amcheck"] }, "{seen:#?}");
-        assert_ne!(seen.verdict, verify::Verdict::Failed);
+        // The backup counts the piece of a large object as a row.
+        let expected = (report.tables, report.rows - 1, 0);
+        assert_eq!((seen.tables, seen.rows, seen.damage.len()), expected, "{seen:#?}");
+        assert_eq!(seen.verdict, verify::Verdict::Ok, "{major}: {seen:#?}");
         let left = "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database WHERE datname ~ 'davit|again'";
         assert_eq!(server.psql("postgres", left), name);
     }

@@ -127,24 +127,18 @@ impl RestorePlan {
     }
 
     fn table_rows(&self) -> Vec<PlannedTable> {
-        let mut tables: Vec<PlannedTable> = match &self.dump {
-            Some((facts, _)) => {
-                let table = |table: &StreamedTable| PlannedTable {
-                    table: TableKey::new(&table.schema, &table.table).to_string(),
-                    rows: table.rows.rows,
-                    bytes: None,
-                };
-                facts.tables.iter().map(table).collect()
-            }
-            None => {
-                let table = |table: &Table| PlannedTable {
-                    table: table.key.to_string(),
-                    rows: table.rows.rows,
-                    bytes: Some(table.bytes),
-                };
-                self.selection.tables.iter().map(table).collect()
-            }
+        let streamed = |table: &StreamedTable| PlannedTable {
+            table: TableKey::new(&table.schema, &table.table).to_string(),
+            rows: table.rows.rows,
+            bytes: None,
         };
+        let own = |table: &Table| PlannedTable {
+            table: table.key.to_string(),
+            rows: table.rows.rows,
+            bytes: Some(table.bytes),
+        };
+        let of_dump = self.dump.iter().flat_map(|(facts, _)| facts.tables.iter().map(streamed));
+        let mut tables: Vec<PlannedTable> = of_dump.chain(self.selection.tables.iter().map(own)).collect();
         tables.sort_by_key(|table| std::cmp::Reverse((table.bytes, table.rows)));
         tables
     }

@@ -111,13 +111,14 @@ mod tests {
 
     #[test]
     fn a_store_that_lost_what_safety_rests_on_fails_and_other_losses_are_warnings() {
-        let cases: [(&dyn Fn(&mut Features), bool, Exit, &str); 6] = [
-            (&|now| now.put_if_absent = false, false, Exit::Not(Kind::CheckFailed), "no longer honours If-None-Match"),
-            (&|now| now.put_if_match = false, false, Exit::Not(Kind::CheckFailed), "no longer honours If-Match"),
-            (&|now| now.object_lock = false, true, Exit::Not(Kind::CheckFailed), "no backup can be stored"),
-            (&|now| now.object_lock = false, false, Exit::Done, "can no longer lock objects"),
-            (&|now| now.versioning = false, false, Exit::Done, "keeps no versions any more"),
-            (&|now| now.checksums = false, false, Exit::Done, "damage on the way"),
+        type Case = (fn(&mut Features), bool, Exit, &'static str);
+        let cases: [Case; 6] = [
+            (|now| now.put_if_absent = false, false, Exit::Not(Kind::CheckFailed), "no longer honours If-None-Match"),
+            (|now| now.put_if_match = false, false, Exit::Not(Kind::CheckFailed), "no longer honours If-Match"),
+            (|now| now.object_lock = false, true, Exit::Not(Kind::CheckFailed), "no backup can be stored"),
+            (|now| now.object_lock = false, false, Exit::Done, "can no longer lock objects"),
+            (|now| now.versioning = false, false, Exit::Done, "keeps no versions any more"),
+            (|now| now.checksums = false, false, Exit::Done, "damage on the way"),
         ];
         for (change, locks, expected, says) in cases {
             let mut now = all();
