@@ -6,9 +6,12 @@ use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
 use crate::cli::restore::{damaged, means};
 use crate::cli::shell::Shell;
+use crate::cli::snapshot::connect::cluster;
+use crate::cli::snapshot::prover::Prover;
 use crate::error::{Context, Kind, Result};
 use crate::humane::{bytes, counted, seconds};
 use crate::id::SourceName;
+use crate::repository::manifest::PointKind;
 use crate::repository::{Damage, Depth, PointSpec, Repository};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -37,7 +40,12 @@ pub(super) async fn run(args: &VerifyArgs, shell: &Shell) -> Result<Ended> {
     if depth == Depth::Restored {
         request.own_checks = own_checks(spec.as_ref(), &repository, shell).await?;
     }
-    let verification = verify::run(&means(repository, shell), &request).await?;
+    if args.cluster.kubeconfig.is_some() || args.cluster.context.is_some() {
+        // Whoever names a cluster means it: one that cannot be meant is no reason to look less deeply.
+        drop(cluster(&args.cluster, shell)?);
+    }
+    let prover = Prover::new(&args.cluster, repository.clone(), shell);
+    let verification = verify::run_with(&means(repository, shell), &request, Some(&prover)).await?;
     match spec {
         Some(_) => ended(verification),
         None => Ended::with(&All { ok: verification.ok(), verification }),
@@ -141,17 +149,27 @@ fn report(page: &mut Page, point: &VerifyReport) {
             "stored, a sample: the SHA-256 of the chunks drawn is right; it counts as listed"
         }
         Depth::Stored => "stored: every object's SHA-256 is right",
+        Depth::Restored if point.kind == PointKind::Namespace => {
+            "restored: every object was put to a cluster and compared"
+        }
         Depth::Restored => "restored: every row was restored, read back and compared",
     };
     let verdict = match point.verdict {
         Verdict::Ok => depth.to_owned(),
+        Verdict::Undecided if point.fell_short => {
+            "UNDECIDED: every object's SHA-256 is right, but it was not restored".to_owned()
+        }
         Verdict::Undecided => {
             format!("UNDECIDED at depth {:?}: not everything could be looked at", point.depth).to_lowercase()
         }
         Verdict::Failed => format!("DAMAGED at depth {}", format!("{:?}", point.depth).to_lowercase()),
     };
     page.line(format!("{} of {}  {verdict}", point.point, point.source));
+    let objects = point.checks.iter().find(|check| check.name == "objects");
     let looked = match point.depth {
+        Depth::Restored if point.kind == PointKind::Namespace => {
+            objects.map_or_else(|| "no object was restored".to_owned(), |check| check.detail.clone())
+        }
         Depth::Restored => format!("{}, {}", counted(point.tables, "table"), counted(point.rows, "row")),
         _ => format!("{}, {}", counted(point.chunks, "chunk"), bytes(point.bytes)),
     };
@@ -160,6 +178,9 @@ fn report(page: &mut Page, point: &VerifyReport) {
     for check in point.checks.iter().filter(|check| check.ok != Some(true)) {
         let state = if check.ok == Some(false) { "FAILED" } else { "undecided" };
         page.line(format!("  {state}  {}: {}", check.name, check.detail));
+    }
+    for note in &point.notes {
+        page.line(format!("  {note}"));
     }
     let passed = point.checks.iter().filter(|check| check.ok == Some(true)).count() as u64;
     if passed > 0 {

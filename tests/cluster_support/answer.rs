@@ -8,7 +8,7 @@ use futures_util::StreamExt;
 use http_body_util::combinators::UnsyncBoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
-use hyper::{Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -64,7 +64,15 @@ pub(crate) async fn answer(
     if request.uri().path().ends_with("/exec") {
         return Ok(exec::begin(request, shared));
     }
-    let (code, body) = shared.world().say(request.uri().path(), &query(request.uri().query().unwrap_or_default()));
+    let (method, uri) = (request.method().clone(), request.uri().clone());
+    let asked = query(uri.query().unwrap_or_default());
+    let (code, body) = if method == Method::GET {
+        shared.world().say(uri.path(), &asked)
+    } else {
+        let sent = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
+        let sent = serde_json::from_slice(&sent).unwrap_or_default();
+        shared.world().change(&method, uri.path(), asked.contains_key("dryRun"), sent)
+    };
     let Some(bytes) = breaks_after else { return Ok(document(code, &body, 0)) };
     let text = body.to_string();
     let part = Bytes::copy_from_slice(&text.as_bytes()[..bytes.min(text.len())]);
@@ -127,30 +135,36 @@ impl World {
             }
             _ => {}
         }
+        let Some((kind, version, namespace, name)) = self.meant(path) else {
+            return refusal(404, "NotFound", "the server could not find the requested resource");
+        };
+        match name {
+            Some(name) => match self.get(&kind.group_resource(), namespace, name) {
+                Some(object) => (200, converted(&kind, version, object, true)),
+                None => refusal(404, "NotFound", &format!("{} \"{name}\" not found", kind.resource)),
+            },
+            None => self.list(&kind, version, namespace, query),
+        }
+    }
+
+    /// Kind, version, namespace and name of a path.
+    pub(super) fn meant<'a>(&self, path: &'a str) -> Option<(KindDef, &'a str, &'a str, Option<&'a str>)> {
         let words: Vec<&str> = path.trim_matches('/').split('/').collect();
         let (group, version, rest) = match words.as_slice() {
             ["api", version, rest @ ..] => ("", *version, rest),
             ["apis", group, version, rest @ ..] => (*group, *version, rest),
-            _ => return refusal(404, "NotFound", "no such path"),
+            _ => return None,
         };
         let (namespace, resource, name) = match rest {
             ["namespaces", namespace, resource] => (*namespace, *resource, None),
             ["namespaces", namespace, resource, name] => (*namespace, *resource, Some(*name)),
             [resource, name] => ("", *resource, Some(*name)),
             [resource] => ("", *resource, None),
-            _ => return refusal(404, "NotFound", "no such path"),
+            _ => return None,
         };
         let found = self.kinds.iter().find(|kind| kind.group == group && kind.resource == resource);
-        let Some(kind) = found.filter(|kind| kind.versions.iter().any(|served| served == version)).cloned() else {
-            return refusal(404, "NotFound", "the server could not find the requested resource");
-        };
-        match name {
-            Some(name) => match self.get(&kind.group_resource(), namespace, name) {
-                Some(object) => (200, converted(&kind, version, object, true)),
-                None => refusal(404, "NotFound", &format!("{resource} \"{name}\" not found")),
-            },
-            None => self.list(&kind, version, namespace, query),
-        }
+        let kind = found.filter(|kind| kind.versions.iter().any(|served| served == version))?.clone();
+        Some((kind, version, namespace, name))
     }
 
     fn discovery(&self, core: bool) -> Value {

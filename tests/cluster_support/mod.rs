@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 mod answer;
+mod change;
 mod exec;
 mod kinds;
 pub mod site;

@@ -112,6 +112,16 @@ impl World {
         self.objects.get_mut(&key).unwrap().push((self.now, None));
     }
 
+    /// Deletes every object of a namespace.
+    pub(super) fn empty(&mut self, namespace: &str) {
+        self.now += 1;
+        for ((_, of, _), history) in &mut self.objects {
+            if of == namespace {
+                history.push((self.now, None));
+            }
+        }
+    }
+
     /// An object as it is now.
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let history = self.objects.get(&(kind.to_owned(), namespace.to_owned(), name.to_owned()))?;

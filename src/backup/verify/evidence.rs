@@ -32,6 +32,8 @@ fn of(report: &VerifyReport, point: &PointSummary, run: &RunId, when: jiff::Time
         let detail = format!("the bytes of {} chunks were read, drawn with a share of {share}", report.chunks);
         checks.push(Check { name: "sample".to_owned(), ok: Some(true), detail });
     }
+    let noted = |detail: &String| Check { name: "note".to_owned(), ok: None, detail: detail.clone() };
+    checks.extend(report.notes.iter().map(noted));
     Evidence {
         run: run.clone(),
         point: point.point().clone(),

@@ -7,6 +7,7 @@ mod amcheck;
 mod checks;
 mod compare;
 mod constraints;
+mod elsewhere;
 mod evidence;
 mod locate;
 mod objects;
@@ -17,6 +18,7 @@ mod restored;
 mod run;
 mod scratch;
 
+pub use elsewhere::{Prove, Proven};
 pub use report::{Verdict, Verification, VerifyReport};
 pub use request::{Request, SqlCheck, Which, sample};
-pub use run::run;
+pub use run::{look, run, run_with};

@@ -3,6 +3,7 @@
 use crate::error::Kind;
 use crate::id::{PointId, SourceName};
 use crate::journal::Phase;
+use crate::repository::manifest::PointKind;
 use crate::repository::{Check, Damage, Depth};
 use serde::Serialize;
 
@@ -25,7 +26,9 @@ pub struct VerifyReport {
     pub point: PointId,
     /// Its source.
     pub source: SourceName,
-    /// How deeply it was verified.
+    /// What it is a point of.
+    pub kind: PointKind,
+    /// How deeply it was verified; less than was asked for, where a note says why.
     pub depth: Depth,
     /// Whether all was well.
     pub ok: bool,
@@ -35,6 +38,11 @@ pub struct VerifyReport {
     pub damage: Vec<Damage>,
     /// What else was checked.
     pub checks: Vec<Check>,
+    /// What by rule was not checked, and why it was not verified more deeply.
+    pub notes: Vec<String>,
+    /// Whether it could have been restored in another place than here.
+    #[serde(skip)]
+    pub fell_short: bool,
     /// Chunks whose bytes were looked at.
     pub chunks: u64,
     /// Their bytes in the store.
@@ -79,6 +87,17 @@ impl VerifyReport {
 }
 
 impl Verification {
+    /// Decides nothing where a restore was asked for and not one point was restored, although one could have been in
+    /// another place: that its chunks are whole is not what was asked.
+    pub(super) fn decide(&mut self) {
+        let restored = self.points.iter().any(|point| point.depth == Depth::Restored);
+        for point in self.points.iter_mut().filter(|point| !restored && point.fell_short) {
+            if point.verdict == Verdict::Ok {
+                (point.ok, point.verdict) = (false, Verdict::Undecided);
+            }
+        }
+    }
+
     /// Whether everything is well.
     pub fn ok(&self) -> bool {
         self.kind().is_none()
@@ -106,11 +125,14 @@ mod tests {
         let mut report = VerifyReport {
             point: PointId::at(jiff::Timestamp::UNIX_EPOCH),
             source: "shop".parse().unwrap(),
+            kind: PointKind::Database,
             depth: Depth::Restored,
             ok: true,
             verdict: Verdict::Ok,
             damage: vec![],
             checks: checks.iter().map(check).collect(),
+            notes: vec![],
+            fell_short: false,
             chunks: 0,
             bytes: 0,
             sample: None,
@@ -138,5 +160,21 @@ mod tests {
         assert_eq!(all(vec![report(&[Some(true)])]).kind(), None);
         assert_eq!(all(vec![report(&[Some(false)]), report(&[])]).kind(), Some(Kind::CheckFailed));
         assert_eq!(all(vec![report(&[Some(false)]), report(&[None])]).kind(), Some(Kind::Undecided));
+    }
+
+    #[test]
+    fn a_namespace_that_no_cluster_was_there_for_leaves_the_others_their_verdict_but_never_stands_alone() {
+        let short = || VerifyReport { depth: Depth::Stored, fell_short: true, ..report(&[]) };
+        let decided = |points| {
+            let mut all = Verification { points, ..Verification::default() };
+            all.decide();
+            all.kind()
+        };
+        assert_eq!(decided(vec![short()]), Some(Kind::Undecided));
+        assert_eq!(decided(vec![short(), report(&[Some(true)])]), None);
+        assert_eq!(decided(vec![short(), report(&[Some(false)])]), Some(Kind::CheckFailed));
+        let output = VerifyReport { depth: Depth::Stored, ..report(&[]) };
+        assert_eq!(decided(vec![output.clone()]), None, "it is verified as deeply as it can be");
+        assert_eq!(decided(vec![output, short()]), Some(Kind::Undecided));
     }
 }

@@ -1,5 +1,6 @@
 //! The verification of one point or of all.
 
+use super::elsewhere::{self, Nobody, Prove};
 use super::report::{Verdict, Verification, VerifyReport};
 use super::request::{Request, Which};
 use super::{checks, evidence, objects, restored};
@@ -18,6 +19,11 @@ use std::collections::BTreeSet;
 ///
 /// Only what kept it from looking. What it found wrong, or could not decide, is in the report.
 pub async fn run(means: &Means, request: &Request) -> Result<Verification> {
+    run_with(means, request, None::<&Nobody>).await
+}
+
+/// The same, where something is at hand that restores points of namespaces.
+pub async fn run_with(means: &Means, request: &Request, prover: Option<&impl Prove>) -> Result<Verification> {
     request.must_be_consistent()?;
     for check in request.all_checks() {
         // A check that cannot be read is bad input, and told before anything is restored.
@@ -43,11 +49,21 @@ pub async fn run(means: &Means, request: &Request) -> Result<Verification> {
     let listing = means.repository.listing_of_chunks().await?;
     for point in &points {
         stopped(&means.cancel)?;
-        let report = Box::pin(one(means, request, point, &listing)).await?;
+        let report = Box::pin(one(means, (request, prover), point, &listing)).await?;
         verification.points.push(report);
     }
+    verification.decide();
     verification.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     Ok(verification)
+}
+
+/// Looks at the chunks of one point, and records nothing: what is to be restored is read first.
+pub async fn look(means: &Means, point: &PointSummary, depth: Depth) -> Result<VerifyReport> {
+    let mut report = blank(point, depth);
+    let listing = means.repository.listing_of_chunks().await?;
+    objects::look(means, point, depth, None, &listing, &mut report).await?;
+    report.decide();
+    Ok(report)
 }
 
 /// Chains and holds: what is wrong with a repository although each point may be whole.
@@ -62,7 +78,7 @@ async fn damage_beside_points(means: &Means) -> Result<Vec<crate::repository::Da
 
 async fn one(
     means: &Means,
-    request: &Request,
+    (request, prover): (&Request, Option<&impl Prove>),
     point: &PointSummary,
     listing: &crate::repository::index::ChunkListing,
 ) -> Result<VerifyReport> {
@@ -70,7 +86,7 @@ async fn one(
     let (start, run) = (clock.monotonic(), RunId::at(clock.now()));
     let recorder = Recorder::new(clock.clone(), means.progress.clone());
     let means = Means { progress: recorder.clone(), ..means.clone() };
-    let mut report = blank(point, request);
+    let mut report = VerifyReport { sample: request.sample, ..blank(point, request.depth) };
     let depth = match (request.depth, point.kind) {
         // Restoring reads every chunk and checks more than its bytes.
         (Depth::Restored, PointKind::Database) => Depth::Listed,
@@ -84,21 +100,8 @@ async fn one(
             detail: format!("{} that should be in it and are not", counted(u64::from(point.missing()), "thing")),
         });
     }
-    let is_database = point.kind == PointKind::Database;
-    if request.depth == Depth::Restored && !is_database {
-        report.checks.push(Check {
-            name: "restore".to_owned(),
-            ok: None,
-            detail: "it is no database: only its objects' SHA-256 were compared here".to_owned(),
-        });
-    } else if request.depth == Depth::Restored && report.damage.is_empty() {
-        match Box::pin(restored::prove(&means, request, point, &mut report)).await {
-            Ok(()) => {}
-            // What this machine lacks is no verdict on the backup.
-            Err(error) if error.kind() == Kind::Undecided => report.checks.push(undecided(&error)),
-            Err(error) if error.kind() == Kind::CheckFailed => report.checks.push(failed(&error)),
-            Err(error) => return Err(error),
-        }
+    if request.depth == Depth::Restored {
+        restore(&means, (request, prover), point, &mut report).await?;
     }
     report.decide();
     report.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
@@ -107,18 +110,43 @@ async fn one(
     Ok(report)
 }
 
-fn blank(point: &PointSummary, request: &Request) -> VerifyReport {
+async fn restore(
+    means: &Means,
+    (request, prover): (&Request, Option<&impl Prove>),
+    point: &PointSummary,
+    report: &mut VerifyReport,
+) -> Result<()> {
+    if point.kind != PointKind::Database {
+        return elsewhere::prove(prover, point, report).await;
+    }
+    if !report.damage.is_empty() {
+        return Ok(());
+    }
+    match Box::pin(restored::prove(means, request, point, report)).await {
+        Ok(()) => {}
+        // What this machine lacks is no verdict on the backup.
+        Err(error) if error.kind() == Kind::Undecided => report.checks.push(undecided(&error)),
+        Err(error) if error.kind() == Kind::CheckFailed => report.checks.push(failed(&error)),
+        Err(error) => return Err(error),
+    }
+    Ok(())
+}
+
+fn blank(point: &PointSummary, depth: Depth) -> VerifyReport {
     VerifyReport {
         point: point.point().clone(),
         source: point.source.clone(),
-        depth: request.depth,
+        kind: point.kind,
+        depth,
         ok: false,
         verdict: Verdict::Undecided,
         damage: Vec::new(),
         checks: Vec::new(),
+        notes: Vec::new(),
+        fell_short: false,
         chunks: 0,
         bytes: 0,
-        sample: request.sample,
+        sample: None,
         tables: 0,
         rows: 0,
         seconds: 0.0,
@@ -127,11 +155,11 @@ fn blank(point: &PointSummary, request: &Request) -> VerifyReport {
     }
 }
 
-fn undecided(error: &Error) -> Check {
+pub(super) fn undecided(error: &Error) -> Check {
     let hint = error.hint_text().map_or(String::new(), |hint| format!(" (hint: {hint})"));
     Check { name: "restore".to_owned(), ok: None, detail: format!("{error}{hint}") }
 }
 
-fn failed(error: &Error) -> Check {
+pub(super) fn failed(error: &Error) -> Check {
     Check { name: "restore".to_owned(), ok: Some(false), detail: error.to_string() }
 }

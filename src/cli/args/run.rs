@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 use std::convert::Infallible;
 use std::path::PathBuf;
 
+use super::snapshot::ClusterArgs;
 use super::{bytes, jobs, span};
 
 /// Takes any text without showing it in an error: URLs carry passwords.
@@ -186,6 +187,9 @@ The three depths, each of which includes the one before:
   stored     every object's SHA-256 is right
   restored   restored into a throw-away server (or --into), read back and compared, row by row
 
+A point of a namespace is restored into a scratch namespace, as davit snapshot verify does; where no cluster is at \
+hand it counts as stored, and that is said. The output of a command is never more than stored.
+
 Damage is reported as object, table, chunk and rows; then the exit code is 1. What could not be decided (a missing \
 extension, no disk space) is exit 6, never \"verified\". The evidence is signed and stored beside the point.
 
@@ -218,6 +222,9 @@ pub struct VerifyArgs {
     /// Most bytes per second from the store, such as 50MiB [env: DAVIT_LIMIT_RATE]
     #[arg(long, value_name = "RATE", value_parser = bytes)]
     pub limit_rate: Option<Bytes>,
+    /// Which cluster points of namespaces are restored into.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
 }
 
 /// How deep a verification looks.

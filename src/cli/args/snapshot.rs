@@ -155,9 +155,11 @@ The depths, each of which includes the one before:
   listed     every object that the point names is in the repository, with its size
   stored     every object's SHA-256 is right
   restored   restored into a scratch namespace that is removed again: every object is put to the server as a dry \
-run, and what does nothing by itself is made, inert, and read back. Nothing outside that namespace is touched
+run, and what does nothing by itself is made, inert, and read back. Nothing outside that namespace is touched. Files \
+of volumes are not put back: what is known of them is that every chunk is right
 
-An incomplete snapshot never verifies: the exit code is 1, and what is missing is named. The evidence is signed and \
+An incomplete snapshot never verifies: the exit code is 1, and what is missing is named. An object that should have \
+been asked about and could not be is exit 6, never \"verified\". The evidence is signed and \
 stored beside the point.
 
 Examples:

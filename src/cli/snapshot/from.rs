@@ -6,6 +6,7 @@ use crate::journal::Progress;
 use crate::repository::{PointSummary, Repository};
 use crate::snapshot::load::Managers;
 use crate::snapshot::object::Saved;
+use crate::snapshot::show::Shown;
 use crate::snapshot::{load, restore, show, velero};
 use crate::store;
 use std::collections::BTreeSet;
@@ -42,20 +43,38 @@ pub(super) async fn read_with(spec: &str, shell: &Shell, managers: Managers) -> 
 }
 
 async fn from_point(spec: &str, shell: &Shell, managers: Managers) -> Result<Source> {
-    let (repository, point) = shell.point(spec).await?;
+    let (repository, found) = shell.point(spec).await?;
+    point(repository, found, managers).await
+}
+
+/// What a point is called, for people.
+pub(super) fn name_of(point: &PointSummary) -> String {
+    format!("point {} of {}", point.point(), point.source)
+}
+
+/// What a point lacks.
+pub(super) async fn missing(repository: &Repository, point: &PointSummary) -> Result<Vec<String>> {
+    Ok(lacks(&show::show(repository, point).await?))
+}
+
+fn lacks(shown: &Shown) -> Vec<String> {
+    shown.missing.iter().map(|missing| format!("{}: {}", missing.what, missing.why)).collect()
+}
+
+/// Reads a point that was found already.
+pub(super) async fn point(repository: Repository, point: PointSummary, managers: Managers) -> Result<Source> {
     let shown = show::show(&repository, &point).await?;
     let loaded = load::load(&repository, &point, managers).await?;
     let whole = shown.facts.scope.selector.is_none();
     let covered = shown.coverage.kinds.iter().filter(|kind| whole && !kind.related && kind.error.is_none());
     let covered = covered.map(|kind| kind.kind.clone()).collect();
-    let missing = shown.missing.iter().map(|missing| format!("{}: {}", missing.what, missing.why)).collect();
     Ok(Source {
-        name: format!("point {} of {}", point.point(), point.source),
+        name: name_of(&point),
         identity: restore::identity(&point),
         namespaces: [loaded.facts.namespace.clone()].into(),
         objects: loaded.objects,
         covered,
-        missing,
+        missing: lacks(&shown),
         point: Some((repository, point)),
     })
 }
@@ -84,11 +103,11 @@ async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
         namespaces,
         objects: opened.objects,
         covered: BTreeSet::new(),
-        missing: if opened.complete { Vec::new() } else { missing(&opened.errors) },
+        missing: if opened.complete { Vec::new() } else { told(&opened.errors) },
         point: None,
     })
 }
 
-fn missing(errors: &[String]) -> Vec<String> {
+fn told(errors: &[String]) -> Vec<String> {
     if errors.is_empty() { vec!["Velero called it PartiallyFailed".to_owned()] } else { errors.to_vec() }
 }

@@ -6,6 +6,7 @@ mod diff;
 mod from;
 mod import;
 mod proof;
+pub(super) mod prover;
 mod restore;
 mod show;
 mod verify;

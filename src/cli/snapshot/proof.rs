@@ -1,21 +1,26 @@
-//! `davit snapshot verify POINT --depth restored`: the proof in a scratch namespace.
+//! `davit snapshot verify POINT --depth restored`: every chunk is read, then the proof in a scratch namespace.
 
 use super::connect::cluster;
-use super::from;
+use super::from::{self, Source};
 use super::restore::means;
+use crate::backup::verify;
 use crate::cli::args::SnapshotVerifyArgs;
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
+use crate::cli::restore::{damaged, means as reading};
 use crate::cli::shell::Shell;
+use crate::cluster::Cluster;
 use crate::error::{Error, Kind, Result};
-use crate::humane::seconds;
+use crate::humane::{counted, seconds};
 use crate::id::RunId;
 use crate::journal::Progress;
-use crate::repository::{Check, Depth, Evidence};
+use crate::repository::manifest::PointKind;
+use crate::repository::{Check, Damage, Depth, Evidence, PointSummary, Repository};
+use crate::snapshot::load::Managers;
 use crate::snapshot::object::Place;
 use crate::snapshot::plan::Selector;
 use crate::snapshot::restore::IN_FLIGHT;
-use crate::snapshot::verify::{self, Checked, Request};
+use crate::snapshot::verify::{ByReason, Checked, Request, run as restore_and_compare};
 use serde::Serialize;
 
 /// Objects of each sort that are shown.
@@ -23,50 +28,83 @@ const SHOWN: usize = 50;
 
 /// Verifies one snapshot by restoring it.
 pub(super) async fn run(args: &SnapshotVerifyArgs, shell: &Shell) -> Result<Ended> {
-    let source = from::read(&args.point, shell).await?;
+    let began = shell.clock.monotonic();
+    let cluster = cluster(&args.cluster, shell)?;
+    let live: Vec<Selector> = args.live.iter().map(|text| Selector::parse(text)).collect();
+    let took = || shell.clock.monotonic().saturating_sub(began).as_secs_f64();
+    if args.point.starts_with("velero:") {
+        let source = from::read(&args.point, shell).await?;
+        let mut proof = Proof::of(source.name.clone(), cluster.describe(), shell);
+        proof.objects(source, &cluster, live, shell).await?;
+        proof.decide(took());
+        return Ended::with(&proof);
+    }
+    let (repository, point) = shell.point(&args.point).await?;
+    point.must_be(PointKind::Namespace)?;
+    let mut proof = Proof::of(from::name_of(&point), cluster.describe(), shell);
+    // Files of volumes are restored by no proof, and objects are not if a chunk of them is damaged: all are read first.
+    let stored = verify::look(&reading(repository.clone(), shell), &point, Depth::Stored).await?;
+    (proof.chunks, proof.damage) = (stored.chunks, stored.damage);
+    if proof.damage.is_empty() {
+        let source = from::point(repository.clone(), point.clone(), Managers::Dropped).await?;
+        proof.objects(source, &cluster, live, shell).await?;
+    } else {
+        proof.missing = from::missing(&repository, &point).await?;
+    }
+    proof.decide(took());
+    proof.record(&repository, &point, shell).await;
+    Ended::with(&proof)
+}
+
+/// Restores the objects into a scratch namespace and compares; what is told goes by what the cluster said.
+pub(super) async fn objects(
+    source: Source,
+    cluster: &Cluster,
+    (run, live): (&RunId, Vec<Selector>),
+    shell: &Shell,
+) -> Result<Checked> {
     let Some(namespace) = source.namespaces.first().filter(|_| source.namespaces.len() == 1).cloned() else {
         return Err(Error::input(format!("verifying {}: it is not of one namespace", source.name)));
     };
-    let run = RunId::at(shell.clock.now());
-    let began = shell.clock.monotonic();
     let request = Request {
         saved: source.objects,
         namespace,
         // Names of namespaces have small letters only.
         scratch: format!("davit-verify-{}", run.as_str().to_lowercase()),
-        live: args.live.iter().map(|text| Selector::parse(text)).collect(),
+        live,
     };
-    let cluster = cluster(&args.cluster, shell)?;
-    let server = cluster.describe();
-    let checked = verify::run(&means(shell, cluster, IN_FLIGHT), request).await?;
-    let seconds = shell.clock.monotonic().saturating_sub(began).as_secs_f64();
-    let mut proof = Proof { of: source.name, server, checked, missing: source.missing, evidence: None, seconds };
-    if let Some((repository, point)) = &source.point {
-        let evidence = Evidence {
-            run,
-            point: point.link.point.clone(),
-            manifest_sha256: point.link.manifest_sha256,
-            depth: Depth::Restored,
-            ok: proof.is_ok(),
-            when: shell.clock.now(),
-            seconds,
-            chunks: 0,
-            damage: Vec::new(),
-            checks: proof.checks(),
-            tool: concat!("davit ", env!("CARGO_PKG_VERSION")).to_owned(),
-        };
-        match repository.record_evidence(point, &evidence).await {
-            Ok(()) => proof.evidence = Some(evidence.run.to_string()),
-            Err(error) => shell.story.warn(format!("the evidence could not be stored: {error}"), None),
-        }
-    }
-    Ended::with(&proof)
+    restore_and_compare(&means(shell, cluster.clone(), IN_FLIGHT), request).await
+}
+
+/// What the evidence says of objects: the three counts, every object that is not as it was saved, and what is open.
+pub(super) fn checks(checked: &Checked) -> Vec<Check> {
+    let mut checks = vec![Check { name: "objects".to_owned(), ok: checked.ok(), detail: checked.counts() }];
+    let wrong =
+        |(place, why): &(Place, String)| Check { name: place.to_string(), ok: Some(false), detail: why.clone() };
+    checks.extend(checked.wrong.iter().map(wrong));
+    let open = |detail: String| Check { name: "undecided".to_owned(), ok: None, detail };
+    checks.extend(told(&checked.undecided).map(open));
+    checks
+}
+
+/// Why objects are not known of, and the names of some.
+pub(super) fn told(reasons: &ByReason) -> impl Iterator<Item = String> {
+    reasons.iter().map(|(why, places)| {
+        let names: Vec<String> = places.iter().take(SHOWN).map(ToString::to_string).collect();
+        format!("{why}: {}", names.join(", "))
+    })
 }
 
 #[derive(Debug, Serialize)]
 struct Proof {
+    #[serde(skip)]
+    run: RunId,
     of: String,
     server: String,
+    /// Nothing where it could not be decided.
+    ok: Option<bool>,
+    chunks: u64,
+    damage: Vec<Damage>,
     #[serde(flatten)]
     checked: Checked,
     missing: Vec<String>,
@@ -75,42 +113,80 @@ struct Proof {
 }
 
 impl Proof {
-    fn is_ok(&self) -> bool {
-        self.checked.wrong.is_empty() && self.missing.is_empty()
+    fn of(of: String, server: String, shell: &Shell) -> Self {
+        let (checked, damage, missing) = (Checked::default(), Vec::new(), Vec::new());
+        let run = RunId::at(shell.clock.now());
+        Self { run, of, server, ok: None, chunks: 0, damage, checked, missing, evidence: None, seconds: 0.0 }
     }
 
-    /// What the evidence says: the three counts, and every object that is not as it was saved.
-    fn checks(&self) -> Vec<Check> {
-        let mut checks =
-            vec![Check { name: "objects".to_owned(), ok: Some(self.is_ok()), detail: self.checked.counts() }];
-        let wrong =
-            |(place, why): &(Place, String)| Check { name: place.to_string(), ok: Some(false), detail: why.clone() };
-        checks.extend(self.checked.wrong.iter().map(wrong));
+    async fn objects(&mut self, source: Source, cluster: &Cluster, live: Vec<Selector>, shell: &Shell) -> Result<()> {
+        self.missing.clone_from(&source.missing);
+        self.checked = objects(source, cluster, (&self.run, live), shell).await?;
+        Ok(())
+    }
+
+    fn decide(&mut self, seconds: f64) {
+        let whole = self.missing.is_empty() && self.damage.is_empty();
+        self.ok = if whole { self.checked.ok() } else { Some(false) };
+        self.seconds = seconds;
+    }
+
+    async fn record(&mut self, repository: &Repository, point: &PointSummary, shell: &Shell) {
         let missing = |what: &String| Check { name: "complete".to_owned(), ok: Some(false), detail: what.clone() };
-        checks.extend(self.missing.iter().map(missing));
-        for (why, places) in &self.checked.not_checked {
-            let names: Vec<String> = places.iter().take(SHOWN).map(ToString::to_string).collect();
-            checks.push(Check {
-                name: "not checked".to_owned(),
-                ok: None,
-                detail: format!("{why}: {}", names.join(", ")),
-            });
+        let unasked = |detail: String| Check { name: "not checked".to_owned(), ok: None, detail };
+        let mut found = if self.damage.is_empty() { checks(&self.checked) } else { Vec::new() };
+        found.extend(self.missing.iter().map(missing));
+        found.extend(told(&self.checked.not_checked).map(unasked));
+        let evidence = Evidence {
+            run: self.run.clone(),
+            point: point.link.point.clone(),
+            manifest_sha256: point.link.manifest_sha256,
+            depth: Depth::Restored,
+            ok: self.ok == Some(true),
+            when: shell.clock.now(),
+            seconds: self.seconds,
+            chunks: self.chunks,
+            damage: self.damage.clone(),
+            checks: found,
+            tool: concat!("davit ", env!("CARGO_PKG_VERSION")).to_owned(),
+        };
+        match repository.record_evidence(point, &evidence).await {
+            Ok(()) => self.evidence = Some(evidence.run.to_string()),
+            Err(error) => shell.story.warn(format!("the evidence could not be stored: {error}"), None),
         }
-        checks
     }
 }
 
 impl Document for Proof {
     fn text(&self) -> String {
         let mut page = Page::default();
-        let verdict = if self.is_ok() { "restored and compared" } else { "NOT WELL at depth restored" };
+        let verdict = match self.ok {
+            Some(true) => "restored and compared",
+            Some(false) if !self.damage.is_empty() => "DAMAGED: it was not restored",
+            Some(false) => "NOT WELL at depth restored",
+            None => "UNDECIDED at depth restored: not everything could be asked about",
+        };
         page.line(format!("{}  {verdict}", self.of));
-        page.line(format!("  {} in {} on {}", self.checked.counts(), seconds(self.seconds), self.server));
+        if self.chunks > 0 {
+            page.line(format!("  {} read", counted(self.chunks, "chunk")));
+        }
+        for one in self.damage.iter().take(SHOWN) {
+            page.line(format!("  DAMAGE  {}", damaged(one)));
+        }
+        if self.damage.is_empty() {
+            page.line(format!("  {} in {} on {}", self.checked.counts(), seconds(self.seconds), self.server));
+        }
         for (place, why) in self.checked.wrong.iter().take(SHOWN) {
             page.line(format!("  WRONG  {place}: {why}"));
         }
         for what in &self.missing {
             page.line(format!("  LACKS  {what}"));
+        }
+        for (why, places) in &self.checked.undecided {
+            page.line(format!(
+                "  UNDECIDED  {} could not be asked about: {why}",
+                counted(places.len() as u64, "object")
+            ));
         }
         for (why, places) in &self.checked.not_checked {
             page.line(format!("  not checked: {} because {why}", places.len()));
@@ -119,6 +195,10 @@ impl Document for Proof {
     }
 
     fn exit(&self) -> Exit {
-        if self.is_ok() { Exit::Done } else { Exit::Not(Kind::CheckFailed) }
+        match self.ok {
+            Some(true) => Exit::Done,
+            Some(false) => Exit::Not(Kind::CheckFailed),
+            None => Exit::Not(Kind::Undecided),
+        }
     }
 }

@@ -154,6 +154,7 @@ async fn options(args: &SnapshotRestoreArgs, source: &Source, cluster: &Cluster)
         keep_managers: args.keep_managers,
         manager: restore::manager(&[&source.identity, &cluster_uid, &into]),
         covered: source.covered.clone(),
+        ..Options::default()
     })
 }
 

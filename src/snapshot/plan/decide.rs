@@ -48,7 +48,7 @@ impl<'a> Facts<'a> {
             keep,
             makers: makers.collect(),
             defined: defined(saved),
-            volumes: volumes::Volumes::of(saved, live),
+            volumes: volumes::Volumes::of(saved, live, options.proof_of.as_deref()),
             own_status,
         }
     }

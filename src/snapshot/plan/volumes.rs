@@ -23,10 +23,12 @@ pub(super) struct Volumes {
     behind: BTreeMap<String, String>,
     /// Claims of the snapshot, by the volume that they name.
     claimed: BTreeSet<String>,
+    /// The namespace that the plan is a proof of.
+    proof_of: Option<String>,
 }
 
 impl Volumes {
-    pub(super) fn of(saved: &[Saved], live: &Live) -> Self {
+    pub(super) fn of(saved: &[Saved], live: &Live, proof_of: Option<&str>) -> Self {
         let volume = |one: &&Saved| one.kind.group_resource() == "persistentvolumes";
         let claim = |one: &&Saved| one.kind.group_resource() == "persistentvolumeclaims";
         let named = |body: &Value| Some(body.pointer("/spec/volumeName")?.as_str()?.to_owned());
@@ -36,6 +38,7 @@ impl Volumes {
             live: live.volumes.iter().map(|body| (object::name(body).to_owned(), body.clone())).collect(),
             behind: behind.collect(),
             claimed: saved.iter().filter(claim).filter_map(|one| named(&one.body.open())).collect(),
+            proof_of: proof_of.map(str::to_owned),
         }
     }
 
@@ -66,6 +69,8 @@ impl Volumes {
                 None => OfClaim::Kept(None),
                 Some(by) if by == claim.identity.place() => OfClaim::Kept(None),
                 Some(_) if !class.is_empty() && is_provisioned(live) => empty(),
+                // What is proven beside the original asks about the claim without its volume: that one is in use.
+                Some(by) if self.is_original(&by, claim) => OfClaim::Anew(None),
                 Some(by) => OfClaim::Refused(format!(
                     "its volume {name} is bound to {by} in {}",
                     by.namespace.as_deref().unwrap_or_default()
@@ -85,6 +90,10 @@ impl Volumes {
             )),
             _ => empty(),
         }
+    }
+
+    fn is_original(&self, by: &Place, claim: &Saved) -> bool {
+        self.proof_of.is_some() && by.namespace == self.proof_of && by.name == claim.identity.name
     }
 }
 

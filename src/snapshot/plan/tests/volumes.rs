@@ -80,6 +80,21 @@ fn a_claim_whose_volume_is_bound_elsewhere_is_refused_and_never_takes_it() {
 }
 
 #[test]
+fn a_proof_beside_the_original_asks_about_a_claim_without_the_volume_that_the_original_holds() {
+    let bound =
+        |name: &str| json!({"metadata": {"name": "pv-1"}, "spec": {"claimRef": {"namespace": "origin", "name": name}}});
+    let proof = Options { proof_of: Some("origin".to_owned()), ..options() };
+    let all = [claim("")];
+    let plan = planned(&all, &with_volumes(&all, &[bound("data")]), &proof);
+    assert_eq!(told(&plan), ["create persistentvolumeclaims/data"]);
+    assert!(plan.lines[0].body.open()["spec"].get("volumeName").is_none());
+    let plan = planned(&all, &with_volumes(&all, &[bound("another")]), &proof);
+    assert!(told(&plan)[0].starts_with("refuse persistentvolumeclaims/data: its volume pv-1 is bound to"));
+    let plan = planned(&all, &with_volumes(&all, &[bound("data")]), &options());
+    assert!(told(&plan)[0].starts_with("refuse "), "a restore elsewhere would never be bound");
+}
+
+#[test]
 fn a_claim_that_nothing_could_bind_is_refused() {
     let all = [claim("")];
     let plan = planned(&all, &cluster(&all, []), &options());

@@ -1,0 +1,255 @@
+//! Proving snapshots, against an API server and a store that misbehave: what was not looked at is never called good.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod cli_support;
+mod cluster_support;
+
+use cluster_support::site::Site;
+use cluster_support::{ApiServer, Command, KindDef, Reaction};
+use davit::clock::SimClock;
+use davit::cluster::{Cluster, Connect, Place};
+use davit::error::Kind;
+use davit::journal::NoProgress;
+use davit::snapshot::mover::{Moved, REPORT};
+use davit::snapshot::object::{Saved, SavedKind};
+use davit::snapshot::restore::Means;
+use davit::snapshot::verify::{Checked, Request, run};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use tokio_util::sync::CancellationToken;
+
+const RESTORED: [&str; 5] = ["snapshot", "verify", "shop@latest", "--depth", "restored"];
+
+/// A shop with a claim, whose mover gives these bytes.
+async fn with_a_volume(bytes: &[u8]) -> Site {
+    let site = Site::with_a_shop().await;
+    let provisioned = json!({ "name": "pv-1", "annotations": { "pv.kubernetes.io/provisioned-by": "csi.test" } });
+    let held = json!({ "storageClassName": "fast", "claimRef": { "namespace": "shop", "name": "data" } });
+    site.server.put("persistentvolumes", json!({ "metadata": provisioned, "spec": held }));
+    let claim = json!({ "metadata": { "name": "data" }, "status": { "phase": "Bound" },
+        "spec": { "volumeName": "pv-1", "storageClassName": "fast" } });
+    site.server.put("persistentvolumeclaims", claim);
+    let moved = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
+    let mover = Command { stdout: vec![bytes.to_vec()], stderr: format!("{REPORT} {moved}"), ..Command::default() };
+    site.server.world().commands.insert("davit".to_owned(), mover);
+    site
+}
+
+fn chunks(site: &Site) -> BTreeSet<PathBuf> {
+    let files = site.desk.inventory().into_iter().map(|(path, _, _)| path);
+    files.filter(|path| path.to_str().unwrap().contains("/chunks/")).collect()
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What the repository knows of the newest point.
+fn known(site: &Site) -> Value {
+    site.json(&["points", "shop"]).1["points"][0]["verified"].clone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_chunk_of_files_or_of_objects_is_found_before_anything_is_restored() {
+    let site = with_a_volume(&[7; 300_000]).await;
+    assert_eq!(site.save(&[]).0, 0);
+    let objects = chunks(&site);
+    let (code, report) = site.save(&["--volumes", "files", "--mover-image", "davit:1"]);
+    assert_eq!(code, 0, "{report:#}");
+    let files: BTreeSet<PathBuf> = chunks(&site).difference(&objects).cloned().collect();
+    assert!(!files.is_empty() && !objects.is_empty());
+    for chunk in [files.first().unwrap(), objects.first().unwrap()] {
+        let (code, proof) = site.json(&RESTORED);
+        assert_eq!((code, &proof["ok"]), (0, &json!(true)), "{proof:#}");
+        assert!(proof["chunks"].as_u64().unwrap() > 1 && proof["live"].as_u64().unwrap() > 0, "{proof:#}");
+        assert_eq!(known(&site)["ok"], true);
+        assert_eq!(site.davit(&["snapshot", "show", "shop@latest-verified"]).code, 0);
+        flip(chunk);
+        let (code, proof) = site.json(&RESTORED);
+        assert_eq!((code, &proof["ok"], &proof["live"]), (1, &json!(false), &json!(0)), "{proof:#}");
+        let name = chunk.file_name().unwrap().to_str().unwrap();
+        assert!(proof["damage"][0]["chunk"].as_str().unwrap().contains(name), "{proof:#}");
+        assert_eq!((&known(&site)["ok"], &known(&site)["depth"]), (&json!(false), &json!("restored")));
+        let (_, shown) = site.json(&["snapshot", "show", "shop@latest-verified"]);
+        assert_ne!(shown["point"], report["point"], "{shown:#}");
+        let (code, all) = site.json(&["verify", "--all", "--depth", "restored"]);
+        assert_eq!((code, &all["points"][0]["verdict"]), (1, &json!("failed")), "{all:#}");
+        flip(chunk);
+    }
+    assert_eq!(site.json(&RESTORED).0, 0);
+}
+
+/// Proves a few objects. Waiting for the server takes no time: its clock is simulated.
+async fn proven(server: &ApiServer) -> davit::error::Result<Checked> {
+    let directory = tempfile::tempdir().unwrap();
+    let connect = Connect { place: Place::Files(vec![server.kubeconfig(directory.path())]), context: None };
+    let clock = Arc::new(SimClock::at(jiff::Timestamp::now()));
+    let cancel = CancellationToken::new();
+    let cluster = Cluster::connect(&connect, clock.clone(), cancel.clone()).unwrap();
+    let saved = ["configmaps", "secrets"].into_iter().flat_map(|kind| {
+        let names = (0..40).map(move |n| format!("{kind}-{n}"));
+        names.map(move |name| {
+            let body = json!({ "apiVersion": "v1", "kind": if kind == "secrets" { "Secret" } else { "ConfigMap" },
+                "metadata": { "name": name, "namespace": "shop", "uid": name } });
+            Saved::new(&SavedKind::of_body(kind, true, &body), &body)
+        })
+    });
+    let request = Request {
+        saved: saved.collect(),
+        namespace: "shop".to_owned(),
+        scratch: "davit-verify-x".to_owned(),
+        live: Vec::new(),
+    };
+    let means = Means { cluster, clock, progress: NoProgress::shared(), cancel, in_flight: 4 };
+    run(&means, request).await
+}
+
+fn reasons(checked: &Checked) -> String {
+    checked.undecided.keys().cloned().collect::<Vec<_>>().join("; ")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_says_nothing_of_an_object_leaves_the_proof_undecided() {
+    let server = ApiServer::start().await;
+    let whole = proven(&server).await.unwrap();
+    assert_eq!((whole.ok(), whole.live, whole.unchecked()), (Some(true), 80, 0), "{whole:#?}");
+    for (code, reason) in
+        [(503, "ServiceUnavailable"), (429, "TooManyRequests"), (500, "InternalError"), (401, "Unauthorized")]
+    {
+        for needle in ["davit-verify-x/configmaps?dryRun", "davit-verify-x/configmaps?fieldManager"] {
+            let server = ApiServer::start().await;
+            server.react(needle, usize::MAX, Reaction::Refuse(code, reason, 0));
+            let checked = proven(&server).await.unwrap();
+            assert_eq!((checked.ok(), checked.unchecked() >= 40), (None, true), "{code} {needle}: {checked:#?}");
+            assert!(reasons(&checked).contains(&code.to_string()), "{}", reasons(&checked));
+            assert_eq!(checked.wrong, [], "{code} {needle}");
+            assert!(server.world().get("namespaces", "", "davit-verify-x").is_none());
+        }
+    }
+    let server = ApiServer::start().await;
+    server.react("GET /api/v1/namespaces/davit-verify-x/secrets?limit", 1, Reaction::Body(r#"{"items":[]}"#));
+    server.react("GET /api/v1/namespaces/davit-verify-x/secrets?limit", usize::MAX, Reaction::Refuse(503, "Late", 0));
+    let checked = proven(&server).await.unwrap();
+    assert_eq!((checked.ok(), checked.live), (None, 40), "what was made could not be read back: {checked:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_dies_during_the_proof_proves_nothing_and_is_not_waited_for_by_each_object() {
+    let server = ApiServer::start().await;
+    server.react("davit-verify-x/configmaps?dryRun", 1, Reaction::Die);
+    let before = server.requests().len();
+    let error = proven(&server).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Stuck, "the scratch namespace is still there: {error:?}");
+    assert!(server.requests().len() - before < 60, "{:#?}", server.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_asked_about_is_exit_6_and_no_evidence_calls_it_good() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.react("/configmaps?dryRun", 100, Reaction::Refuse(500, "InternalError", 0));
+    let (code, proof) = site.json(&RESTORED);
+    assert_eq!((code, &proof["ok"]), (6, &Value::Null), "{proof:#}");
+    assert_eq!(proof["undecided"].as_object().unwrap().len(), 1, "{proof:#}");
+    assert!(proof["evidence"].is_string() && known(&site).is_null(), "kept, and counts for nothing: {proof:#}");
+    let said = site.davit(&RESTORED);
+    assert!(said.code == 6 && said.stdout.contains("UNDECIDED  1 object"), "{}", said.stdout);
+    let (code, all) = site.json(&["verify", "--all", "--depth", "restored"]);
+    assert_eq!((code, &all["points"][0]["verdict"]), (6, &json!("undecided")), "{all:#}");
+    site.server.world().faults.clear();
+    assert_eq!(site.json(&RESTORED).0, 0);
+    assert_eq!(known(&site)["ok"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_could_not_be_restored_is_wrong_and_only_what_a_rule_leaves_out_does_not_count() {
+    let site = Site::with_a_shop().await;
+    site.server.put("configmaps", json!({ "metadata": { "name": "kube-root-ca.crt" } }));
+    let mut def = KindDef::new("example.com", "v1", "widgets", "Widget", true);
+    site.server.world().define(def.clone());
+    site.server.put("widgets.example.com", json!({ "metadata": { "name": "w" }, "spec": { "a": 1 } }));
+    assert_eq!(site.save(&["--scope", "namespace", "--source", "alone"]).0, 0);
+    assert_eq!(site.save(&[]).0, 0);
+    let (code, proof) = site.json(&RESTORED);
+    assert_eq!((code, &proof["wrong"]), (0, &json!([])), "{proof:#}");
+    let by_rule = proof["not_checked"].as_object().unwrap();
+    assert!(by_rule.contains_key("the cluster writes its own CA into every namespace"), "{proof:#}");
+
+    // Another version is served than the one it was saved at.
+    let without = |site: &Site| site.server.world().kinds.retain(|kind| kind.resource != "widgets");
+    without(&site);
+    (def.versions, def.storage) = (vec!["v2".to_owned()], "v2".to_owned());
+    site.server.world().kinds.push(def);
+    let (code, proof) = site.json(&RESTORED);
+    assert_eq!((code, &proof["ok"]), (1, &json!(false)), "{proof:#}");
+    assert!(proof["wrong"].to_string().contains("does not serve example.com/v1"), "{proof:#}");
+    // Nobody serves it: with its definition in the snapshot another cluster may prove it, without nobody can restore it.
+    without(&site);
+    site.server.world().remove("customresourcedefinitions.apiextensions.k8s.io", "", "widgets.example.com");
+    let (code, proof) = site.json(&RESTORED);
+    assert_eq!((code, &proof["ok"]), (6, &Value::Null), "{proof:#}");
+    let (code, proof) = site.json(&["snapshot", "verify", "alone@latest", "--depth", "restored"]);
+    assert_eq!((code, &proof["ok"]), (1, &json!(false)), "{proof:#}");
+    assert!(proof["wrong"].to_string().contains("its definition is neither there nor in the snapshot"), "{proof:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_of_nothing_is_undecided() {
+    let site = Site::new().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let (code, proof) = site.json(&RESTORED);
+    assert_eq!((code, &proof["ok"], &proof["live"], &proof["dry_run"]), (6, &Value::Null, &json!(0), &json!(0)));
+}
+
+/// `davit … --output json` where no cluster is known.
+fn without_a_cluster(site: &Site, arguments: &[&str]) -> (i32, Value, String) {
+    let mut command = site.desk.command(&[arguments, &["--output", "json"]].concat());
+    let output = tokio::task::block_in_place(|| command.env_remove("KUBECONFIG").output().unwrap());
+    let document = serde_json::from_slice(&output.stdout).unwrap();
+    (output.status.code().unwrap(), document, String::from_utf8(output.stderr).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn all_points_are_proven_as_deeply_as_each_can_be_and_what_fell_short_is_said() {
+    let site = Site::with_a_shop().await;
+    let annotations = json!({ "davit.dev/output-command": "dump", "davit.dev/output-name": "raft" });
+    let pod = json!({ "metadata": { "name": "vault-0", "annotations": annotations }, "status": { "phase": "Running" },
+        "spec": { "containers": [{ "name": "vault" }] } });
+    site.server.put("pods", pod);
+    let dump = Command { stdout: vec![b"all of it".to_vec()], ..Command::default() };
+    site.server.world().commands.insert("dump".to_owned(), dump);
+    assert_eq!(site.save(&[]).0, 0);
+    let all = ["verify", "--all", "--depth", "restored"];
+    let of = |document: &Value, kind: &str| {
+        let points = document["points"].as_array().unwrap();
+        points.iter().find(|point| point["kind"] == kind).unwrap_or_else(|| panic!("{document:#}")).clone()
+    };
+    let (code, proven) = site.json(&all);
+    let (namespace, command) = (of(&proven, "namespace"), of(&proven, "command"));
+    assert_eq!((code, &namespace["depth"], &namespace["verdict"]), (0, &json!("restored"), &json!("ok")), "{proven:#}");
+    assert_eq!((&command["depth"], &command["verdict"]), (&json!("stored"), &json!("ok")), "{proven:#}");
+    assert!(command["notes"][0].as_str().unwrap().contains("stored is all there is"), "{proven:#}");
+    assert_eq!((&known(&site)["depth"], &known(&site)["ok"]), (&json!("restored"), &json!(true)));
+    let said = site.davit(&all).stdout;
+    assert!(said.contains("put to a cluster") && said.contains(" live, "), "{said}");
+
+    // Without a cluster the chunks are read, and nothing more is claimed; where that is all, nothing was decided.
+    let (code, short, _) = without_a_cluster(&site, &all);
+    let namespace = of(&short, "namespace");
+    assert_eq!((code, &namespace["depth"], &namespace["verdict"]), (6, &json!("stored"), &json!("undecided")));
+    assert!(namespace["notes"][0].as_str().unwrap().contains("--kubeconfig or KUBECONFIG"), "{short:#}");
+    assert!(namespace["chunks"].as_u64().unwrap() > 0, "{short:#}");
+    let (code, one, _) = without_a_cluster(&site, &["verify", "shop@latest", "--depth", "restored"]);
+    assert_eq!((code, &one["verdict"]), (6, &json!("undecided")), "{one:#}");
+    let (code, one, _) = without_a_cluster(&site, &["verify", "shop.raft@latest", "--depth", "restored"]);
+    assert_eq!((code, &one["verdict"], &one["depth"]), (0, &json!("ok"), &json!("stored")), "{one:#}");
+    // Whoever names a cluster is told that it is none.
+    let said = site.davit(&["verify", "--all", "--depth", "restored", "--kubeconfig", "nowhere"]);
+    assert!(said.code == 2 && said.stderr.contains("nowhere"), "{}", said.stderr);
+}
