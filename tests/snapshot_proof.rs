@@ -200,6 +200,34 @@ async fn what_could_not_be_restored_is_wrong_and_only_what_a_rule_leaves_out_doe
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_named_is_made_in_the_scratch_namespace_and_nothing_of_the_cluster_ever_is() {
+    let site = Site::with_a_shop().await;
+    site.server.put("serviceaccounts", json!({ "metadata": { "name": "web" } }));
+    let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": "shop" }]);
+    let binding = json!({ "metadata": { "name": "reader" }, "subjects": subject,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader" } });
+    site.server.put("clusterrolebindings.rbac.authorization.k8s.io", binding);
+    site.server.put("clusterroles.rbac.authorization.k8s.io", json!({ "metadata": { "name": "reader" }, "rules": [] }));
+    site.server.put("ingresses.networking.k8s.io", json!({ "metadata": { "name": "door" } }));
+    assert_eq!(site.save(&[]).0, 0);
+    for name in ["clusterroles", "clusterrolebindings"] {
+        let kind = format!("{name}.rbac.authorization.k8s.io");
+        site.server.world().remove(&kind, "", "reader");
+    }
+    let live = ["--live", "ingresses,clusterroles,clusterrolebindings"];
+    let (code, proof) = site.json(&[&RESTORED[..], &live].concat());
+    assert_eq!((code, &proof["ok"]), (0, &json!(true)), "{proof:#}");
+    let made = |what: &str| {
+        let requests = site.server.requests();
+        requests.iter().filter(|line| line.starts_with("POST ") && line.contains(what)).cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(made("/ingresses").len(), 2, "asked about, and made: {:#?}", made("/ingresses"));
+    let of_the_cluster = made("/clusterrole");
+    assert_eq!(of_the_cluster.len(), 2, "{of_the_cluster:#?}");
+    assert!(of_the_cluster.iter().all(|line| line.contains("dryRun=All")), "{of_the_cluster:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_proof_of_nothing_is_undecided() {
     let site = Site::new().await;
     assert_eq!(site.save(&[]).0, 0);

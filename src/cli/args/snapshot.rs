@@ -172,7 +172,7 @@ pub struct SnapshotVerifyArgs {
     /// How deep to look
     #[arg(long, value_name = "DEPTH", default_value = "stored")]
     pub depth: SnapshotDepthArg,
-    /// With --depth restored: also make these kinds, which may act on their own
+    /// With --depth restored: also make these kinds of the namespace, which may act on their own
     #[arg(long, value_name = "K,…", value_delimiter = ',')]
     pub live: Vec<String>,
     /// Which cluster.

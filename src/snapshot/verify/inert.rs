@@ -68,7 +68,8 @@ const INERT: &[Inert] = &[
 ];
 
 /// Decides what is done with an object, and makes its body inert if it is to be made. `live` names further kinds
-/// that the user wants made; they are made as they are, but for labels and annotations.
+/// that the user wants made; they are made as they are, but for labels and annotations. Objects of the cluster are never
+/// made: they would be seen outside the scratch namespace.
 pub fn treat(place: &Place, body: &Value, live: &[Selector]) -> (Treatment, Value) {
     let mut body = body.clone();
     let known = INERT.iter().find(|inert| inert.kind == place.group_resource);
@@ -162,8 +163,11 @@ mod tests {
         }
         let token = json!({"type": "kubernetes.io/service-account-token"});
         assert_eq!(treated("secrets", token).0, Treatment::DryRun);
-        let cluster = treat(&Place::in_cluster("configmaps", "a"), &json!({}), &[Selector::parse("*")]);
-        assert_eq!(cluster.0, Treatment::DryRun);
+        // Whoever names it: it would be seen outside the scratch namespace.
+        for named in ["*", "clusterroles", "clusterroles.rbac.authorization.k8s.io/a"] {
+            let place = Place::in_cluster("clusterroles.rbac.authorization.k8s.io", "a");
+            assert_eq!(treat(&place, &json!({}), &[Selector::parse(named)]).0, Treatment::DryRun, "{named}");
+        }
     }
 
     #[test]
