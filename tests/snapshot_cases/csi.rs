@@ -196,6 +196,13 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     let content = &contents["items"][0];
     assert_eq!(content["spec"]["deletionPolicy"], "Retain", "{contents:#}");
 
+    let said = desk.davit(&["snapshot", "restore", "stored@latest", "--into", "stored-copy", "--plan"]);
+    assert!(
+        said.code == 0 && said.stdout.contains("its volume begins with what the snapshot davit-"),
+        "{}",
+        said.stdout
+    );
+    assert!(!said.stdout.contains("is empty"), "{}", said.stdout);
     let said = desk.davit(&["snapshot", "restore", "stored@latest", "--into", "stored-copy"]);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let snapshots = plane.get(&["volumesnapshots", "-n", "stored-copy"]).unwrap();

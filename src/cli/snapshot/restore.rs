@@ -30,7 +30,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     let lacks = lacks(args, &source)?;
     let cluster = cluster(&args.cluster, shell)?;
     let mapping = mapping(args, &source)?;
-    let options = options(args, &source, &cluster).await?;
+    let mut options = options(args, &source, &cluster).await?;
     let means = means(shell, cluster, usize::from(args.in_flight));
     if args.with_namespace {
         make_namespaces(&means, &source, &mapping, &options).await?;
@@ -42,6 +42,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
         }
         _ => None,
     };
+    options.files = volumes.as_ref().map(volumes::Stored::claims).unwrap_or_default();
     let mut prepared = restore::prepare(&means, source.objects, &mapping, options).await?;
     for warning in &prepared.plan.warnings {
         shell.story.warn(warning.clone(), None);

@@ -173,11 +173,13 @@ impl<'a> Facts<'a> {
         let mut keep = self.keep.clone();
         match kind.as_str() {
             "persistentvolumeclaims" => match self.volumes.of_claim(saved, body) {
-                volumes::OfClaim::Kept(note) => {
+                volumes::OfClaim::Kept => {
                     keep.volume = true;
-                    line.notes.extend(note);
+                    line.notes.extend(volumes::words(line, body, self.options, None));
                 }
-                volumes::OfClaim::Anew(note) => line.notes.extend(note),
+                volumes::OfClaim::Anew(note) => {
+                    line.notes.extend(volumes::words(line, body, self.options, note));
+                }
                 volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
             },
             "persistentvolumes" => {

@@ -101,6 +101,8 @@ pub struct Options {
     pub manager: String,
     /// Kinds that the snapshot has completely; only of these is it known what is absent.
     pub covered: BTreeSet<String>,
+    /// Claims whose files the restore puts back into the volumes that it makes.
+    pub files: BTreeSet<String>,
     /// The namespace that this is only a proof of, elsewhere: its claims keep their volumes.
     pub proof_of: Option<String>,
 }

@@ -1,16 +1,16 @@
 //! Volumes: which are made, which are provisioned anew, and which must not be touched.
 
 use super::super::object::{self, Place, Saved};
-use super::Live;
+use super::{Line, Live, Options};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What becomes of the volume that a claim names.
 pub(super) enum OfClaim {
     /// The claim keeps it.
-    Kept(Option<String>),
-    /// The claim gets a new one.
-    Anew(Option<String>),
+    Kept,
+    /// The claim gets a new one; what is in that, if its storage puts nothing into it.
+    Anew(Option<&'static str>),
     /// The claim would never be bound.
     Refused(String),
 }
@@ -62,12 +62,12 @@ impl Volumes {
         let Some(name) = body.pointer("/spec/volumeName").and_then(Value::as_str) else {
             return OfClaim::Anew(None);
         };
-        let empty = || OfClaim::Anew(Some("its volume is provisioned anew and is empty".to_owned()));
+        let empty = || OfClaim::Anew(Some("its volume is provisioned anew and is empty"));
         let class = body.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
         if let Some(live) = self.live.get(name) {
             return match bound_to(live) {
-                None => OfClaim::Kept(None),
-                Some(by) if by == claim.identity.place() => OfClaim::Kept(None),
+                None => OfClaim::Kept,
+                Some(by) if by == claim.identity.place() => OfClaim::Kept,
                 Some(_) if !class.is_empty() && is_provisioned(live) => empty(),
                 // What is proven beside the original asks about the claim without its volume: that one is in use.
                 Some(by) if self.is_original(&by, claim) => OfClaim::Anew(None),
@@ -83,7 +83,7 @@ impl Volumes {
                 Some(other) => {
                     OfClaim::Refused(format!("what is behind its volume {name} already backs the volume {other}"))
                 }
-                None => OfClaim::Kept(None),
+                None => OfClaim::Kept,
             },
             _ if class.is_empty() => OfClaim::Refused(format!(
                 "its volume {name} is neither there nor in the snapshot, and it has no class that provisions one"
@@ -94,6 +94,22 @@ impl Volumes {
 
     fn is_original(&self, by: &Place, claim: &Saved) -> bool {
         self.proof_of.is_some() && by.namespace == self.proof_of && by.name == claim.identity.name
+    }
+}
+
+/// What will be in the volume of a claim. Files are put into volumes that the restore makes, and into no others; one that
+/// an interrupted run of it made is made by it.
+pub(super) fn words(line: &Line, body: &Value, options: &Options, anew: Option<&'static str>) -> Option<String> {
+    let ours = !options.manager.is_empty() && line.is_managed_by(&options.manager);
+    let begins = body.pointer("/spec/dataSource/name").and_then(Value::as_str);
+    match (line.live.is_some() && !ours, options.files.contains(&line.place.name), begins) {
+        (true, true, _) => {
+            Some("it is there, so its volume is left as it is; --into another namespace restores its files".to_owned())
+        }
+        (true, false, _) => None,
+        (false, true, _) => Some("its files are put back into its volume, unless that holds files already".to_owned()),
+        (false, false, Some(snapshot)) => Some(format!("its volume begins with what the snapshot {snapshot} holds")),
+        (false, false, None) => anew.map(str::to_owned),
     }
 }
 

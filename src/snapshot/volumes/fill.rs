@@ -13,7 +13,7 @@ use crate::snapshot::mover::Moved;
 use crate::snapshot::show::details;
 use futures_util::StreamExt;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 
 const PIPE: usize = 1 << 20;
@@ -40,6 +40,11 @@ impl Stored {
     /// Whether the point holds none.
     pub fn is_empty(&self) -> bool {
         self.volumes.is_empty()
+    }
+
+    /// The claims whose files the point has.
+    pub fn claims(&self) -> BTreeSet<String> {
+        self.volumes.keys().cloned().collect()
     }
 
     /// Whether the point has the files of a claim.

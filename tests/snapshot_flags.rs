@@ -1,0 +1,84 @@
+//! What each flag of a restore changes, from the command line against an API server in this process.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
+
+mod cli_support;
+mod cluster_support;
+
+use cli_support::Said;
+use cluster_support::site::Site;
+use cluster_support::{Command, Reaction};
+use davit::snapshot::mover::{Moved, REPORT};
+use serde_json::{Value, json};
+
+fn restore(site: &Site, into: &str, more: &[&str]) -> Said {
+    site.davit(&[&["snapshot", "restore", "shop@latest", "--into", into][..], more].concat())
+}
+
+fn ended(said: &Said, code: i32, text: &str) {
+    assert_eq!(said.code, code, "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains(text) || said.stderr.contains(text), "{text:?}: {}{}", said.stdout, said.stderr);
+}
+
+fn there(site: &Site, kind: &str, namespace: &str, name: &str) -> Option<Value> {
+    site.server.world().get(kind, namespace, name)
+}
+
+/// A shop with something for each flag.
+async fn full() -> Site {
+    let site = Site::with_a_shop().await;
+    let put = |kind: &str, object: Value| site.server.put(kind, object);
+    let tracked = json!({ "argocd.argoproj.io/tracking-id": "web:/ConfigMap:shop/tracked" });
+    put("configmaps", json!({ "metadata": { "name": "tracked", "annotations": tracked } }));
+    let by_team = json!([{ "manager": "team", "operation": "Apply", "fieldsV1": { "f:data": { "f:colour": {} } } }]);
+    put(
+        "configmaps",
+        json!({ "metadata": { "name": "owned", "managedFields": by_team }, "data": { "colour": "red" } }),
+    );
+    put(
+        "services",
+        json!({ "metadata": { "name": "door" }, "spec": { "ports": [{ "port": 80 }] }, "status": { "open": true } }),
+    );
+    let claim = json!({ "metadata": { "name": "data" }, "status": { "phase": "Bound" },
+        "spec": { "storageClassName": "slow", "volumeName": "pv-1" } });
+    put("persistentvolumeclaims", claim);
+    put("serviceaccounts", json!({ "metadata": { "name": "web" } }));
+    let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": "shop" }]);
+    let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader" });
+    put(
+        "clusterrolebindings.rbac.authorization.k8s.io",
+        json!({ "metadata": { "name": "reader" }, "roleRef": role, "subjects": subject }),
+    );
+    put(
+        "clusterroles.rbac.authorization.k8s.io",
+        json!({ "metadata": { "name": "reader" }, "rules": [{ "verbs": ["list"] }] }),
+    );
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_says_what_will_be_in_a_volume_and_files_come_back_unless_they_are_left_out() {
+    let site = full().await;
+    let moved = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
+    let mover = Command { stdout: vec![vec![7; 1000]], stderr: format!("{REPORT} {moved}"), ..Command::default() };
+    site.server.world().commands.insert("davit".to_owned(), mover);
+    assert_eq!(site.save(&["--volumes", "files", "--mover-image", "davit:1"]).0, 0);
+    let ran = || site.server.world().ran.iter().filter(|(_, _, words)| words.contains(&"load".to_owned())).count();
+
+    let (empty, back) = ("its volume is provisioned anew and is empty", "its files are put back into its volume");
+    let plan = restore(&site, "copy", &["--plan"]);
+    ended(&plan, 0, back);
+    assert!(!plan.stdout.contains(empty), "{}", plan.stdout);
+    let plan = restore(&site, "bare", &["--plan", "--no-volumes"]);
+    ended(&plan, 0, empty);
+    assert!(!plan.stdout.contains(back), "{}", plan.stdout);
+
+    let said = restore(&site, "bare", &["--no-volumes"]);
+    ended(&said, 0, empty);
+    assert_eq!(ran(), 0);
+    let said = restore(&site, "copy", &[]);
+    ended(&said, 0, "3 files are back in its volume");
+    assert!(ran() == 1 && !said.stdout.contains(empty), "{}", said.stdout);
+    let plan = restore(&site, "bare", &["--plan", "--on-conflict", "merge"]);
+    ended(&plan, 0, "it is there, so its volume is left as it is");
+}
