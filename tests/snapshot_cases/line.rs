@@ -192,7 +192,8 @@ fn what_velero_left_is_listed_shown_compared_and_restored() {
     assert!(plane.get(&["namespace", "truncated"]).is_none());
     desk.write("schedule.yaml", "apiVersion: velero.io/v1\nkind: Schedule\nmetadata: {name: cloudflow-daily-backup}\nspec:\n  schedule: 0 2 * * *\n  template: {includedNamespaces: [cloudflow], ttl: 720h0m0s, snapshotVolumes: true, storageLocation: default}\n");
     let translated = desk.davit(&["snapshot", "import", "velero", "schedule.yaml"]);
-    ended(&translated, 0, "command: davit snapshot create cloudflow");
+    ended(&translated, 0, "command: davit snapshot create cloudflow --volumes csi");
     ended(&translated, 0, "keep_within: 30 days");
-    ended(&translated, 0, "no equivalent: spec.template.snapshotVolumes");
+    ended(&translated, 0, "no equivalent: spec.template.storageLocation");
+    assert!(!translated.stdout.contains("snapshotVolumes"), "{}", translated.stdout);
 }

@@ -144,6 +144,13 @@ impl Document for Schedules {
             if !one.without_namespaces.is_empty() {
                 page.line(format!("  but not the namespaces {}", one.without_namespaces.join(", ")));
             }
+            if !one.hooks.is_empty() {
+                page.line("  hooks, for davit.yaml:");
+            }
+            for hook in &one.hooks {
+                // A line of JSON is a line of YAML.
+                page.line(format!("  - {}", serde_json::to_string(hook).unwrap_or_default()));
+            }
             for without in &one.without_equivalent {
                 page.line(format!("  no equivalent: {}: {}", without.field, without.why));
             }

@@ -5,10 +5,12 @@
 
 mod archive;
 mod backup;
+mod hooks;
 mod schedule;
 mod tar;
 
 pub use archive::{Contents, read_archive};
 pub use backup::{Found, Opened, VolumeNote, list, open};
+pub use hooks::HookHere;
 pub use schedule::{Translated, Untranslated, translate};
 pub use tar::Limits;

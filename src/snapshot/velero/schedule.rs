@@ -1,6 +1,7 @@
 //! `Schedule` and `Backup` objects of Velero as input: what they would be here, and what has no equivalent, field by
 //! field. Nothing is dropped silently: a field that is not known is named too.
 
+use super::hooks::{self, HookHere};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -40,6 +41,10 @@ pub struct Translated {
     pub keep_within: String,
     /// Whether cluster-scoped objects come along.
     pub scope: Option<String>,
+    /// How volumes are saved: `csi` or `files`.
+    pub volumes: Option<String>,
+    /// Entries of `hooks` of the settings.
+    pub hooks: Vec<HookHere>,
     /// Fields without an equivalent.
     pub without_equivalent: Vec<Untranslated>,
 }
@@ -59,6 +64,11 @@ impl Translated {
         }
         if let Some(scope) = &self.scope {
             words.push(format!("--scope {scope}"));
+        }
+        match self.volumes.as_deref() {
+            Some("files") => words.push("--volumes files --mover-image IMAGE".to_owned()),
+            Some(other) => words.push(format!("--volumes {other}")),
+            None => {}
         }
         words.join(" ")
     }
@@ -114,7 +124,7 @@ fn one(document: &Value) -> Result<Translated> {
     let name = text("/metadata/name").to_owned();
     // What Velero does without a ttl.
     let translated = Translated { name, keep_within: "30 days".to_owned(), ..Translated::default() };
-    let mut fields = Fields { translated };
+    let mut fields = Fields { translated, hooks: None };
     let empty = Map::new();
     let spec = document.get("spec").and_then(Value::as_object).unwrap_or(&empty);
     if kind == "Schedule" {
@@ -130,11 +140,13 @@ fn one(document: &Value) -> Result<Translated> {
             fields.of_backup("spec.", name, value)?;
         }
     }
-    Ok(fields.translated)
+    fields.finish()
 }
 
 struct Fields {
     translated: Translated,
+    /// The field and its value.
+    hooks: Option<(String, Value)>,
 }
 
 impl Fields {
@@ -192,6 +204,15 @@ impl Fields {
         let out = &mut self.translated;
         match (name, value) {
             ("hooks", Value::Object(map)) if map.values().all(is_empty) => {}
+            // Translated last, when the namespaces are known.
+            ("hooks", Value::Object(_)) => self.hooks = Some((field, value.clone())),
+            ("defaultVolumesToFsBackup" | "defaultVolumesToRestic", Value::Bool(true)) => {
+                out.volumes = Some("files".to_owned());
+            }
+            // What is saved as files needs no snapshot of the storage.
+            ("snapshotVolumes", Value::Bool(true)) => {
+                out.volumes.get_or_insert_with(|| "csi".to_owned());
+            }
             (
                 "snapshotVolumes" | "defaultVolumesToFsBackup" | "defaultVolumesToRestic" | "snapshotMoveData",
                 Value::Bool(false),
@@ -210,9 +231,30 @@ impl Fields {
             ("includeClusterResources", Value::Bool(yes)) => {
                 out.scope = Some(if *yes { "with-cluster" } else { "namespace" }.to_owned());
             }
-            _ => self.without(field, why_not(name)),
+            ("excludedClusterScopedResources", _) => {
+                let (all, some): (Vec<_>, Vec<_>) = texts(&field, value)?.into_iter().partition(|name| name == "*");
+                out.exclude.extend(some);
+                if !all.is_empty() {
+                    out.scope = Some("namespace".to_owned());
+                }
+            }
+            _ => {
+                if name == "includedClusterScopedResources" {
+                    out.scope = Some("with-cluster".to_owned());
+                }
+                self.without(field, why_not(name));
+            }
         }
         Ok(())
+    }
+
+    fn finish(mut self) -> Result<Translated> {
+        if let Some((field, value)) = self.hooks.take() {
+            let found = hooks::translate(&field, &value, &self.translated.namespaces)?;
+            self.translated.hooks = found.here;
+            self.translated.without_equivalent.extend(found.without);
+        }
+        Ok(self.translated)
     }
 }
 
@@ -230,20 +272,15 @@ fn why_not(name: &str) -> &'static str {
     match name {
         "storageLocation" => "--repository or davit.yaml says where points go",
         "volumeSnapshotLocations" => "snapshots are made by the driver of the volume's class",
-        "snapshotVolumes"
-        | "defaultVolumesToFsBackup"
-        | "defaultVolumesToRestic"
-        | "snapshotMoveData"
-        | "datamover" => {
-            "a snapshot holds objects; back databases up with davit backup, and keep the snapshots of other volumes"
+        "snapshotMoveData" | "datamover" => {
+            "--volumes csi leaves the data in the storage; --volumes files puts the files into the repository"
         }
         "csiSnapshotTimeout" | "itemOperationTimeout" => "each step has its own limit",
         "orLabelSelectors" => "one selector is possible; make one snapshot for each",
         "orderedResources" => "the whole snapshot is of one instant",
-        "hooks" => "annotate the pods: pre.hook.backup.velero.io/… is honoured as it is",
         "resourcePolicy" => "choose with --include and --exclude",
-        "includedClusterScopedResources" | "excludedClusterScopedResources" => {
-            "what the namespace needs comes along; --scope with-cluster takes all"
+        "includedClusterScopedResources" => {
+            "what the namespace leans on comes along with --scope with-cluster; what belongs to no namespace does not"
         }
         "uploaderConfig" => "--jobs says how much runs at once",
         "volumeGroupSnapshotLabelKey" => "volumes are snapshot one by one",
@@ -253,14 +290,14 @@ fn why_not(name: &str) -> &'static str {
     }
 }
 
-fn texts(field: &str, value: &Value) -> Result<Vec<String>> {
+pub(super) fn texts(field: &str, value: &Value) -> Result<Vec<String>> {
     let list =
         value.as_array().map(|list| list.iter().map(|one| one.as_str().map(str::to_owned)).collect::<Option<Vec<_>>>());
     list.flatten().ok_or_else(|| Error::input(format!("{field} is no list of names")))
 }
 
 /// A label selector as the command line writes it.
-fn labels(field: &str, selector: &Map<String, Value>) -> Result<String> {
+pub(super) fn labels(field: &str, selector: &Map<String, Value>) -> Result<String> {
     let wrong = || Error::input(format!("{field} is no label selector"));
     if selector.keys().any(|name| !["matchLabels", "matchExpressions"].contains(&name.as_str())) {
         return Err(wrong());
@@ -361,11 +398,9 @@ spec:
             "selector": null,
             "keep_within": "30 days",
             "scope": null,
+            "volumes": "csi",
+            "hooks": [],
             "without_equivalent": [
-              {
-                "field": "spec.template.snapshotVolumes",
-                "why": "a snapshot holds objects; back databases up with davit backup, and keep the snapshots of other volumes"
-              },
               {
                 "field": "spec.template.storageLocation",
                 "why": "--repository or davit.yaml says where points go"
@@ -374,7 +409,7 @@ spec:
           }
         ]
         "#);
-        assert_eq!(all[0].command(), "davit snapshot create cloudflow");
+        assert_eq!(all[0].command(), "davit snapshot create cloudflow --volumes csi");
     }
 
     #[test]
@@ -398,7 +433,8 @@ spec:
     includedResources: [deployments, secrets]
     excludedResources: [events]
     labelSelector: {matchLabels: {app: web}, matchExpressions: [{key: tier, operator: NotIn, values: [a, b]}, {key: x, operator: Exists}]}
-    includeClusterResources: false
+    includedClusterScopedResources: ['*']
+    excludedClusterScopedResources: [storageclasses]
     defaultVolumesToFsBackup: true
     snapshotVolumes: true
     ttl: 36h30m0s
@@ -410,7 +446,8 @@ spec:
 apiVersion: velero.io/v1
 kind: Backup
 metadata: {name: b}
-spec: {includedNamespaces: [shop], ttl: 0s, hooks: {resources: [{name: x}]}}
+spec: {includedNamespaces: [shop], ttl: 0s, includeClusterResources: false, defaultVolumesToFsBackup: false,
+  hooks: {resources: [{name: x, pre: [{exec: {command: [sync]}}]}, {name: y, labelSelector: {matchLabels: {app: db}}, post: [{exec: {command: [thaw]}}]}]}}
 ";
         let all = translate("two.yaml", yaml).unwrap();
         let named: Vec<&str> = all[0].without_equivalent.iter().map(|one| one.field.as_str()).collect();
@@ -419,10 +456,9 @@ spec: {includedNamespaces: [shop], ttl: 0s, hooks: {resources: [{name: x}]}}
             [
                 "spec.brandNew",
                 "spec.skipImmediately",
-                "spec.template.defaultVolumesToFsBackup",
+                "spec.template.includedClusterScopedResources",
                 "spec.template.orLabelSelectors",
                 "spec.template.snapshotMoveData",
-                "spec.template.snapshotVolumes",
                 "spec.template.somethingElse"
             ]
         );
@@ -434,11 +470,13 @@ spec: {includedNamespaces: [shop], ttl: 0s, hooks: {resources: [{name: x}]}}
         assert_eq!(all[0].keep_within, "37 hours");
         assert_eq!(
             all[0].command(),
-            "davit snapshot create --include deployments,secrets --exclude events --selector 'app=web,tier notin (a,b),x' \
-             --scope namespace"
+            "davit snapshot create --include deployments,secrets --exclude storageclasses,events \
+             --selector 'app=web,tier notin (a,b),x' --scope with-cluster --volumes files --mover-image IMAGE"
         );
         assert_eq!((all[1].keep_within.as_str(), all[1].cron.as_deref()), ("30 days", None));
-        assert_eq!(all[1].without_equivalent[0].field, "spec.hooks");
+        assert_eq!(all[1].without_equivalent[0].field, "spec.hooks.resources[0]");
+        assert_eq!((all[1].hooks.len(), all[1].hooks[0].namespace.as_str()), (1, "shop"));
+        assert_eq!(all[1].command(), "davit snapshot create shop --scope namespace");
     }
 
     #[test]
