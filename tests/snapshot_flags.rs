@@ -82,3 +82,25 @@ async fn a_plan_says_what_will_be_in_a_volume_and_files_come_back_unless_they_ar
     let plan = restore(&site, "bare", &["--plan", "--on-conflict", "merge"]);
     ended(&plan, 0, "it is there, so its volume is left as it is");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_is_there_with_objects_of_its_own_is_told_of_before_anything_is_put_beside_them() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.put("namespaces", json!({ "metadata": { "name": "theirs" } }));
+    for (kind, name) in [("configmaps", "mine"), ("configmaps", "kube-root-ca.crt"), ("secrets", "mine")] {
+        site.server.put(kind, json!({ "metadata": { "name": name, "namespace": "theirs" } }));
+    }
+    let told = "the namespace theirs is there already and has 2 objects that the snapshot does not have";
+    ended(&restore(&site, "theirs", &["--plan"]), 0, told);
+    ended(&restore(&site, "theirs", &[]), 0, told);
+    assert!(
+        there(&site, "configmaps", "theirs", "mine").is_some() && there(&site, "secrets", "theirs", "login").is_some()
+    );
+    // A namespace of its own is nobody else's, also when the same command runs again.
+    for _ in 0..2 {
+        let said = restore(&site, "own", &[]);
+        ended(&said, 0, "");
+        assert!(!said.stderr.contains("is there already"), "{}", said.stderr);
+    }
+}

@@ -13,7 +13,7 @@ use crate::journal::Progress;
 use crate::snapshot::clean::Keep;
 use crate::snapshot::load::Managers;
 use crate::snapshot::map::{self, Mapping, Rules, Unresolved};
-use crate::snapshot::plan::{Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
+use crate::snapshot::plan::{self, Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
 use crate::snapshot::restore::{self, Failure, Means, Prepared, RestoreReport};
 use crate::snapshot::volumes;
 use serde::Serialize;
@@ -44,6 +44,10 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     };
     options.files = volumes.as_ref().map(volumes::Stored::claims).unwrap_or_default();
     let mut prepared = restore::prepare(&means, source.objects, &mapping, options).await?;
+    prepared
+        .plan
+        .warnings
+        .extend(args.into.as_deref().and_then(|into| plan::mixed(&prepared.plan, &prepared.live, into)));
     for warning in &prepared.plan.warnings {
         shell.story.warn(warning.clone(), None);
     }

@@ -6,6 +6,7 @@
 
 mod decide;
 mod gitops;
+mod mixed;
 mod owners;
 mod prune;
 mod quota;
@@ -14,6 +15,7 @@ mod webhooks;
 
 pub use decide::NEVER_DELETED;
 pub use gitops::tracked_by;
+pub use mixed::mixed;
 pub use owners::{OwnerAt, OwnerLink};
 pub use webhooks::{DeadWebhook, dead_webhooks};
 
