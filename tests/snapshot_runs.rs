@@ -10,6 +10,8 @@ mod support;
 
 #[path = "snapshot_cases/fidelity.rs"]
 mod fidelity;
+#[path = "snapshot_cases/flags.rs"]
+mod flags;
 #[path = "snapshot_cases/generator.rs"]
 mod generator;
 #[path = "snapshot_cases/line.rs"]

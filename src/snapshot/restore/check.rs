@@ -1,7 +1,7 @@
 //! Asks the server about a plan, line by line, without changing anything.
 
 use super::super::plan::{Action, Line, Mark};
-use super::{Means, Prepared, schema};
+use super::{Means, Prepared, hint, schema};
 use crate::cluster::{ApiError, Delete, Kind, Patch, Write};
 use crate::error::Result;
 use futures_util::StreamExt;
@@ -73,7 +73,7 @@ async fn mark(means: &Means, prepared: &Prepared, line: &Line, documents: &Docum
     match (kind, missing(prepared, line)) {
         (Some(kind), None) => match dry_run(means, prepared, line, &kind).await {
             Ok(()) => Mark::Checked,
-            Err(error) if error.is_verdict() => Mark::Refused(error.to_string()),
+            Err(error) if error.is_verdict() => Mark::Refused(hint::refusal(line, &error)),
             Err(error) => Mark::Unchecked(format!("the server could not be asked: {error}")),
         },
         (kind, missing) => {

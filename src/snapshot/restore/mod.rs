@@ -6,6 +6,7 @@
 
 mod check;
 mod fill;
+mod hint;
 mod kinds;
 mod live;
 mod managers;

@@ -6,7 +6,7 @@ use super::super::diff::{self, Shape};
 use super::super::map::patch as patches;
 use super::super::object::{self, Place};
 use super::super::plan::{Action, Line};
-use super::{Kinds, Means};
+use super::{Kinds, Means, hint};
 use crate::cluster::{ApiError, Delete, Fault, Kind, Patch, Write};
 use crate::retry::{Policy, Retry, Retryable};
 use serde_json::{Value, json};
@@ -40,10 +40,10 @@ pub(super) enum Outcome {
 }
 
 impl Outcome {
-    fn failed(error: &ApiError) -> Self {
+    fn failed(line: &Line, error: &ApiError) -> Self {
         // What another object's absence explains may work later; a precondition that does not hold will not.
         let again = !matches!(error.fault, Fault::Conflict | Fault::Exists | Fault::Unauthorized | Fault::Gone);
-        Self::Failed { why: error.to_string(), again }
+        Self::Failed { why: hint::refusal(line, error), again }
     }
 
     fn diverged(why: impl Into<String>) -> Self {
@@ -83,7 +83,7 @@ impl Hands<'_> {
         };
         let outcome = match outcome {
             Ok(outcome) => outcome,
-            Err(error) => return Outcome::failed(&error),
+            Err(error) => return Outcome::failed(line, &error),
         };
         match (&outcome, &line.status) {
             (Outcome::Done(_), Some(status)) => self.status(&kind, &line.place, status).await.unwrap_or(outcome),
