@@ -86,12 +86,25 @@ pub(in crate::snapshot) async fn take(of: &Of<'_>, claims: &[Claim]) -> Made {
     for (claim, name, what) in asked {
         match settle(of, &name, &claim.name, began).await {
             Ok(content) => {
+                made.notes.extend(as_after_a_crash(&what, &claim.of));
                 made.notes.push(format!("{what}: its snapshot is {content}, which stays until davit sweep --volume-snapshots after its point is gone"));
             }
             Err(why) => made.missing.push(Missing { what, why }),
         }
     }
     made
+}
+
+/// A snapshot of the storage is of one instant, and no writer knows of it.
+fn as_after_a_crash(what: &str, of: &Use) -> Option<String> {
+    let Use::Read { writers, .. } = of else { return None };
+    (!writers.is_empty()).then(|| {
+        format!(
+            "{what}: {} wrote while its snapshot was made, so it is as after a crash (hint: hooks before and after hold \
+             writers; a PostgreSQL database is saved by davit backup)",
+            writers.join(", ")
+        )
+    })
 }
 
 /// The class of each driver: its default one, or its only one.
@@ -197,4 +210,24 @@ pub(in crate::snapshot) async fn close(of: &Of<'_>, names: &[String]) -> Vec<Str
         }
     }
     left
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_volume_that_a_running_pod_may_write_to_is_as_after_a_crash() {
+        let read = |writers: &[&str]| Use::Read {
+            node: None,
+            account: super::super::Account::default(),
+            writers: writers.iter().map(|name| (*name).to_owned()).collect(),
+            tolerations: Value::Null,
+        };
+        let said = as_after_a_crash("volume of claim data", &read(&["db-0", "db-1"])).unwrap();
+        assert!(said.starts_with("volume of claim data: db-0, db-1 wrote"), "{said}");
+        assert!(said.contains("as after a crash") && said.contains("davit backup"), "{said}");
+        assert_eq!(as_after_a_crash("volume", &read(&[])), None);
+        assert_eq!(as_after_a_crash("volume", &Use::LeftOut(String::new())), None);
+    }
 }
