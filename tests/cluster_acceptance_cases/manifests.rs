@@ -98,7 +98,7 @@ fn a_server_takes_every_manifest_as_it_is() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("would violate"), "{overlay}: {said}");
     }
-    for component in ["hooks/hooks.yaml", "volumes/volumes.yaml", "restore/restore.yaml"] {
+    for component in ["hooks/hooks.yaml", "volumes/volumes.yaml", "restore/restore.yaml", "sweep/sweep.yaml"] {
         let path = folder().join("components").join(component);
         let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f"];
         let output = cluster.kubectl_command().args(arguments).arg(&path).output().unwrap();

@@ -3,7 +3,8 @@
 
 use crate::cli_support::Desk;
 use crate::control_support::{ControlPlane, control_plane};
-use davit::clock::{SharedClock, SimClock};
+use davit::clock::{SharedClock, SimClock, SystemClock};
+use davit::cluster::{Cluster, Connect, Place};
 use davit::repository::{Keys, OpenContext, Repository};
 use davit::snapshot::volumes;
 use davit::store::OpenOptions;
@@ -12,6 +13,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use tokio_util::sync::CancellationToken;
 
 /// The published definitions, as the Go module of the API brings them.
 const MODULE: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8@v8.2.0";
@@ -75,11 +77,23 @@ fn account(plane: &ControlPlane, desk: &Desk, namespace: &str) -> String {
     plane.apply(&format!("apiVersion: rbac.authorization.k8s.io/v1\nkind: RoleBinding\nmetadata: {{name: davit-backup, namespace: {namespace}}}\n\
         roleRef: {{apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: davit-backup-namespace}}\n\
         subjects: [{{kind: ServiceAccount, name: davit-backup, namespace: davit}}]\n"));
-    let token = plane.kubectl(&["create", "token", "davit-backup", "-n", "davit", "--duration=1h"], "").unwrap();
+    kubeconfig_of(plane, desk, "davit-backup")
+}
+
+fn kubeconfig_of(plane: &ControlPlane, desk: &Desk, account: &str) -> String {
+    let token = plane.kubectl(&["create", "token", account, "-n", "davit", "--duration=1h"], "").unwrap();
     let config = std::fs::read_to_string(plane.kubeconfig()).unwrap().replace("davit-test-token", token.trim());
-    let file = desk.path().join("account");
+    let file = desk.path().join(account);
     std::fs::write(&file, config).unwrap();
     file.to_str().unwrap().to_owned()
+}
+
+/// The account that takes away what the storage made, with what deploy/ gives it.
+fn sweeper(plane: &ControlPlane, desk: &Desk) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/components/sweep/sweep.yaml");
+    plane.namespace("davit");
+    plane.apply(&std::fs::read_to_string(file).unwrap());
+    kubeconfig_of(plane, desk, "davit-sweep")
 }
 
 /// The repository of a desk, as it looks so many days from now.
@@ -120,7 +134,8 @@ async fn what_the_storage_keeps_goes_when_no_point_needs_it_and_only_then() {
             "volumeSnapshotRef": {"name": "restored", "namespace": "swept"}}});
     plane.kubectl(&["create", "-f", "-"], &restored.to_string()).unwrap();
     // A run that may still be under way keeps what it made.
-    let said = desk.davit(&["sweep", "--volume-snapshots"]);
+    let account = sweeper(&plane, &desk);
+    let said = desk.davit(&["sweep", "--volume-snapshots", "--kubeconfig", &account]);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(
         said.stdout.contains("VolumeSnapshotContent free stays: its run may still be under way"),
@@ -130,7 +145,8 @@ async fn what_the_storage_keeps_goes_when_no_point_needs_it_and_only_then() {
     assert!(said.stdout.contains("VolumeSnapshotContent needed stays: "), "{}", said.stdout);
     assert!(!said.stdout.contains("others"), "{}", said.stdout);
 
-    let cluster = plane.connect();
+    let connect = Connect { place: Place::Files(vec![account.into()]), context: None };
+    let cluster = Cluster::connect(&connect, SystemClock::shared(), CancellationToken::new()).unwrap();
     let found = volumes::leftovers(&cluster, &repository(&desk, 3).await).await.unwrap();
     let going: Vec<_> = found.iter().filter(|one| one.goes).collect();
     assert_eq!(going.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["free"], "{found:#?}");
