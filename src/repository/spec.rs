@@ -96,7 +96,11 @@ impl Repository {
         sources.retain(|known| known != source);
         sources.sort_by_cached_key(|known| strsim::damerau_levenshtein(known.as_str(), source.as_str()));
         let error = Error::input(format!("finding points of {source}: there are none"));
-        let Some(nearest) = sources.first() else { return Ok(error.hint("davit backup makes the first one")) };
+        let Some(nearest) = sources.first() else {
+            return Ok(
+                error.hint("davit backup makes the first one of a database, davit snapshot create of a namespace")
+            );
+        };
         // A third of the letters may be wrong; more than that is another name.
         let wrong = strsim::damerau_levenshtein(nearest.as_str(), source.as_str());
         if wrong <= nearest.as_str().chars().count().max(3) / 3 {
