@@ -2,6 +2,11 @@
 
 use super::ApiServer;
 use crate::cli_support::{Desk, Said};
+use davit::clock::SystemClock;
+use davit::repository::{Keys, OpenContext, Repository};
+use davit::snapshot::load::{Managers, load};
+use davit::snapshot::object::Saved;
+use davit::store::OpenOptions;
 use serde_json::{Value, json};
 
 /// A desk with a repository, in front of a server.
@@ -54,6 +59,17 @@ impl Site {
         let (code, document) = self.json(&arguments);
         assert!(document["points"].is_array(), "{document:#}");
         (code, document["points"][0].clone())
+    }
+
+    /// The objects of the newest point.
+    pub async fn loaded(&self) -> Vec<Saved> {
+        let clock = SystemClock::shared();
+        let place = self.desk.path().join("davit-repository").display().to_string();
+        let store = davit::store::open(&place, &OpenOptions::default(), clock.clone()).await.unwrap();
+        let keys = Keys::load(&self.desk.path().join("davit-keys")).unwrap();
+        let repository = Repository::open(store, keys, OpenContext::new(clock)).await.unwrap();
+        let point = repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
+        load(&repository, &point, Managers::Kept).await.unwrap().objects
     }
 
     /// What `show` says of the newest point.
