@@ -57,6 +57,67 @@ async fn full() -> Site {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_flag_changes_what_it_says_and_nothing_without_it() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let status = |namespace: &str| there(&site, "services", namespace, "door").unwrap()["status"].clone();
+    let class = |namespace: &str| {
+        there(&site, "persistentvolumeclaims", namespace, "data").unwrap()["spec"]["storageClassName"].clone()
+    };
+    let applied = |namespace: &str| {
+        let by = format!("PATCH /api/v1/namespaces/{namespace}/configmaps/owned?");
+        site.server.requests().iter().any(|line| line.starts_with(&by) && line.contains("fieldManager=team"))
+    };
+
+    ended(&restore(&site, "plain", &[]), 0, "restored point");
+    assert!(there(&site, "replicasets.apps", "plain", "web-1").is_none());
+    assert!(there(&site, "configmaps", "plain", "tracked").is_some());
+    assert_eq!((status("plain"), class("plain"), applied("plain")), (Value::Null, json!("slow"), false));
+
+    let flags = [
+        "--restore-derived",
+        "replicasets",
+        "--skip-gitops",
+        "--with-status",
+        "services",
+        "--keep-managers",
+        "--map-storage-class",
+        "slow=fast",
+    ];
+    ended(&restore(&site, "flagged", &flags), 0, "restored point");
+    assert!(there(&site, "replicasets.apps", "flagged", "web-1").is_some());
+    assert!(there(&site, "configmaps", "flagged", "tracked").is_none());
+    assert_eq!(
+        (status("flagged"), class("flagged"), applied("flagged")),
+        (json!({ "open": true }), json!("fast"), true)
+    );
+
+    let rules = || there(&site, "clusterroles.rbac.authorization.k8s.io", "", "reader").unwrap()["rules"].clone();
+    site.server.put("clusterroles.rbac.authorization.k8s.io", json!({ "metadata": { "name": "reader" }, "rules": [] }));
+    ended(&restore(&site, "plain", &["--on-conflict", "replace"]), 0, "");
+    assert_eq!(rules(), json!([]), "what belongs to the cluster is only compared");
+    let include = ["--on-conflict", "replace", "--include-cluster", "clusterroles.rbac.authorization.k8s.io/reader"];
+    ended(&restore(&site, "plain", &include), 0, "1 replaced");
+    assert_eq!(rules(), json!([{ "verbs": ["list"] }]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_incomplete_point_is_restored_only_by_who_says_so_and_never_called_whole() {
+    let site = Site::with_a_shop().await;
+    site.server.react("/namespaces/shop/secrets", 100, Reaction::Refuse(403, "Forbidden", 0));
+    assert_eq!(site.save(&[]).0, 1);
+    let refused = restore(&site, "copy", &[]);
+    ended(&refused, 3, "it is incomplete");
+    ended(&refused, 3, "--allow-incomplete");
+    assert!(there(&site, "namespaces", "", "copy").is_none(), "nothing was begun");
+    ended(&restore(&site, "copy", &["--plan"]), 0, "the snapshot lacks secrets");
+    let said = restore(&site, "copy", &["--allow-incomplete"]);
+    ended(&said, 1, "restored IN PART");
+    ended(&said, 1, "LACKS  secrets");
+    assert!(there(&site, "configmaps", "copy", "settings").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_what_will_be_in_a_volume_and_files_come_back_unless_they_are_left_out() {
     let site = full().await;
     let moved = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
