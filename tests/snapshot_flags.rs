@@ -120,8 +120,8 @@ async fn an_incomplete_point_is_restored_only_by_who_says_so_and_never_called_wh
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_says_what_will_be_in_a_volume_and_files_come_back_unless_they_are_left_out() {
     let site = full().await;
-    let moved = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
-    let mover = Command { stdout: vec![vec![7; 1000]], stderr: format!("{REPORT} {moved}"), ..Command::default() };
+    let report = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
+    let mover = Command { stdout: vec![vec![7; 1000]], stderr: format!("{REPORT} {report}"), ..Command::default() };
     site.server.world().commands.insert("davit".to_owned(), mover);
     assert_eq!(site.save(&["--volumes", "files", "--mover-image", "davit:1"]).0, 0);
     let ran = || site.server.world().ran.iter().filter(|(_, _, words)| words.contains(&"load".to_owned())).count();

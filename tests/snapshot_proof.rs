@@ -32,8 +32,8 @@ async fn with_a_volume(bytes: &[u8]) -> Site {
     let claim = json!({ "metadata": { "name": "data" }, "status": { "phase": "Bound" },
         "spec": { "volumeName": "pv-1", "storageClassName": "fast" } });
     site.server.put("persistentvolumeclaims", claim);
-    let moved = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
-    let mover = Command { stdout: vec![bytes.to_vec()], stderr: format!("{REPORT} {moved}"), ..Command::default() };
+    let report = serde_json::to_string(&Moved { entries: 3, ..Moved::default() }).unwrap();
+    let mover = Command { stdout: vec![bytes.to_vec()], stderr: format!("{REPORT} {report}"), ..Command::default() };
     site.server.world().commands.insert("davit".to_owned(), mover);
     site
 }
@@ -57,7 +57,7 @@ fn known(site: &Site) -> Value {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_damaged_chunk_of_files_or_of_objects_is_found_before_anything_is_restored() {
-    let site = with_a_volume(&[7; 300_000]).await;
+    let site = with_a_volume("what lies in it; ".repeat(20_000).as_bytes()).await;
     assert_eq!(site.save(&[]).0, 0);
     let objects = chunks(&site);
     let (code, report) = site.save(&["--volumes", "files", "--mover-image", "davit:1"]);

@@ -89,3 +89,18 @@ fn a_kind_of_istio_in_three_versions_is_saved_once_as_it_is_stored() {
     let copy = plane.get(&["virtualservices.v1.networking.istio.example", "web", "-n", "mesh-copy"]).unwrap();
     assert_eq!(copy["spec"]["hosts"], json!(["web.example.com"]));
 }
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn a_pod_with_an_account_of_its_own_is_proven() {
+    let plane = control_plane();
+    plane.namespace("accounted");
+    let pod = "apiVersion: v1\nkind: ServiceAccount\nmetadata: {name: web}\n---\n\
+        apiVersion: v1\nkind: Pod\nmetadata: {name: web}\nspec: {serviceAccountName: web, containers: [{name: a, image: 'a:1'}]}\n";
+    plane.kubectl(&["create", "-n", "accounted", "-f", "-"], pod).unwrap();
+    let desk = desk();
+    let said = desk.davit(&["snapshot", "create", "accounted"]);
+    assert_eq!(said.code, 0, "{}", told(&said));
+    let (code, proof) = desk.json(&["snapshot", "verify", "accounted@latest", "--depth", "restored"]);
+    assert_eq!((code, &proof["wrong"]), (0, &json!([])), "{proof:#}");
+}

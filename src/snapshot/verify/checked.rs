@@ -96,7 +96,9 @@ mod tests {
     fn checked(said: Vec<Said>) -> Checked {
         let mut checked = Checked::default();
         let place = Place::in_namespace("configmaps", "scratch", "a");
-        said.into_iter().for_each(|said| checked.note(&place, said));
+        for one in said {
+            checked.note(&place, one);
+        }
         checked
     }
 

@@ -60,26 +60,32 @@ async fn verify(means: &Means, request: Request) -> Result<Checked> {
     };
     let prepared = prepare(means, saved, &mapping, options).await?;
     let mut checked = Checked::default();
-    let mut made = Vec::new();
-    // All are asked about before any is made: a quota or a limit that is made would answer for the server.
-    for (line, said) in ask(means, &prepared).await {
-        // The cluster has made the default accounts already.
-        let takes = matches!(said, Said::Took)
-            && !clean::is_default_account(&line.place.group_resource, &line.place.name)
-            && line.place.namespace.as_deref() == Some(scratch.as_str());
-        match takes.then(|| treat(&line.place, &line.body.open(), &live)) {
-            Some((Treatment::Live, body)) => made.push((line, body)),
-            _ => checked.note(&line.place, said),
+    let lost = Lost::default();
+    let is_account = |line: &&Line| line.place.group_resource == "serviceaccounts";
+    // Admission takes no pod whose account is not there, in a dry run either: accounts are made before anything else is
+    // asked about. All others are asked about before any is made: a quota or a limit that is made would answer for the
+    // server.
+    let (accounts, others): (Vec<&Line>, Vec<&Line>) = prepared.plan.lines.iter().partition(is_account);
+    for lines in [accounts, others] {
+        let mut made = Vec::new();
+        for (line, said) in ask(means, &prepared, lines, &lost).await {
+            // The cluster has made the default accounts already.
+            let takes = matches!(said, Said::Took)
+                && !clean::is_default_account(&line.place.group_resource, &line.place.name)
+                && line.place.namespace.as_deref() == Some(scratch.as_str());
+            match takes.then(|| treat(&line.place, &line.body.open(), &live)) {
+                Some((Treatment::Live, body)) => made.push((line, body)),
+                _ => checked.note(&line.place, said),
+            }
         }
+        make(means, &prepared, made, &mut checked).await;
     }
-    make(means, &prepared, made, &mut checked).await;
     Ok(checked)
 }
 
 /// Asks the server about every object, and compares its answer with what was saved.
-async fn ask<'a>(means: &Means, prepared: &'a Prepared) -> Vec<(&'a Line, Said)> {
-    let lost = &Lost::default();
-    let asked = prepared.plan.lines.iter().map(|line| async move {
+async fn ask<'a>(means: &Means, prepared: &Prepared, lines: Vec<&'a Line>, lost: &Lost) -> Vec<(&'a Line, Said)> {
+    let asked = lines.into_iter().map(|line| async move {
         let said = match &line.action {
             Action::Create | Action::Merge => match lost.why(&line.place.group_resource) {
                 Some(why) => Said::Open(why),
