@@ -178,3 +178,20 @@ async fn wherever_the_server_dies_no_point_is_called_complete_that_is_not() {
     }
     assert!(failed > 5 && incomplete > 5 && good > 0, "{failed} failed, {incomplete} incomplete, {good} complete");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_storm_of_refusals_is_sat_out_and_one_that_never_ends_leaves_an_incomplete_point() {
+    let site = Site::new().await;
+    // Fewer than a minute of waiting in all: the simulated clock is one for all that wait.
+    for kind in ["pods", "configmaps", "secrets", "services", "deployments", "replicasets"] {
+        site.server.react(&format!("/namespaces/shop/{kind}"), 4, Reaction::Refuse(429, "TooManyRequests", 1));
+    }
+    let report = site.save().await.unwrap();
+    assert!(report.complete, "each was asked for again: {report:#?}");
+    let (complete, whole) = site.saved().await;
+    assert!(complete && whole.len() > 1_100);
+    site.server.react("/namespaces/shop/configmaps", usize::MAX, Reaction::Refuse(429, "TooManyRequests", 1));
+    let report = site.save().await.unwrap();
+    assert!(!report.complete && report.missing.iter().any(|missing| missing.what == "configmaps"), "{report:#?}");
+    assert!(!site.saved().await.0);
+}
