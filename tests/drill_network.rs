@@ -135,7 +135,9 @@ fn a_drill_that_harms_more_than_it_may_puts_everything_back_whatever_its_recover
         r#"recovery={"by": "run command", "command": ["sleep", "600"]}"#.to_owned(),
         "limits.watch=8s".to_owned(),
     ];
-    for (limit, why) in [("limits.abort_errors=50%", "of the probes fail"), ("limits.abort_after=4s", "it took longer than")] {
+    for (limit, why) in
+        [("limits.abort_errors=50%", "of the probes fail"), ("limits.abort_after=4s", "it took longer than")]
+    {
         let desk = Desk::with_repository();
         let (code, report) = drill(&desk, "partition", &[&common[..], &[limit.to_owned()]].concat());
         assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{:#}", report["verdict"]);
@@ -213,7 +215,10 @@ fn the_scenario_of_a_pod_runs_against_a_process_of_this_machine_where_only_the_t
     assert!(failed_probes(&report) > 0, "{:#}", report["streams"]);
     assert_eq!(report["identity"]["fault"], "process-kill");
     let timeline = report["timeline"].to_string();
-    assert!(timeline.contains(&format!("process {killed} and its")) && timeline.contains("runs in its place"), "{timeline}");
+    assert!(
+        timeline.contains(&format!("process {killed} and its")) && timeline.contains("runs in its place"),
+        "{timeline}"
+    );
     let (_, high) = time(&report, "new connections");
     assert!((0.01..60.0).contains(&high), "{high}");
 

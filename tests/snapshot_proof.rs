@@ -235,14 +235,6 @@ async fn a_proof_of_nothing_is_undecided() {
     assert_eq!((code, &proof["ok"], &proof["live"], &proof["dry_run"]), (6, &Value::Null, &json!(0), &json!(0)));
 }
 
-/// `davit … --output json` where no cluster is known.
-fn without_a_cluster(site: &Site, arguments: &[&str]) -> (i32, Value, String) {
-    let mut command = site.desk.command(&[arguments, &["--output", "json"]].concat());
-    let output = tokio::task::block_in_place(|| command.env_remove("KUBECONFIG").output().unwrap());
-    let document = serde_json::from_slice(&output.stdout).unwrap();
-    (output.status.code().unwrap(), document, String::from_utf8(output.stderr).unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn all_points_are_proven_as_deeply_as_each_can_be_and_what_fell_short_is_said() {
     let site = Site::with_a_shop().await;
@@ -258,24 +250,27 @@ async fn all_points_are_proven_as_deeply_as_each_can_be_and_what_fell_short_is_s
         let points = document["points"].as_array().unwrap();
         points.iter().find(|point| point["kind"] == kind).unwrap_or_else(|| panic!("{document:#}")).clone()
     };
-    let (code, proven) = site.json(&all);
+    let kubeconfig = site.server.kubeconfig(site.desk.path());
+    let named = [&all[..], &["--kubeconfig", kubeconfig.to_str().unwrap()]].concat();
+    let (code, proven) = site.json(&named);
     let (namespace, command) = (of(&proven, "namespace"), of(&proven, "command"));
     assert_eq!((code, &namespace["depth"], &namespace["verdict"]), (0, &json!("restored"), &json!("ok")), "{proven:#}");
     assert_eq!((&command["depth"], &command["verdict"]), (&json!("stored"), &json!("ok")), "{proven:#}");
     assert!(command["notes"][0].as_str().unwrap().contains("stored is all there is"), "{proven:#}");
     assert_eq!((&known(&site)["depth"], &known(&site)["ok"]), (&json!("restored"), &json!(true)));
-    let said = site.davit(&all).stdout;
+    let said = site.davit(&named).stdout;
     assert!(said.contains("put to a cluster") && said.contains(" live, "), "{said}");
 
-    // Without a cluster the chunks are read, and nothing more is claimed; where that is all, nothing was decided.
-    let (code, short, _) = without_a_cluster(&site, &all);
+    // Where nobody says which cluster, none is touched, though one is at hand: the chunks are read, and nothing more is claimed.
+    // Where that is all, nothing was decided.
+    let (code, short) = site.json(&all);
     let namespace = of(&short, "namespace");
     assert_eq!((code, &namespace["depth"], &namespace["verdict"]), (6, &json!("stored"), &json!("undecided")));
-    assert!(namespace["notes"][0].as_str().unwrap().contains("--kubeconfig or KUBECONFIG"), "{short:#}");
+    assert!(namespace["notes"][0].as_str().unwrap().contains("--context NAME (or --kubeconfig FILE)"), "{short:#}");
     assert!(namespace["chunks"].as_u64().unwrap() > 0, "{short:#}");
-    let (code, one, _) = without_a_cluster(&site, &["verify", "shop@latest", "--depth", "restored"]);
+    let (code, one) = site.json(&["verify", "shop@latest", "--depth", "restored"]);
     assert_eq!((code, &one["verdict"]), (6, &json!("undecided")), "{one:#}");
-    let (code, one, _) = without_a_cluster(&site, &["verify", "shop.raft@latest", "--depth", "restored"]);
+    let (code, one) = site.json(&["verify", "shop.raft@latest", "--depth", "restored"]);
     assert_eq!((code, &one["verdict"], &one["depth"]), (0, &json!("ok"), &json!("stored")), "{one:#}");
     // Whoever names a cluster is told that it is none.
     let said = site.davit(&["verify", "--all", "--depth", "restored", "--kubeconfig", "nowhere"]);

@@ -147,9 +147,10 @@ pub fn check(scenario: &Scenario) -> Result<()> {
         let kinds = facts.targets.iter().map(|kind| kind.word()).collect::<Vec<_>>().join(" or ");
         let (kinds, hint) = match server {
             Server::Standby => ("a standby".to_owned(), "add `standby: {url: …}` to the target"),
-            Server::Primary => {
-                (kinds, "add to the target what the fault is aimed at: primary, pods, node, proxy, resolver or pid_file")
-            }
+            Server::Primary => (
+                kinds,
+                "add to the target what the fault is aimed at: primary, pods, node, proxy, resolver or pid_file",
+            ),
         };
         let what = format!("aiming {} at {}: it is for {kinds}", facts.name, place.describe());
         return Err(Error::input(what).hint(hint));

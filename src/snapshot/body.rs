@@ -47,9 +47,8 @@ impl Body {
 
     fn of(text: Vec<u8>) -> Self {
         let length = text.len();
-        let packed = (length >= WORTH_PACKING).then(|| {
-            PACKER.with_borrow_mut(|packer| packer.as_mut().and_then(|packer| packer.compress(&text).ok()))
-        });
+        let packed = (length >= WORTH_PACKING)
+            .then(|| PACKER.with_borrow_mut(|packer| packer.as_mut().and_then(|packer| packer.compress(&text).ok())));
         let packed = packed.flatten().filter(|packed| packed.len() < length);
         Self { bytes: packed.unwrap_or(text).into(), length }
     }
@@ -120,7 +119,8 @@ mod tests {
 
     #[test]
     fn a_large_body_takes_less_than_its_text_and_says_the_same() {
-        let ports: Vec<Value> = (0..40).map(|at| json!({"name": format!("port-{at}"), "containerPort": 8000 + at})).collect();
+        let ports: Vec<Value> =
+            (0..40).map(|at| json!({"name": format!("port-{at}"), "containerPort": 8000 + at})).collect();
         let value = json!({"kind": "Pod", "spec": {"containers": [{"name": "web", "ports": ports}]}});
         let text = serde_json::to_vec(&value).unwrap();
         let body = Body::from(&value);
@@ -133,7 +133,8 @@ mod tests {
 
     #[test]
     fn a_text_that_does_not_become_smaller_is_kept_as_it_is() {
-        let digits: String = (0_u64..200).map(|at| char::from(b'!' + u8::try_from(at * at * 7919 % 89).unwrap())).collect();
+        let digits: String =
+            (0_u64..200).map(|at| char::from(b'!' + u8::try_from(at * at * 7919 % 89).unwrap())).collect();
         for text in ["short", digits.as_str()] {
             let body = Body::from(&json!(text));
             assert!(body.bytes.len() <= serde_json::to_vec(text).unwrap().len());

@@ -107,7 +107,9 @@ impl Fault for ProcessKill {
             _ if process.status().is_some() => ReadBack::NothingToUndo { seen: "it runs, as before".to_owned() },
             (true, _) => ReadBack::AsBefore { seen: "another process runs in its place".to_owned() },
             (false, true) => ReadBack::NothingToUndo { seen: "it is gone; its supervisor starts it".to_owned() },
-            (false, false) => ReadBack::Not { why: "it was started, and its file names no process that runs".to_owned() },
+            (false, false) => {
+                ReadBack::Not { why: "it was started, and its file names no process that runs".to_owned() }
+            }
         })
     }
 }
@@ -126,7 +128,9 @@ fn another(scene: &Scene<'_>, before: Process) -> bool {
 /// The process that the target's file names.
 pub(in crate::chaos) fn running(scene: &Scene<'_>) -> Result<Process> {
     let Target::Process(file) = scene.target else {
-        return Err(Error::input(format!("reading {} as a process", scene.target)).hint("a target is pid:/run/NAME.pid"));
+        return Err(
+            Error::input(format!("reading {} as a process", scene.target)).hint("a target is pid:/run/NAME.pid")
+        );
     };
     let doing = || format!("looking for the process that {} names", file.display());
     let pid = number(file)?;

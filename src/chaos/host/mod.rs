@@ -5,8 +5,8 @@ pub(super) mod fuse;
 mod kill;
 pub(super) mod process;
 
-pub(crate) use kill::service_process;
 pub(super) use kill::running;
+pub(crate) use kill::service_process;
 
 use super::fault::Fault;
 

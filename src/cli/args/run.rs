@@ -187,8 +187,8 @@ The three depths, each of which includes the one before:
   stored     every object's SHA-256 is right
   restored   restored into a throw-away server (or --into), read back and compared, row by row
 
-A point of a namespace is restored into a scratch namespace, as davit snapshot verify does; where no cluster is at \
-hand it counts as stored, and that is said. The output of a command is never more than stored.
+A point of a namespace is restored into a scratch namespace, as davit snapshot verify does, if --context or --kubeconfig \
+says of which cluster; else it counts as stored, and that is said. The output of a command is never more than stored.
 
 Damage is reported as object, table, chunk and rows; then the exit code is 1. What could not be decided (a missing \
 extension, no disk space) is exit 6, never \"verified\". The evidence is signed and stored beside the point.

@@ -13,7 +13,7 @@ use crate::snapshot::load::Managers;
 use tokio::sync::OnceCell;
 
 const HINT: &str =
-    "with --kubeconfig or KUBECONFIG, where a cluster may make a scratch namespace, they are restored, too";
+    "with --context NAME (or --kubeconfig FILE) they are restored, too, into scratch namespaces of that cluster";
 
 /// Restores points of namespaces into scratch namespaces of the cluster that is meant.
 pub(in crate::cli) struct Prover<'a> {
@@ -30,6 +30,10 @@ impl<'a> Prover<'a> {
     }
 
     async fn reached(&self) -> std::result::Result<Cluster, String> {
+        // A cluster is a place where things are made: nobody is surprised there because a file of theirs names one.
+        if self.args.context.is_none() && self.args.kubeconfig.is_none() {
+            return Err("no cluster was named to prove namespaces in".to_owned());
+        }
         let cluster = cluster(self.args, self.shell).map_err(|why| why.to_string())?;
         match cluster.version().await {
             Ok(_) => Ok(cluster),

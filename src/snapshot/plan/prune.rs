@@ -23,7 +23,8 @@ const KEPT_BY_THE_CLUSTER: [&str; 6] = [
 pub(super) fn lines(saved: &[Saved], live: &Live, options: &Options) -> Vec<Line> {
     let has: BTreeSet<Place> = saved.iter().map(|one| one.identity.place()).collect();
     let namespaces: BTreeSet<&str> = saved.iter().filter_map(|one| one.identity.namespace.as_deref()).collect();
-    let kinds: BTreeMap<String, &Arc<SavedKind>> = saved.iter().map(|one| (one.kind.group_resource(), &one.kind)).collect();
+    let kinds: BTreeMap<String, &Arc<SavedKind>> =
+        saved.iter().map(|one| (one.kind.group_resource(), &one.kind)).collect();
     let goes = |(place, _): &(&Place, &Body)| {
         !has.contains(place)
             && place.namespace.as_deref().is_some_and(|namespace| namespaces.contains(namespace))
