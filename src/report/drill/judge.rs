@@ -363,7 +363,7 @@ mod tests {
     #[test]
     fn a_service_that_nobody_missed_was_degraded_from_the_fault_on() {
         let redundant = |outage: u64, seconds: u64| {
-            let aims = Aims { redundancy: Some(Duration::from_secs(60)), ..Made::default().aims };
+            let aims = Aims { redundancy: Some(Duration::from_mins(1)), ..Made::default().aims };
             let mut lines = Made { outage: Duration::from_millis(outage), lost: 0, aims, ..Made::default() }.journal();
             // Only who connects anew: the others of these journals feel every fault for a moment.
             lines.retain(|line| match &line.event {

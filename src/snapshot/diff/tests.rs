@@ -122,7 +122,7 @@ fn the_schema_of_a_custom_kind_says_how_its_lists_are_matched() {
 #[test]
 fn sets_are_compared_object_by_object() {
     let saved = |resource: &str, name: &str, value: &str| {
-        Saved::new(&kind("", resource), &json!({"metadata": {"name": name, "namespace": "n"}, "data": {"a": value}}))
+        Saved::new(kind("", resource), &json!({"metadata": {"name": name, "namespace": "n"}, "data": {"a": value}}))
     };
     let left = [saved("configmaps", "both", "1"), saved("configmaps", "gone", "1"), saved("secrets", "key", "x")];
     let right = [saved("configmaps", "both", "2"), saved("configmaps", "new", "1"), saved("secrets", "key", "x")];
