@@ -65,7 +65,7 @@ impl Case {
     async fn killed_after(&self, line: u32) -> bool {
         let orders = orders_of(self.fault, &self.server.url("shop"), &self.parameters);
         let other = Request::new("backend-kill", self.server.url("shop").parse().unwrap());
-        killed_after(orders, line, other, || snapshot(&self.server)).await
+        Box::pin(killed_after(orders, line, other, || snapshot(&self.server))).await
     }
 }
 
@@ -145,7 +145,7 @@ impl Way {
     fn killed_after(&self, line: u32) -> bool {
         let orders = orders_of(self.fault, &self.target, &self.parameters);
         let mut other = Request::new("network-cut", format!("tcp://{}", self.service.address).parse().unwrap());
-        other.parameters.set("listen", &format!("127.0.0.1:{}", support::free_port()));
+        other.parameters.set("listen", format!("127.0.0.1:{}", support::free_port()));
         let runtime = tokio::runtime::Runtime::new().unwrap();
         runtime.block_on(killed_after(orders, line, other, || self.seen()))
     }

@@ -97,7 +97,7 @@ async fn proven(server: &ApiServer) -> davit::error::Result<Checked> {
         names.map(move |name| {
             let body = json!({ "apiVersion": "v1", "kind": if kind == "secrets" { "Secret" } else { "ConfigMap" },
                 "metadata": { "name": name, "namespace": "shop", "uid": name } });
-            Saved::new(&SavedKind::of_body(kind, true, &body), &body)
+            Saved::new(SavedKind::of_body(kind, true, &body), &body)
         })
     });
     let request = Request {
