@@ -31,6 +31,9 @@ const ALARM: Duration = Duration::from_secs(1);
 /// Over how much time that share is taken.
 const ALARM_WINDOW: Duration = Duration::from_secs(10);
 
+/// Why a fault is put back before its time where nothing is left to wait for.
+const RECOVERY_FAILED: &str = "the recovery failed";
+
 /// A drill that is over.
 #[derive(Debug)]
 pub struct Done {
@@ -174,16 +177,31 @@ async fn come_back(
 ) -> Result<()> {
     if let Some(held) = injection.take_if(|_| desk.script.holds_for.is_some()) {
         // What is held is put back when its time is over, or the drill is given up, whatever the recovery still does.
+        let failed = CancellationToken::new();
+        let alarm = async {
+            tokio::select! {
+                why = alarm(desk) => why,
+                () = failed.cancelled() => RECOVERY_FAILED.to_owned(),
+            }
+        };
         let holding = async {
-            let ending = held.watch(&desk.notebook, alarm(desk)).await;
+            let ending = held.watch(&desk.notebook, alarm).await;
             heal(desk, held).await.map(|()| ending)
         };
-        let (ending, recovered) = tokio::join!(holding, recover(desk, effective, kept));
-        if ending? != Ending::TimeUp {
+        let recovering = async {
+            let recovered = recover(desk, effective, kept).await;
+            if recovered.is_err() {
+                failed.cancel();
+            }
+            recovered
+        };
+        let (ending, recovered) = tokio::join!(holding, recovering);
+        match ending? {
+            Ending::TimeUp => recovered?,
+            Ending::Aborted { why } if why == RECOVERY_FAILED => return recovered,
             // The notebook has the reason already.
-            return Ok(());
+            Ending::Stopped { .. } | Ending::Aborted { .. } => return Ok(()),
         }
-        recovered?;
     } else {
         Box::pin(recover(desk, effective, kept)).await?;
     }
