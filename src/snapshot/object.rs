@@ -12,7 +12,7 @@ use std::fmt;
 use std::sync::Arc;
 
 /// Which object: its kind, its place and the uid that tells it from an earlier one of the same name.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Identity {
     /// API group; empty for the core group.
     pub group: String,

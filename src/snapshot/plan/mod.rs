@@ -23,7 +23,7 @@ use super::body::Body;
 use super::clean::Keep;
 use super::diff::{Change, Schemas};
 use super::map::modify;
-use super::object::{self, Place, Saved, SavedKind};
+use super::object::{self, Identity, Place, Saved, SavedKind};
 use super::order;
 use serde::Serialize;
 use serde_json::Value;
@@ -316,7 +316,14 @@ pub fn plan(mut saved: Vec<Saved>, live: &Live, schemas: &Schemas, options: &Opt
     let asked: Vec<&Saved> = wanted.iter().map(|at| &saved[*at]).collect();
     let order = order::order(&asked);
     let owned = owners::Owned::of(&asked);
-    let mut lines: Vec<Line> = wanted.iter().map(|at| facts.line(*at, &mut saved[*at])).collect();
+    let mut lines = Vec::with_capacity(wanted.len());
+    for at in wanted {
+        lines.push(facts.line(at, &mut saved[at]));
+        // A line says which object it is about; twice that would be twenty megabytes. Only pruning asks again.
+        if !options.prune {
+            saved[at].identity = Identity::default();
+        }
+    }
     let mut warnings = quota::limit(&mut lines, live);
     owners::link(&mut lines, &owned, live, &order);
     warnings.extend(webhooks::warn(&lines, live));
