@@ -31,7 +31,6 @@ mod store;
 pub mod streams;
 mod verify;
 
-pub use crate::report::journal::FILE as JOURNAL;
 pub use means::{Access, Means};
 pub use network::prepare_network;
 pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, fault_of, plan};

@@ -69,11 +69,11 @@ impl Platform {
                     _ => Self::Nothing,
                 }
             }
+            place if place.primary().is_some() && desk.is_database() => servers(desk).await.unwrap_or(Self::Nothing),
             Place::Processes(ProcessTarget { pid_file: Some(file), .. }) => match chaos::service_process(file) {
                 Some(before) => Self::Process { file: file.clone(), before },
                 None => Self::Nothing,
             },
-            place if place.primary().is_some() && desk.is_database() => servers(desk).await.unwrap_or(Self::Nothing),
             _ => Self::Nothing,
         }
     }

@@ -4,18 +4,16 @@ use super::local::{self, Local};
 use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
-use crate::chaos::host::process::{Process, kill_tree};
+use crate::chaos::host::process::kill_tree;
+use crate::chaos::host::{gone, start_again};
 use crate::chaos::select::Victim;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::postgres::{self, Fault as PgFault};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use std::process::Stdio;
 use std::time::Duration;
 
-/// How long the kernel may take to take processes away.
-const GONE: Duration = Duration::from_secs(10);
 /// How long a start may take: it replays the log.
 const STARTED: Duration = Duration::from_mins(2);
 
@@ -73,17 +71,7 @@ impl Fault for PrimaryCrash {
     }
 
     async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
-        let killed: Vec<Process> = serde_json::from_value(held.notes.clone()).unwrap_or_default();
-        let killed = &killed;
-        if killed.is_empty() {
-            return Ok(Proof::Unproven { why: "no process was killed".to_owned() });
-        }
-        let look = || async move {
-            let left = killed.iter().filter(|process| process.status().is_some()).count();
-            let children = killed.len() - 1;
-            Ok((left == 0).then(|| format!("process {} and its {children} children are gone", killed[0].pid)))
-        };
-        scene.look(asked, GONE, "not all of its processes were gone", look).await
+        gone(scene, held, asked).await
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
@@ -91,12 +79,7 @@ impl Fault for PrimaryCrash {
         if start.is_empty() || server.postmaster.status().is_some() || answers(scene, prepared).await? {
             return Ok(());
         }
-        let mut shell = tokio::process::Command::new("/bin/sh");
-        shell.args(["-c", &start]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
-        let status = shell.status().await.map_err(|why| Error::failed("starting the server again").because(why))?;
-        if !status.success() {
-            return Err(Error::failed(format!("starting the server again: {start:?} ended with {status}")));
-        }
+        start_again(&start, "the server").await?;
         scene.until(STARTED, || answers(scene, prepared)).await?;
         Ok(())
     }

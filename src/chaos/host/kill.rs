@@ -2,6 +2,7 @@
 //! It is what deleting a pod is in a cluster: whoever supervises the service starts it again, and clients tell how long that took.
 
 use super::process::{self, Process, kill_tree};
+use super::{gone, start_again};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
 use crate::chaos::select::Victim;
@@ -11,11 +12,8 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::path::Path;
-use std::process::Stdio;
 use std::time::Duration;
 
-/// How long the kernel may take to take processes away.
-const GONE: Duration = Duration::from_secs(10);
 /// How long a start may take.
 const STARTED: Duration = Duration::from_mins(2);
 
@@ -73,17 +71,7 @@ impl Fault for ProcessKill {
     }
 
     async fn proof(&self, scene: &Scene<'_>, _prepared: &Prepared, held: &Held, asked: Duration) -> Result<Proof> {
-        let killed: Vec<Process> = serde_json::from_value(held.notes.clone()).unwrap_or_default();
-        let killed = &killed;
-        let Some(first) = killed.first() else {
-            return Ok(Proof::Unproven { why: "no process was killed".to_owned() });
-        };
-        let look = || async move {
-            let left = killed.iter().filter(|process| process.status().is_some()).count();
-            let children = killed.len() - 1;
-            Ok((left == 0).then(|| format!("process {} and its {children} children are gone", first.pid)))
-        };
-        scene.look(asked, GONE, "not all of its processes were gone", look).await
+        gone(scene, held, asked).await
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
@@ -91,12 +79,7 @@ impl Fault for ProcessKill {
         if start.is_empty() || process.status().is_some() || another(scene, process) {
             return Ok(());
         }
-        let mut shell = tokio::process::Command::new("/bin/sh");
-        shell.args(["-c", &start]).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/");
-        let status = shell.status().await.map_err(|why| Error::failed("starting the process again").because(why))?;
-        if !status.success() {
-            return Err(Error::failed(format!("starting the process again: {start:?} ended with {status}")));
-        }
+        start_again(&start, "the process").await?;
         scene.until(STARTED, || async { Ok(another(scene, process)) }).await?;
         Ok(())
     }

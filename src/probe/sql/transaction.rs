@@ -45,8 +45,8 @@ pub async fn write(link: &dyn Link, table: &str, id: u64, payload: u64, end: &mu
     end.notices.extend(beside);
 }
 
-/// A query as a whole transaction that cannot write, whatever functions it calls, with the statements that come before it. The query begins a line of its own and
-/// ends one, so that a comment in it hides nothing.
+/// A query as a whole transaction that cannot write, whatever functions it calls, with the statements that come before it.
+/// The query begins a line of its own and ends one, so that a comment in it hides nothing.
 pub fn reading(before: &str, query: &str) -> String {
     format!("BEGIN READ ONLY;{before}\n{query}\n; COMMIT")
 }
