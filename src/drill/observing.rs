@@ -36,23 +36,24 @@ pub(super) struct Observing {
 }
 
 /// What is left when all is quiet: the ledger's table and its file.
+#[derive(Default)]
 pub(super) struct Kept {
     pub(super) table: Option<Table>,
     pub(super) ledger: Option<PathBuf>,
 }
 
 impl Observing {
-    /// Begins observers elsewhere, makes the ledger's table, and begins to ask and to write.
-    pub(super) async fn begin(desk: &Desk<'_>) -> Result<(Self, Kept)> {
+    /// Begins observers elsewhere, makes the ledger's table, and begins to ask and to write. What is made is known to `kept`
+    /// also where this fails.
+    pub(super) async fn begin(desk: &Desk<'_>, kept: &mut Kept) -> Result<Self> {
         // Nothing is touched before everybody observes who should.
         let elsewhere = Watchers::begin(desk).await?;
         let (log, path) = (desk.folder.join("observed.jsonl"), desk.folder.join("ledger"));
-        let mut kept = Kept { table: None, ledger: None };
         let mut ledger = None;
         if desk.is_database() && writes(&desk.script.scenario) {
-            let table = Table::create(&Open(desk.client().await?), &table_name(desk)).await?;
+            kept.table = Some(Table::create(&Open(desk.client().await?), &table_name(desk)).await?);
             ledger = Some(Ledger::create(&path, rand::random(), desk.means.clock().clone())?);
-            (kept.table, kept.ledger) = (Some(table), Some(path));
+            kept.ledger = Some(path);
         }
         let written = ledger.clone().zip(kept.table.as_ref().map(|table| table.name().to_owned()));
         let database = if desk.is_database() {
@@ -69,10 +70,17 @@ impl Observing {
         let sink: SharedSink = Arc::new(Tee(vec![FileSink::append(&log)?, desk.live.clone()]));
         let running = Observer::new(OBSERVER, desk.means.clock().clone(), sink).start(asked)?;
         let load = match (desk.script.scenario.load.writes, &ledger, &kept.table) {
-            (Some(rate), Some(ledger), Some(table)) => Some(write(desk, rate, ledger, table).await?),
-            _ => None,
+            (Some(rate), Some(ledger), Some(table)) => write(desk, rate, ledger, table).await.map(Some),
+            _ => Ok(None),
         };
-        Ok((Self { running: Some(running), elsewhere: Some(elsewhere), load, ledger, log }, kept))
+        match load {
+            Ok(load) => Ok(Self { running: Some(running), elsewhere: Some(elsewhere), load, ledger, log }),
+            Err(error) => {
+                // Nobody writes any more when the table is taken away.
+                running.stop().await?;
+                Err(error)
+            }
+        }
     }
 
     /// Ends writes and probes, in this order, and writes what was seen into the journal.

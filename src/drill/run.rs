@@ -31,8 +31,12 @@ const ALARM: Duration = Duration::from_secs(1);
 /// Over how much time that share is taken.
 const ALARM_WINDOW: Duration = Duration::from_secs(10);
 
-/// Why a fault is put back before its time where nothing is left to wait for.
-const RECOVERY_FAILED: &str = "the recovery failed";
+/// What became of the recovery that is drilled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Recovered {
+    Done,
+    Failed,
+}
 
 /// A drill that is over.
 #[derive(Debug)]
@@ -64,9 +68,10 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
     let versions = versions(means, &script).await;
     let desk = Desk::open(means, script, versions, fault.seed.0)?;
     let before = look_before(&desk).await;
-    let (observing, mut kept) = match Observing::begin(&desk).await {
+    let mut kept = Kept::default();
+    let observing = match Observing::begin(&desk, &mut kept).await {
         Ok(begun) => begun,
-        Err(error) => return Err(with_journal(as_refusal(error), &desk.notebook)),
+        Err(error) => return Err(with_journal(refused(&desk, error, &kept).await, &desk.notebook)),
     };
     let outcome = Box::pin(act(&desk, fault, lease, &mut kept)).await;
     let seen = observing.end(&desk).await;
@@ -81,9 +86,14 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
     finish(&desk).await
 }
 
-/// Nothing was touched when this went wrong.
-fn as_refusal(error: Error) -> Error {
-    if error.kind() == Kind::Failed { error.as_kind(Kind::Refused) } else { error }
+/// Nothing was broken when this went wrong, and what was made for it is taken away again: it is a refusal. Where that is not
+/// proven a person is needed, whatever the reason was.
+async fn refused(desk: &Desk<'_>, error: Error, kept: &Kept) -> Error {
+    match remove_table(desk, kept).await {
+        Ok(()) if error.kind() == Kind::Failed => error.as_kind(Kind::Refused),
+        Ok(()) => error,
+        Err(left) => left.during(format!("taking back what was made before this: {error}")).as_kind(Kind::Stuck),
+    }
 }
 
 /// Steady state, fault, recovery, healing, steady state; and meanwhile a person may notice.
@@ -175,38 +185,49 @@ async fn come_back(
     injection: &mut Option<Injection>,
     kept: &mut Kept,
 ) -> Result<()> {
-    if let Some(held) = injection.take_if(|_| desk.script.holds_for.is_some()) {
+    let recovered = if let Some(held) = injection.take_if(|_| desk.script.holds_for.is_some()) {
         // What is held is put back when its time is over, or the drill is given up, whatever the recovery still does.
         let failed = CancellationToken::new();
-        let alarm = async {
-            tokio::select! {
-                why = alarm(desk) => why,
-                () = failed.cancelled() => RECOVERY_FAILED.to_owned(),
-            }
-        };
         let holding = async {
-            let ending = held.watch(&desk.notebook, alarm).await;
+            let ending = tokio::select! {
+                ending = held.watch(&desk.notebook, alarm(desk)) => Some(ending),
+                // Nothing is left to wait for.
+                () = failed.cancelled() => None,
+            };
             heal(desk, held).await.map(|()| ending)
         };
         let recovering = async {
-            let recovered = recover(desk, effective, kept).await;
-            if recovered.is_err() {
+            let recovered = try_to_recover(desk, effective, kept).await;
+            if !matches!(recovered, Ok(Recovered::Done)) {
                 failed.cancel();
             }
             recovered
         };
         let (ending, recovered) = tokio::join!(holding, recovering);
         match ending? {
-            Ending::TimeUp => recovered?,
-            Ending::Aborted { why } if why == RECOVERY_FAILED => return recovered,
+            Some(Ending::TimeUp) | None => recovered?,
             // The notebook has the reason already.
-            Ending::Stopped { .. } | Ending::Aborted { .. } => return Ok(()),
+            Some(Ending::Stopped { .. } | Ending::Aborted { .. }) => return Ok(()),
         }
     } else {
-        Box::pin(recover(desk, effective, kept)).await?;
-    }
+        Box::pin(try_to_recover(desk, effective, kept)).await?
+    };
     desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
-    restored(desk, effective, steady).await
+    restored(desk, effective, steady, recovered).await
+}
+
+/// Brings the service back. That this fails is what somebody runs a drill to find out, and no reason to end it: the service
+/// may come back without it. Only who says stop ends the drill.
+async fn try_to_recover(desk: &Desk<'_>, effective: Interval, kept: &mut Kept) -> Result<Recovered> {
+    match recover(desk, effective, kept).await {
+        Ok(()) => Ok(Recovered::Done),
+        Err(stopped) if desk.means.cancel().is_cancelled() => Err(stopped),
+        Err(error) => {
+            desk.means.progress.warn(format!("the recovery failed: {error}"), None);
+            desk.notebook.note(Event::RecoveryFailed { why: error.to_string() })?;
+            Ok(Recovered::Failed)
+        }
+    }
 }
 
 /// Ends a fault early where too many probes fail.
@@ -224,9 +245,19 @@ async fn alarm(desk: &Desk<'_>) -> String {
 
 /// Waits until every judged stream is back for as long as the rule asks, or the time for it is over. What an observer does not
 /// see any more is not waited for; the report says that it is open.
-async fn restored(desk: &Desk<'_>, effective: Interval, steady: &BTreeMap<String, Steady>) -> Result<()> {
+async fn restored(
+    desk: &Desk<'_>,
+    effective: Interval,
+    steady: &BTreeMap<String, Steady>,
+    recovered: Recovered,
+) -> Result<()> {
     let settled = desk.now();
     let limits = &desk.script.scenario.limits;
+    let end = match recovered {
+        Recovered::Done => effective.high + limits.watch,
+        // Nobody brings it back any more; whether it is back without that shows within the hold.
+        Recovered::Failed => (effective.high + limits.watch).min(settled + limits.hold * 2),
+    };
     let back = |(name, steady): (&String, &Steady)| {
         if desk.live.is_lost(name) {
             return true;
@@ -239,8 +270,8 @@ async fn restored(desk: &Desk<'_>, effective: Interval, steady: &BTreeMap<String
         }
     };
     while !steady.iter().all(back) {
-        if desk.now().saturating_sub(effective.high) > limits.watch {
-            let watched = crate::units::Span(limits.watch);
+        if desk.now() > end {
+            let watched = crate::units::Span(end.saturating_sub(effective.high));
             desk.means.progress.warn(format!("not restored after {watched}: no longer watched"), None);
             return Ok(());
         }
@@ -285,7 +316,9 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
             detail: outcome.unwrap_or_else(|error| error.to_string()),
         }))?;
     }
-    remove_table(desk, kept).await
+    // What is not proven to be gone is in the notebook, and makes the report exit 5.
+    let _proven = remove_table(desk, kept).await;
+    Ok(())
 }
 
 /// The report, from the journal alone; both go into the repository.

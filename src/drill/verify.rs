@@ -187,7 +187,7 @@ async fn http_check(desk: &Desk<'_>, url: &str, status: u16) -> Result<(bool, St
     })
 }
 
-/// Takes the ledger's table out of the target again, and looks.
+/// Takes the ledger's table out of the target again, looks, and writes down what was seen.
 pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
     let Some(table) = &kept.table else { return Ok(()) };
     let removed = match desk.until(ANSWERS, || desk.client()).await {
@@ -197,6 +197,7 @@ pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
     desk.notebook.note(Event::Healing(Healing {
         what: format!("the ledger's table {}", table.name()),
         proven: removed.is_ok(),
-        detail: removed.err().map_or_else(|| "it is gone".to_owned(), |error| error.to_string()),
-    }))
+        detail: removed.as_ref().err().map_or_else(|| "it is gone".to_owned(), Error::to_string),
+    }))?;
+    removed
 }

@@ -40,6 +40,8 @@ pub(super) struct Facts<'a> {
     pub(super) degraded: Option<Duration>,
     /// Whether a person noticed, where that was looked for.
     pub(super) person: Option<Person<'a>>,
+    /// Why the recovery that was drilled did not work, if it did not.
+    pub(super) recovery_failed: Option<&'a str>,
     pub(super) aborted: Option<&'a str>,
     pub(super) healings: Vec<&'a Healing>,
     pub(super) surprises: Vec<String>,
@@ -114,6 +116,7 @@ impl<'a> Facts<'a> {
             checks: Vec::new(),
             degraded: None,
             person: None,
+            recovery_failed: None,
             aborted: None,
             healings: Vec::new(),
             surprises: Vec::new(),
@@ -169,6 +172,7 @@ impl<'a> Facts<'a> {
             Event::Survival(survival) => self.survival = Some(survival),
             Event::Restored(restored) => self.restored = Some(restored),
             Event::Check(check) => self.checks.push(check),
+            Event::RecoveryFailed { why } => self.recovery_failed = Some(why),
             Event::Aborted { why } => self.aborted = Some(why),
             Event::Degraded { until } => self.degraded = Some(*until),
             // The first one counts.

@@ -54,6 +54,7 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
         not_measured(facts, &mut judged);
         return judged;
     }
+    recovery(facts, paths, &mut judged);
     if facts.began.scenario.ends_validated {
         usable(facts, &mut judged);
     }
@@ -88,6 +89,38 @@ fn not_measured(facts: &Facts<'_>, judged: &mut Judged) {
     }
 }
 
+/// A recovery that did not work is the finding, whatever else brought the service back.
+fn recovery(facts: &Facts<'_>, paths: &[Path], judged: &mut Judged) {
+    let Some(why) = facts.recovery_failed else { return };
+    let row = row("recovery", "the recovery itself", &facts.began.scenario.recovery, None);
+    let back = |path: &Path| path.open.is_none() && matches!(path.end, End::Restored { .. });
+    let never_gone = |path: &Path| path.open.is_none() && matches!(path.end, End::Up(_));
+    let without = if !paths.is_empty() && paths.iter().all(never_gone) {
+        "; the service was never gone"
+    } else if paths.iter().any(back) && paths.iter().all(|path| back(path) || never_gone(path)) {
+        "; the service came back without it"
+    } else {
+        ""
+    };
+    let sentence = format!("the recovery failed: {why}{without}");
+    judged.add(ObjectiveRow { sentence, ..row }, Some(Verdict::Missed));
+}
+
+/// What the recovery had not brought about when the drill ended. Where it had failed nothing more would have come.
+fn not_recovered(
+    facts: &Facts<'_>,
+    row: ObjectiveRow,
+    wanted: Option<Duration>,
+    at_least: Option<Duration>,
+    judged: &mut Judged,
+) {
+    if facts.recovery_failed.is_none() {
+        return open_ended(row, wanted, at_least, judged);
+    }
+    let sentence = format!("{}: the recovery had failed", row.sentence);
+    judged.add(ObjectiveRow { sentence, ..row }, wanted.map(|_| Verdict::Missed));
+}
+
 /// A restore counts until the data are validated.
 fn usable(facts: &Facts<'_>, judged: &mut Judged) {
     let wanted = facts.began.aims.rto;
@@ -99,7 +132,7 @@ fn usable(facts: &Facts<'_>, judged: &mut Judged) {
     }
     let sentence = "the data were not usable when the drill ended".to_owned();
     let at_least = facts.fault().map(|fault| facts.last.saturating_sub(fault.high));
-    open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
+    not_recovered(facts, ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
 }
 
 /// What has to be done in spite of the fault counts until it is done.
@@ -113,7 +146,7 @@ fn ended(facts: &Facts<'_>, what: &str, judged: &mut Judged) {
     }
     let sentence = "it had not ended well when the drill ended".to_owned();
     let at_least = Some(facts.last.saturating_sub(fault.high));
-    open_ended(ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
+    not_recovered(facts, ObjectiveRow { sentence, ..row }, wanted, at_least, judged);
 }
 
 /// A service counts until it behaves as before.
@@ -148,7 +181,7 @@ fn service(facts: &Facts<'_>, path: &Path, judged: &mut Judged) {
         (End::Down { at_least }, _) => {
             let sentence =
                 format!("not restored when the observation ended, after at least {}", seconds(secs(*at_least)));
-            open_ended(ObjectiveRow { sentence, ..row }, wanted, Some(*at_least), judged);
+            not_recovered(facts, ObjectiveRow { sentence, ..row }, wanted, Some(*at_least), judged);
         }
     }
 }
@@ -208,6 +241,11 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
             _ => loss.judge(Objective(wanted)),
         });
         return judged.add(ObjectiveRow { actual, sentence, ..row }, verdict);
+    }
+    if facts.recovery_failed.is_some() {
+        // Where no server answers nothing can be read, and that is told by the recovery's own row.
+        let sentence = "not measured: the recovery failed, and what was written could not be read back".to_owned();
+        return judged.add(ObjectiveRow { sentence, ..row }, None);
     }
     if facts.ledger {
         let why = "what was written was not read back";
@@ -318,7 +356,11 @@ fn checks(facts: &Facts<'_>, judged: &mut Judged) {
     let (sentence, verdict) = if !failed.is_empty() {
         (format!("not true: {failed}"), Verdict::Missed)
     } else if !open.is_empty() {
-        (format!("could not be found out: {open}"), invalid(format!("checks could not be made: {open}")))
+        let verdict = match facts.recovery_failed {
+            Some(_) => Verdict::Missed,
+            None => invalid(format!("checks could not be made: {open}")),
+        };
+        (format!("could not be found out: {open}"), verdict)
     } else {
         (format!("{} true", counted(facts.checks.len() as u64, "check")), Verdict::Met)
     };
@@ -390,5 +432,63 @@ mod tests {
             let actual = row.actual.unwrap();
             assert!((actual.high - (f64::from(u32::try_from(seconds).unwrap()) - felt)).abs() < 0.3, "{actual:?}");
         }
+    }
+
+    /// The drill that never was, whose recovery says that it failed.
+    fn failed(made: &Made) -> crate::report::DrillReport {
+        let mut lines = made.journal();
+        let at = Duration::from_secs(1_034);
+        let why = "running false: exit status: 1: it said nothing".to_owned();
+        lines.insert(lines.len() - 1, Line { at, event: Event::RecoveryFailed { why } });
+        super::super::tests::stored_is_the_same(&lines);
+        of(&lines).unwrap()
+    }
+
+    #[test]
+    fn a_recovery_that_failed_is_a_miss_even_where_the_service_came_back() {
+        let report = failed(&Made::default());
+        assert_eq!((report.verdict.word.as_str(), report.verdict.exit_code), ("missed", 1));
+        let sentence =
+            "the recovery failed: running false: exit status: 1: it said nothing; the service came back without it";
+        assert_eq!(report.verdict.sentence, sentence);
+        assert_eq!(report.validity.word, "valid");
+        let rto = report.objectives.iter().find(|row| row.key == "rto").unwrap();
+        assert_eq!((rto.verdict.as_deref(), rto.actual.is_some()), (Some("met"), true), "what was measured stays");
+        assert_eq!(report.actions[0].severity, "high");
+        let render = |form| crate::report::render::drill(&report, form).unwrap();
+        use crate::report::render::Form;
+        for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::Junit] {
+            assert!(render(form).contains("the recovery failed: running false"), "{form:?}");
+        }
+        let junit = render(Form::Junit);
+        assert!(junit.contains("failures=\"1\" errors=\"0\""), "{junit}");
+    }
+
+    #[test]
+    fn what_a_failed_recovery_never_brought_back_is_missed_and_not_open() {
+        let down =
+            Made { outage: Duration::from_secs(500), watched: Duration::from_secs(30), lost: 0, ..Made::default() };
+        let open = down.report();
+        assert_eq!((open.verdict.word.as_str(), open.verdict.exit_code), ("missed", 6), "{:?}", open.objectives);
+        let report = failed(&down);
+        assert_eq!((report.verdict.word.as_str(), report.verdict.exit_code), ("missed", 1));
+        assert!(report.verdict.sentence.starts_with("the recovery failed: running false"), "{:?}", report.verdict);
+        let rto = report.objectives.iter().find(|row| row.key == "rto").unwrap();
+        assert_eq!(rto.verdict.as_deref(), Some("missed"), "{rto:?}");
+        assert!(rto.sentence.ends_with("the recovery had failed"), "{rto:?}");
+    }
+
+    #[test]
+    fn writes_that_nobody_can_read_after_a_failed_recovery_do_not_make_its_miss_invalid() {
+        let down = Made { outage: Duration::from_secs(500), watched: Duration::from_secs(30), ..Made::default() };
+        let mut lines = down.journal();
+        lines.retain(|line| !matches!(line.event, Event::Writes(_) | Event::Read(_) | Event::Survival(_)));
+        assert_eq!(of(&lines).unwrap().verdict.word, "invalid");
+        let why = "promoting the standby: no".to_owned();
+        lines.insert(lines.len() - 1, Line { at: Duration::from_secs(1_034), event: Event::RecoveryFailed { why } });
+        let report = of(&lines).unwrap();
+        assert_eq!((report.verdict.word.as_str(), report.verdict.exit_code), ("missed", 1), "{:?}", report.objectives);
+        let rpo = report.objectives.iter().find(|row| row.key == "rpo").unwrap();
+        assert_eq!(rpo.verdict, None, "{rpo:?}");
     }
 }

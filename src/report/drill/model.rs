@@ -132,7 +132,8 @@ pub struct Identity {
 /// One objective beside what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveRow {
-    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `checks` or `steady-after`.
+    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `recovery`, `checks` or
+    /// `steady-after`.
     pub key: String,
     /// What is measured.
     pub name: String,

@@ -407,6 +407,8 @@ fn overall(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow], cleanup:
         (_, Some(_), _) => Some(Kind::Failed),
         (_, _, Verdict::Invalid { .. } | Verdict::Undecided) => Some(Kind::Undecided),
         // The worst code wins, and of these two it is that of the doubt; the word says what is known.
+        // That a recovery does not work is no doubt, whatever could not be measured for it.
+        (_, _, Verdict::Missed) if facts.recovery_failed.is_some() => Some(Kind::CheckFailed),
         (_, _, Verdict::Missed) if undecided(rows).next().is_some() => Some(Kind::Undecided),
         (_, _, Verdict::Missed) => Some(Kind::CheckFailed),
         (_, _, Verdict::Met) => None,
@@ -457,7 +459,7 @@ fn judged_sentence(facts: &Facts<'_>, verdict: &Verdict, rows: &[ObjectiveRow]) 
                 }
                 None => format!("{}{}", row.sentence, seen_by(facts, row)),
             },
-            "rpo" => row.sentence.clone(),
+            "rpo" | "recovery" => row.sentence.clone(),
             _ => format!("{}: {}", row.name, row.sentence),
         };
         let part = match row.objective.filter(|_| row.key == "rto" || row.key == "rpo") {

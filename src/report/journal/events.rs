@@ -103,6 +103,11 @@ pub enum Event {
     Restored(Box<Restored>),
     /// Something that had to be true at the end.
     Check(CheckSeen),
+    /// The recovery that was drilled did not work.
+    RecoveryFailed {
+        /// Why.
+        why: String,
+    },
     /// The drill was ended early.
     Aborted {
         /// Why.

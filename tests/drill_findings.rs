@@ -1,0 +1,159 @@
+//! What a drill finds beside its times, on real servers: recoveries that fail, and targets that are left as they were.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod drill_support;
+mod schema_support;
+mod support;
+
+use cli_support::Desk;
+use drill_support::{desk, drill, quick, row, scenario, setting, shop};
+use serde_json::Value;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use support::postgres::PgServer;
+use support::wait_until;
+
+/// A session that a fault of sessions hits; it ends with the test.
+struct Application(std::process::Child);
+
+impl Application {
+    fn of(server: &PgServer) -> Self {
+        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+        wait_until(20, "the application's session", || {
+            server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") == "1"
+        });
+        Self(child)
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The sentence of a report's verdict.
+fn sentence(report: &Value) -> &str {
+    report["verdict"]["sentence"].as_str().unwrap()
+}
+
+/// The tables of ledgers that a database has.
+fn ledgers(server: &PgServer) -> String {
+    server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'")
+}
+
+const FALSE: &str = r#"recovery={"by": "run command", "command": ["false"], "decision": "500ms"}"#;
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_recovery_that_fails_is_what_was_found_and_the_drill_goes_on_to_its_end() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let _application = Application::of(&server);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", FALSE])));
+    assert_eq!((code, report["verdict"]["word"].as_str()), (1, Some("missed")), "{:#}", report["verdict"]);
+    assert!(sentence(&report).starts_with("the recovery failed: running false: exit status: 1"), "{report:#}");
+    assert_eq!(row(&report, "recovery")["verdict"], "missed");
+    // The service was there nevertheless, and what was measured of it is in the report.
+    assert_eq!(row(&report, "rto")["verdict"], "met", "{:#}", report["objectives"]);
+    assert_eq!(row(&report, "rpo")["verdict"], "met", "{:#}", report["objectives"]);
+    assert_eq!(
+        (report["validity"]["word"].as_str(), &report["cleanup"]["proven"]),
+        (Some("valid"), &Value::Bool(true))
+    );
+    schema_support::must_be("drill", &report);
+    drill_support::made_again(&desk, &report);
+    assert_eq!(ledgers(&server), "0");
+    let said = desk.davit(&["report", "drill", report["run"].as_str().unwrap(), "--format", "junit"]);
+    assert!(said.stdout.contains("errors=\"0\"") && said.stdout.contains("<failure"), "{}", said.stdout);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_service_that_a_failed_recovery_leaves_down_is_not_watched_to_the_end() {
+    let primary = PgServer::start();
+    shop(&primary, false);
+    let standby = primary.standby(&["autovacuum=off"]);
+    let mut desk = desk(&primary.url("shop"), &primary);
+    desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
+    let path = scenario("primary-crash-async");
+    let set = setting([FALSE, "load={}", "objectives.rpo=none", "objectives.rto=10m", "limits.watch=1h"]);
+    let (code, report) = drill(&desk, &quick(&path, &set));
+    assert_eq!((code, report["verdict"]["word"].as_str()), (1, Some("missed")), "{:#}", report["verdict"]);
+    assert!(sentence(&report).starts_with("the recovery failed: running false"), "{report:#}");
+    let rto = row(&report, "rto");
+    assert_eq!(rto["verdict"], "missed", "{rto:#}");
+    assert!(rto["sentence"].as_str().unwrap().ends_with("the recovery had failed"), "{rto:#}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_recovery_that_somebody_interrupts_is_no_finding() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let _application = Application::of(&server);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    let sleeps = r#"recovery={"by": "run command", "command": ["sleep", "600"]}"#;
+    // A machine that is busy elsewhere may not be steady; then nothing is injected, and it is tried again.
+    let code = (0..5).find_map(|_| {
+        let mut child = desk.command(&quick(&path, &setting(["fault.victims=1", sleeps])));
+        let mut child = child.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut story = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let began = story.any(|line| line.contains("recovery: "));
+        if began {
+            let asked = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status();
+            assert!(asked.unwrap().success());
+        }
+        let said: Vec<String> = story.collect();
+        let code = child.wait().unwrap().code();
+        assert!(!said.iter().any(|line| line.contains("the recovery failed")), "{said:#?}");
+        began.then_some(code)
+    });
+    assert_eq!(code, Some(Some(4)));
+}
+
+/// What a drill says that does not begin.
+fn not_begun(desk: &Desk) -> (i32, String) {
+    let path = scenario("backend-kill");
+    let said = desk.davit(&quick(&path, &setting(["fault.victims=1"])));
+    (said.code, said.stderr)
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_drill_that_is_refused_after_it_made_its_table_takes_it_away_again() {
+    // Enough for the plan, and none for the probes.
+    let server = PgServer::start_with(15, &["max_connections=12", "superuser_reserved_connections=3"]);
+    shop(&server, false);
+    let _application = Application::of(&server);
+    let desk = desk(&server.url("shop"), &server);
+    let (code, said) = not_begun(&desk);
+    assert_eq!(code, 3, "{said}");
+    assert!(said.contains("the probes may hold"), "{said}");
+    assert_eq!(ledgers(&server), "0");
+    assert_eq!(
+        server.psql("shop", "SELECT count(*) FROM pg_namespace WHERE nspname = 'davit'"),
+        "1",
+        "it is the user's"
+    );
+
+    // Where it cannot be taken away a person is told, and what it is called.
+    server.psql(
+        "shop",
+        "CREATE FUNCTION keep() RETURNS event_trigger LANGUAGE plpgsql AS
+         $$ BEGIN RAISE EXCEPTION 'nothing is dropped here'; END $$;
+         CREATE EVENT TRIGGER keep ON sql_drop EXECUTE FUNCTION keep()",
+    );
+    let (code, said) = not_begun(&desk);
+    assert_eq!(code, 5, "{said}");
+    for text in ["the probes may hold", "removing the table davit.\"ledger_", "nothing is dropped here"] {
+        assert!(said.contains(text), "{text} is not in {said}");
+    }
+    assert_eq!(ledgers(&server), "1");
+}
