@@ -157,3 +157,40 @@ fn a_drill_that_is_refused_after_it_made_its_table_takes_it_away_again() {
     }
     assert_eq!(ledgers(&server), "1");
 }
+
+/// What a series says of one thing, bucket by bucket, over the whole drill.
+fn over_time(report: &Value, what: &str) -> Vec<Option<f64>> {
+    let whole = report["series"].as_array().unwrap().last().unwrap();
+    whole[what].as_array().unwrap().iter().map(Value::as_f64).collect()
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_standby_that_does_not_replay_is_seen_to_fall_behind() {
+    let primary = PgServer::start_with(15, &["autovacuum=off"]);
+    shop(&primary, false);
+    let standby = primary.standby(&["autovacuum=off"]);
+    wait_until(60, "a standby that streams", || {
+        primary.psql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE state = 'streaming'") == "1"
+    });
+    let mut desk = desk(&primary.url("shop"), &primary);
+    desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
+    let path = scenario("primary-crash-async");
+    let set = setting([r#"fault={"name": "replay-pause", "lasts": "6s"}"#, "recovery=platform"]);
+    let (code, report) = drill(&desk, &quick(&path, &set));
+    drill_support::must_be_met(code, &report);
+    schema_support::must_be("drill", &report);
+    let (bytes, seconds) = (over_time(&report, "lag_bytes"), over_time(&report, "lag_seconds"));
+    let most = |values: &[Option<f64>]| values.iter().flatten().copied().fold(0.0, f64::max);
+    // For six seconds hundreds of rows a second were written and not replayed.
+    assert!(most(&bytes) > 50_000.0 && most(&seconds) > 3.0, "{bytes:?} {seconds:?}");
+    // Before it was paused it had caught up, and afterwards it did.
+    let small = |value: &f64| value * 10.0 < most(&bytes);
+    let seen: Vec<f64> = bytes.iter().flatten().copied().collect();
+    let paused = seen.iter().position(|value| *value >= most(&bytes)).unwrap();
+    assert!(seen[..paused].iter().any(small) && small(seen.last().unwrap()), "{seen:?}");
+    let run = report["run"].as_str().unwrap();
+    let html = std::fs::read_to_string(desk.path().join(format!("reports/drill-{run}.html"))).unwrap();
+    assert_eq!(html.matches("Replica lag: ").count(), report["series"].as_array().unwrap().len() * 2);
+    drill_support::made_again(&desk, &report);
+}

@@ -15,6 +15,7 @@ mod desk;
 pub mod dial;
 mod elsewhere;
 mod hold;
+mod lag;
 mod live;
 mod means;
 mod namespace;

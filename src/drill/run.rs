@@ -1,6 +1,7 @@
 //! A drill, from its first look to its report. The top function reads as the runbook.
 
 use super::desk::{Desk, LOOK};
+use super::lag;
 use super::means::Means;
 use super::notebook::with_journal;
 use super::observing::{Kept, Observing};
@@ -73,7 +74,14 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
         Ok(begun) => begun,
         Err(error) => return Err(with_journal(refused(&desk, error, &kept).await, &desk.notebook)),
     };
-    let outcome = Box::pin(act(&desk, fault, lease, &mut kept)).await;
+    let over = CancellationToken::new();
+    let acting = async {
+        let outcome = Box::pin(act(&desk, fault, lease, &mut kept)).await;
+        over.cancel();
+        outcome
+    };
+    let (outcome, lag) = tokio::join!(acting, lag::watch(&desk, &over));
+    let outcome = outcome.and(lag);
     let seen = observing.end(&desk).await;
     if let Err(error) = outcome.and(seen) {
         desk.notebook.note(Event::Aborted { why: error.to_string() })?;

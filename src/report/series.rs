@@ -6,6 +6,7 @@
 
 use super::words::secs;
 use crate::measure::{Answer, Attempt, Outcome, Sample};
+use crate::report::journal::LagSeen;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -28,6 +29,12 @@ pub struct Series {
     pub acknowledged: Vec<u32>,
     /// Those of them that were lost.
     pub lost: Vec<u32>,
+    /// The most bytes of its primary's log in each bucket that the standby had not replayed; empty where that was not seen.
+    #[serde(default)]
+    pub lag_bytes: Vec<Option<u64>>,
+    /// By how many seconds at most what it showed was old.
+    #[serde(default)]
+    pub lag_seconds: Vec<Option<f64>>,
 }
 
 /// One stream, bucket by bucket.
@@ -60,6 +67,7 @@ pub(super) struct Drawn<'a> {
     pub(super) zero: Duration,
     pub(super) streams: Vec<DrawnStream<'a>>,
     pub(super) attempts: &'a [Attempt],
+    pub(super) lag: &'a [LagSeen],
     pub(super) lost: &'a BTreeSet<u64>,
 }
 
@@ -81,8 +89,10 @@ impl Frame {
         let buckets = Buckets { from: self.from, step, count: count(span, step) };
         let (acknowledged, lost) = buckets.writes(drawn.attempts, drawn.lost);
         let streams = drawn.streams.iter().map(|stream| buckets.stream(stream)).collect();
+        let (lag_bytes, lag_seconds) = buckets.lag(drawn.lag);
         let from = secs(self.from.saturating_sub(drawn.zero));
-        Series { name: self.name.to_owned(), from, step: secs(step), streams, acknowledged, lost }
+        let name = self.name.to_owned();
+        Series { name, from, step: secs(step), streams, acknowledged, lost, lag_bytes, lag_seconds }
     }
 }
 
@@ -138,6 +148,23 @@ impl Buckets {
     }
 }
 
+impl Buckets {
+    /// The most of each bucket.
+    fn lag(&self, seen: &[LagSeen]) -> (Vec<Option<u64>>, Vec<Option<f64>>) {
+        if seen.is_empty() {
+            return (Vec::new(), Vec::new());
+        }
+        let (mut bytes, mut millis) = (vec![None; self.count], vec![None; self.count]);
+        for one in seen {
+            let Some(at) = self.of(one.at) else { continue };
+            bytes[at] = bytes[at].max(one.bytes);
+            millis[at] = millis[at].max(one.millis);
+        }
+        let seconds = |millis: Option<u64>| millis.map(|millis| secs(Duration::from_millis(millis)));
+        (bytes, millis.into_iter().map(seconds).collect())
+    }
+}
+
 fn count(span: Duration, step: Duration) -> usize {
     usize::try_from(span.as_nanos().div_ceil(step.as_nanos().max(1))).unwrap_or_default().max(1)
 }
@@ -165,6 +192,7 @@ mod tests {
             zero: Duration::ZERO,
             streams: vec![DrawnStream { name: "sql", every, samples: Box::new(|| Box::new(samples.iter().cloned())) }],
             attempts: &[],
+            lag: &[],
             lost: &BTreeSet::new(),
         };
         let series = Frame { name: "all", from: Duration::ZERO, until: Duration::from_hours(24) }.draw(&drawn);

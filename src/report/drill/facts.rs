@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
-    Began, CheckSeen, Cut, Event, Guard, Healing, Line, Observer, PackedRead, PackedSamples, PlannedVictim, Restored,
-    Stream, Survival, Watched,
+    Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples, PlannedVictim,
+    Restored, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -30,6 +30,7 @@ pub(super) struct Facts<'a> {
     pub(super) steps: Vec<Step<'a>>,
     pub(super) before: Option<(Duration, Duration)>,
     pub(super) after: Option<(Duration, Duration)>,
+    pub(super) lag: Vec<LagSeen>,
     pub(super) attempts: Vec<Attempt>,
     pub(super) ledger: bool,
     pub(super) reads: Vec<&'a PackedRead>,
@@ -108,6 +109,7 @@ impl<'a> Facts<'a> {
             steps: Vec::new(),
             before: None,
             after: None,
+            lag: Vec::new(),
             attempts: Vec::new(),
             ledger: false,
             reads: Vec::new(),
@@ -164,6 +166,7 @@ impl<'a> Facts<'a> {
                 kept.packed.push(samples);
             }
             Event::Stalls(stalls) => self.stalls.extend(stalls),
+            Event::Lag(seen) => self.lag.extend(seen),
             Event::Writes(writes) => {
                 self.ledger = true;
                 self.attempts.extend(writes.writes());

@@ -331,6 +331,7 @@ fn series(facts: &Facts<'_>, streams: &[Seen<'_>], timeline: &Timeline, compared
         zero: facts.zero,
         streams: streams.iter().map(drawn_stream).collect(),
         attempts: &facts.attempts,
+        lag: &facts.lag,
         lost: compared.map_or(&none, |compared| &compared.classes.lost),
     };
     let dues = || streams.iter().filter_map(Seen::dues);

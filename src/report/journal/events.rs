@@ -93,6 +93,8 @@ pub enum Event {
     },
     /// When the observer stood still.
     Stalls(Vec<Stall>),
+    /// How far the standby was behind its primary.
+    Lag(Vec<LagSeen>),
     /// Writes and what became of them.
     Writes(PackedWrites),
     /// A whole read of what was written, after the recovery.
@@ -311,6 +313,18 @@ pub struct Cut {
     pub at: Duration,
     /// What is known of why.
     pub why: String,
+}
+
+/// How far a standby was behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LagSeen {
+    /// When it was asked.
+    #[serde(with = "nanos")]
+    pub at: Duration,
+    /// What it had not replayed of its primary's log.
+    pub bytes: Option<u64>,
+    /// By how many milliseconds what it showed was old.
+    pub millis: Option<u64>,
 }
 
 /// What a stream counts for.

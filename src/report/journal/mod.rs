@@ -7,7 +7,7 @@ mod events;
 mod pack;
 
 pub use events::{
-    Acknowledged, Aims, Began, CheckSeen, Cut, Event, Guard, Healing, Line, Mark, Observer, PlannedVictim,
+    Acknowledged, Aims, Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Mark, Observer, PlannedVictim,
     RestorePhase, Restored, ScenarioFacts, Stage, Stream, StreamRole, Survival, Watched,
 };
 pub use pack::{PackedRead, PackedSamples, PackedWrites};

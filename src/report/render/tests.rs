@@ -3,6 +3,7 @@
 use super::*;
 use crate::report::drill::StepRow;
 use crate::report::drill::tests::{Made, four};
+use crate::report::journal::{Event, LagSeen};
 use crate::report::month::tests::november;
 use std::time::Duration;
 
@@ -113,6 +114,35 @@ fn a_report_in_json_is_the_one_we_reviewed() {
     });
 }
 
+/// The drill that never was, whose standby fell behind before the fault and whose primary said nothing after it.
+fn behind() -> DrillReport {
+    let mut lines = Made::default().journal();
+    let seen = (0..40_u64).filter(|second| !(25..=35).contains(second)).map(|second| LagSeen {
+        at: lines[0].at + Duration::from_secs(second),
+        bytes: Some(second * second * 9_000),
+        millis: Some(second * 37),
+    });
+    let lag = Event::Lag(seen.collect());
+    lines.insert(lines.len() - 1, Line { at: lines[lines.len() - 1].at, event: lag });
+    super::super::drill::of(&lines).unwrap()
+}
+
+#[test]
+fn a_standby_that_falls_behind_is_drawn_only_where_that_was_seen() {
+    let (with, without) = (behind(), Made::default().report());
+    let whole = &with.series[with.series.len() - 1];
+    assert_eq!(whole.lag_bytes.iter().flatten().max(), Some(&(39 * 39 * 9_000)));
+    assert_eq!(whole.lag_seconds.iter().flatten().copied().fold(0.0, f64::max), 39.0 * 0.037);
+    let html = |report: &DrillReport| drill(report, Form::Html).unwrap();
+    assert_eq!(html(&with).matches("Replica lag: ").count(), with.series.len() * 2);
+    assert!(html(&with).contains("20 MiB"), "its axis has round figures");
+    assert!(!html(&without).contains("Replica lag: ") && without.series[0].lag_bytes.is_empty());
+    // What nobody knew is left open: the line begins anew.
+    let panel = html(&with);
+    let line = panel.split("Replica lag: ").last().unwrap().split("<path class=\"seriesline s3\" d=\"").nth(1).unwrap();
+    assert_eq!(line.split('"').next().unwrap().matches('M').count(), 2, "{line}");
+}
+
 #[test]
 #[ignore = "writes pages to look at: cargo test --lib pages_to_look_at -- --ignored"]
 fn pages_to_look_at() {
@@ -124,6 +154,7 @@ fn pages_to_look_at() {
             std::fs::write(folder.join(format!("{name}.{}", form.extension())), drill(&report, form).unwrap()).unwrap();
         }
     }
+    std::fs::write(folder.join("lag.html"), drill(&behind(), Form::Html).unwrap()).unwrap();
     for form in Form::ALL {
         std::fs::write(folder.join(format!("month.{}", form.extension())), month(&november(), form).unwrap()).unwrap();
     }

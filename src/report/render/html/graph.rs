@@ -1,14 +1,15 @@
 //! Success, latency and acknowledged writes over one time axis, with fault and recovery marked.
 
 use super::super::escape;
+use super::lag;
 use super::scale::{Scale, moments, round_up};
 use crate::report::drill::{Bounds, DrillReport};
 use crate::report::series::{Series, StreamSeries};
 use std::fmt::Write as _;
 
-const WIDTH: f64 = 1000.0;
-const LEFT: f64 = 62.0;
-const RIGHT: f64 = 14.0;
+pub(super) const WIDTH: f64 = 1000.0;
+pub(super) const LEFT: f64 = 62.0;
+pub(super) const RIGHT: f64 = 14.0;
 const TOP: f64 = 24.0;
 const GAP: f64 = 26.0;
 const SUCCESS: f64 = 78.0;
@@ -32,8 +33,10 @@ pub(super) fn figure(report: &DrillReport, series: &Series) -> String {
     let x = Scale { from: series.from, until, start: LEFT, size: WIDTH - LEFT - RIGHT };
     let has_writes = series.acknowledged.iter().any(|count| *count > 0);
     let height = TOP + SUCCESS + GAP + LATENCY + if has_writes { GAP + WRITES } else { 0.0 } + 26.0;
+    let lags = lag::panels(series);
+    let height = height + lags.iter().map(|_| GAP + lag::HEIGHT).sum::<f64>();
     let mut svg = format!(
-        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"success, latency and writes over time\">"
+        "<svg viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"success, latency, writes and replica lag over time\">"
     );
     let mut top = TOP;
     success(&mut svg, series, &x, top);
@@ -44,6 +47,11 @@ pub(super) fn figure(report: &DrillReport, series: &Series) -> String {
         top += GAP;
         writes(&mut svg, series, &x, top);
         top += WRITES;
+    }
+    for panel in &lags {
+        top += GAP;
+        panel.draw(&mut svg, series, &x, top);
+        top += lag::HEIGHT;
     }
     markers(&mut svg, report, &x, top);
     axis(&mut svg, report, &x, top);
@@ -77,13 +85,13 @@ fn legend(series: &Series, has_writes: bool) -> String {
 }
 
 /// The place of a bucket's beginning.
-fn place(series: &Series, x: &Scale, bucket: usize) -> f64 {
+pub(super) fn place(series: &Series, x: &Scale, bucket: usize) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "a few hundred buckets")]
     let offset = series.step * bucket as f64;
     x.at(series.from + offset)
 }
 
-fn frame(svg: &mut String, top: f64, height: f64, title: &str, ticks: &[(f64, String)]) {
+pub(super) fn frame(svg: &mut String, top: f64, height: f64, title: &str, ticks: &[(f64, String)]) {
     let right = WIDTH - RIGHT;
     let _ignored = write!(svg, "<text class=\"ink strong\" x=\"{LEFT}\" y=\"{:.1}\">{title}</text>", top - 8.0);
     for (y, text) in ticks {

@@ -3,6 +3,7 @@
 mod drill;
 mod gauge;
 mod graph;
+mod lag;
 mod month;
 mod scale;
 mod style;
