@@ -10,8 +10,10 @@ mod support;
 use cli_support::Desk;
 use drill_support::{desk, drill, quick, row, scenario, setting, shop};
 use serde_json::Value;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::process::Stdio;
+use std::sync::{Arc, Mutex};
 use support::postgres::PgServer;
 use support::wait_until;
 
@@ -193,4 +195,98 @@ fn a_standby_that_does_not_replay_is_seen_to_fall_behind() {
     let html = std::fs::read_to_string(desk.path().join(format!("reports/drill-{run}.html"))).unwrap();
     assert_eq!(html.matches("Replica lag: ").count(), report["series"].as_array().unwrap().len() * 2);
     drill_support::made_again(&desk, &report);
+}
+
+/// Answers like an Alertmanager: with one alert once its file is there, and with none before. Keeps what it was asked.
+struct Alertmanager {
+    url: String,
+    asked: Arc<Mutex<Vec<String>>>,
+}
+
+impl Alertmanager {
+    fn start(flag: std::path::PathBuf) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let asked = Arc::new(Mutex::new(Vec::new()));
+        let kept = asked.clone();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let mut lines = BufReader::new(&stream).lines().map_while(Result::ok);
+                kept.lock().unwrap().extend(lines.next());
+                lines.find(String::is_empty);
+                let alert = r#"[{"labels": {"alertname": "SessionsEnded"}, "startsAt": "2026-11-20T02:00:30Z"}]"#;
+                let body = if flag.exists() { alert } else { "[]" };
+                let length = body.len();
+                drop(write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"));
+            }
+        });
+        Self { url, asked }
+    }
+}
+
+/// The row of an alert.
+fn alert<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let rows = report["alerts"].as_array().unwrap();
+    rows.iter().find(|row| row["name"] == name).unwrap_or_else(|| panic!("no {name} in {rows:#?}"))
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn alerts_that_were_expected_fire_or_are_missed() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let (path, flag) = (scenario("backend-kill"), desk.path().join("fires"));
+    let manager = Alertmanager::start(flag.clone());
+    // It fires once the application's session has been ended.
+    let application = Application::of(&server);
+    let watching = {
+        let (flag, mut session) = (flag.clone(), application);
+        std::thread::spawn(move || {
+            // Its client ends when its session is ended.
+            drop(session.0.wait());
+            std::fs::write(flag, "").unwrap();
+        })
+    };
+    let alerts = format!(
+        r#"alerts=[{{"name": "SessionsEnded", "within": "1m", "alertmanager": "{}", "labels": {{"alertname": "SessionsEnded"}}}},
+           {{"name": "pager", "within": "1m", "command": ["/bin/sh", "-c", "test -e {} && echo paged"]}}]"#,
+        manager.url,
+        flag.display()
+    );
+    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", &alerts, "objectives.detection=1m"])));
+    watching.join().unwrap();
+    drill_support::must_be_met(code, &report);
+    schema_support::must_be("drill", &report);
+    for (name, evidence) in [("SessionsEnded", "alertname=SessionsEnded; since"), ("pager", "paged")] {
+        let row = alert(&report, name);
+        assert_eq!((row["word"].as_str(), row["verdict"].as_str()), (Some("fired"), Some("met")), "{row:#}");
+        assert!(row["evidence"].as_str().unwrap().contains(evidence), "{row:#}");
+        assert!(row["since_fault"]["high"].as_f64().unwrap() > 0.0, "{row:#}");
+    }
+    let asked = manager.asked.lock().unwrap().clone();
+    let wanted = "GET /api/v2/alerts?active=true&filter=alertname%3D%22SessionsEnded%22 HTTP/1.1";
+    assert!(asked.len() > 3 && asked.iter().all(|line| line == wanted), "{asked:#?}");
+    // Nothing else shows when the platform noticed.
+    let noticed = report["timeline"].as_array().unwrap().iter().find(|moment| moment["symbol"] == "t3").unwrap();
+    assert!(noticed["evidence"].as_str().unwrap().starts_with("the alert "), "{noticed:#}");
+    assert_eq!(row(&report, "detection")["verdict"], "met");
+    drill_support::made_again(&desk, &report);
+
+    // One that never fires is missed, and the drill waits for its time; one that fires all the time says nothing.
+    let _application = Application::of(&server);
+    let alerts = r#"alerts=[{"name": "never", "within": "20s", "command": ["false"]},
+        {"name": "always", "within": "1m", "command": ["true"]},
+        {"name": "nobody", "within": "2s", "command": ["/nowhere/check"]}]"#;
+    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", alerts])));
+    assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("missed")), "{:#}", report["verdict"]);
+    assert!(sentence(&report).starts_with("alert never: it did not fire within 20.00 s of the fault"), "{report:#}");
+    for (name, word, verdict) in
+        [("never", "not fired", "missed"), ("always", "not known", "undecided"), ("nobody", "not known", "undecided")]
+    {
+        let row = alert(&report, name);
+        assert_eq!((row["word"].as_str(), row["verdict"].as_str()), (Some(word), Some(verdict)), "{row:#}");
+    }
+    assert!(alert(&report, "always")["sentence"].as_str().unwrap().contains("before the fault"));
+    assert!(alert(&report, "nobody")["sentence"].as_str().unwrap().contains("/nowhere/check"));
 }

@@ -6,14 +6,14 @@ use super::means::{Means, make_private};
 use super::notebook::Notebook;
 use super::plan::Script;
 use crate::error::{Error, Result};
-use crate::measure::{Hold, Steady};
+use crate::measure::{Hold, Instant, Interval, Steady};
 use crate::postgres::{ConnInfo, Session, connect};
 use crate::report::journal::{Aims, Began, Event, FORMAT, ScenarioFacts, Stage};
 use crate::scenario::{RtoEnds, Scenario};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// The error budget is one of 30 days.
@@ -28,6 +28,8 @@ pub(super) struct Desk<'a> {
     pub(super) notebook: Notebook,
     pub(super) live: Arc<Live>,
     pub(super) folder: PathBuf,
+    /// When the fault took effect, once it is proven.
+    fault: OnceLock<Interval>,
 }
 
 impl<'a> Desk<'a> {
@@ -41,7 +43,7 @@ impl<'a> Desk<'a> {
         let folder = means.folder_of(&script.run);
         make_private(&folder)?;
         let notebook = Notebook::create(&folder, means.clock().clone())?;
-        let desk = Self { means, script, notebook, live: Live::new(), folder };
+        let desk = Self { means, script, notebook, live: Live::new(), folder, fault: OnceLock::new() };
         desk.notebook.note(Event::Began(Box::new(desk.began(versions, seed))))?;
         Ok(desk)
     }
@@ -87,6 +89,18 @@ impl<'a> Desk<'a> {
             availability: (limits.availability.0, BUDGET_DAYS),
             versions,
         }
+    }
+
+    /// The fault is proven to have taken effect.
+    pub(super) fn struck(&self, at: Interval, evidence: String) -> Result<()> {
+        self.notebook.mark(Instant::Effective, at, evidence)?;
+        self.fault.get_or_init(|| at);
+        Ok(())
+    }
+
+    /// When the fault took effect; nothing before that is proven.
+    pub(super) fn fault(&self) -> Option<Interval> {
+        self.fault.get().copied()
     }
 
     /// The rule that confirms a recovery, for a stream that was like this before.

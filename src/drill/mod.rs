@@ -10,6 +10,7 @@
 //! What happens is written down before what follows it is done, so that a runner that dies leaves a journal that says how
 //! far it came, and intents that the janitor undoes.
 
+mod alerts;
 mod asking;
 mod desk;
 pub mod dial;

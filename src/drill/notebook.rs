@@ -63,6 +63,12 @@ impl Notebook {
         self.note(Event::Mark(Mark { instant, at, evidence: evidence.into() }))
     }
 
+    /// Whether somebody has dated an instant.
+    pub(super) fn has_mark(&self, instant: Instant) -> bool {
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        inner.lines.iter().any(|line| matches!(&line.event, Event::Mark(mark) if mark.instant == instant))
+    }
+
     /// Tells what was done since `from`.
     pub(super) fn step(&self, what: &str, from: Duration, outcome: &Result<String>) -> Result<()> {
         let (ok, detail) = match outcome {

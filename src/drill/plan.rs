@@ -380,6 +380,10 @@ impl Plan {
         if let Some(writes) = load.writes {
             lines.push(format!("load: {} writes a second, each in the ledger", writes.0));
         }
+        for alert in &self.script.scenario.alerts {
+            let (within, how) = (Span(alert.within), alert.how.words());
+            lines.push(format!("alert {}: expected within {within} of the fault; asked: {how}", alert.name));
+        }
         lines.extend(self.fault.lines().into_iter().map(|line| format!("fault: {line}")));
         let decision = if recovery.decision.is_zero() {
             String::new()

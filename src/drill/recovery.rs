@@ -15,7 +15,7 @@ use crate::report::journal::{Event, RestorePhase, Restored, Stage};
 use crate::repository::manifest::PointKind;
 use crate::scenario::RecoveryBy;
 use crate::units::Span;
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
 /// How long is waited for a second failed probe before the drill goes on: it knows of the fault from its proof.
@@ -130,8 +130,19 @@ async fn run_watched(desk: &Desk<'_>, command: &[String]) -> Result<String> {
     }
 }
 
-/// Runs somebody's program to its end; what it wrote last is what was seen.
+/// Runs somebody's program to its end, which must be a good one; what it wrote last is what was seen.
 pub(super) async fn run(command: &[String]) -> Result<String> {
+    let (status, last) = ended(command).await?;
+    if status.success() {
+        Ok(last)
+    } else {
+        let program = command.first().map_or("", String::as_str);
+        Err(Error::failed(format!("running {program}: {status}: {last}")))
+    }
+}
+
+/// Runs somebody's program to its end: how it ended, and what it wrote last.
+pub(super) async fn ended(command: &[String]) -> Result<(ExitStatus, String)> {
     let Some((program, arguments)) = command.split_first() else {
         return Err(Error::input("running a command: it has no words"));
     };
@@ -141,11 +152,7 @@ pub(super) async fn run(command: &[String]) -> Result<String> {
     let output = child.output().await.context(Kind::Failed, doing)?;
     let said = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
-    if output.status.success() {
-        Ok(last)
-    } else {
-        Err(Error::failed(format!("{}: {}: {last}", doing(), output.status)))
-    }
+    Ok((output.status, last))
 }
 
 /// Provisions, restores, and asks the restored data their first question.

@@ -1,5 +1,6 @@
 //! A drill, from its first look to its report. The top function reads as the runbook.
 
+use super::alerts;
 use super::desk::{Desk, LOOK};
 use super::lag;
 use super::means::Means;
@@ -13,7 +14,7 @@ use super::store::store;
 use super::verify::{look_before, remove_table, verify};
 use crate::chaos::{self, Ending, Injection};
 use crate::error::{Error, Kind, Result};
-use crate::measure::{Instant, Interval, Recovery, Steady};
+use crate::measure::{Interval, Recovery, Steady};
 use crate::postgres::connect;
 use crate::report::journal::{Event, Line, Stage};
 use crate::report::{DrillReport, drill};
@@ -80,8 +81,9 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
         over.cancel();
         outcome
     };
-    let (outcome, lag) = tokio::join!(acting, lag::watch(&desk, &over));
-    let outcome = outcome.and(lag);
+    let beside = async { tokio::try_join!(lag::watch(&desk, &over), alerts::watch(&desk, &over)).map(drop) };
+    let (outcome, beside) = tokio::join!(acting, beside);
+    let outcome = outcome.and(beside);
     let seen = observing.end(&desk).await;
     if let Err(error) = outcome.and(seen) {
         desk.notebook.note(Event::Aborted { why: error.to_string() })?;
@@ -134,7 +136,7 @@ async fn strike(
         heal(desk, injection).await?;
         return Ok(None);
     };
-    desk.notebook.mark(Instant::Effective, effective, evidence(&injection))?;
+    desk.struck(effective, evidence(&injection))?;
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
     let mut injection = Some(injection);
     let back = CancellationToken::new();

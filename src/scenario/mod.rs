@@ -3,6 +3,7 @@
 //! [`read`] turns the text of a scenario into a [`Scenario`], or into everything that is wrong with it, each with its line
 //! and the nearest name. Whether its fault is known and its target exists is decided by whoever plans the drill.
 
+mod alerts;
 mod amounts;
 mod observers;
 mod overrides;
@@ -15,6 +16,7 @@ mod target;
 #[cfg(test)]
 mod tests;
 
+pub use alerts::{AlertHow, AlertWish};
 pub use amounts::{Aim, Rate, Share, Victims};
 pub use observers::{ObserverPod, ObserverWish};
 pub use overrides::Override;
@@ -58,6 +60,8 @@ pub struct Scenario {
     pub recovery: Recovery,
     /// Who observes besides the machine that runs the drill.
     pub observers: Vec<ObserverWish>,
+    /// Alerts that the fault is to set off.
+    pub alerts: Vec<AlertWish>,
     /// What else must be true at the end.
     pub checks: Vec<Check>,
     /// What is put back at the end besides the fault itself.

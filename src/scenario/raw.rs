@@ -1,5 +1,6 @@
 //! A scenario as it is written: its shape, and nothing else.
 
+use super::alerts::RawAlert;
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::observers::RawObserver;
 use super::target::{ClusterTarget, ProcessTarget};
@@ -30,6 +31,8 @@ pub(super) struct Raw {
     pub(super) recovery: Spanned<RawRecovery>,
     #[serde(default)]
     pub(super) observers: Vec<Spanned<RawObserver>>,
+    #[serde(default)]
+    pub(super) alerts: Vec<Spanned<RawAlert>>,
     #[serde(default)]
     pub(super) checks: Vec<Spanned<RawCheck>>,
     #[serde(default)]

@@ -1,5 +1,6 @@
 //! From the shape of a scenario to what it means.
 
+use super::alerts;
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::observers;
 use super::overrides::{self, Override};
@@ -73,6 +74,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
     }
     let target = target(raw.target, problems);
     let (recovery, observers) = (recovery(raw.recovery, problems), observers::settle(raw.observers, problems));
+    let alerts = alerts::settle(raw.alerts, problems);
     let checks: Vec<Check> = raw.checks.into_iter().filter_map(|check| self::check(check, problems)).collect();
     let (target, recovery) = (target?, recovery?);
     let name = raw.fault.name.value.trim().to_owned();
@@ -112,6 +114,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         },
         recovery,
         observers,
+        alerts,
         checks,
         cleanup: raw.cleanup.into_iter().map(|step| Step { name: step.name, command: step.command }).collect(),
         guards: Guards {

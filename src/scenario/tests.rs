@@ -150,3 +150,30 @@ fn every_scenario_of_the_project_can_be_read() {
     }
     assert!(count >= 14, "{count}");
 }
+
+#[test]
+fn alerts_say_who_knows_of_them_and_within_which_time() {
+    let good = format!(
+        "{GOOD}alerts:\n  - {{name: pager, within: 2m, command: [check-alert, pager]}}\n  - {{name: Slow, within: 90s, alertmanager: \
+         'http://127.0.0.1:9093/', labels: {{alertname: Slow}}}}\n"
+    );
+    let alerts = read(&good, Path::new("shop.yaml"), &[]).unwrap().alerts;
+    assert_eq!((alerts[0].within, alerts[0].how.words().as_str()), (Duration::from_mins(2), "the program check-alert"));
+    let AlertHow::Alertmanager { url, labels } = &alerts[1].how else { panic!("{alerts:?}") };
+    assert_eq!((url.as_str(), labels["alertname"].as_str()), ("http://127.0.0.1:9093", "Slow"));
+    let wrong = |alert: &str| problems(&format!("{GOOD}alerts:\n  - {alert}\n"));
+    for (alert, text) in [
+        ("{name: a, within: 2m, comand: [x]}", "there is no entry \"comand\""),
+        ("{name: a, within: 2m, comand: [x]}", "did you mean \"command\"?"),
+        ("{name: a, command: [x]}", "the entry \"within\" is missing"),
+        ("{name: a, within: 0s, command: [x]}", "has no time to fire"),
+        ("{name: a, within: 2m}", "nobody can be asked whether the alert \"a\" fires"),
+        ("{name: a, within: 2m, command: [x], alertmanager: 'http://b'}", "exactly one of `command`"),
+        ("{name: a, within: 2m, alertmanager: 'http://b'}", "labels: {alertname: NAME}"),
+        ("{name: a, within: 2m, alertmanager: b, labels: {c: d}}", "is no URL of an Alertmanager"),
+        ("{name: a, within: 2m, command: [x]}\n  - {name: a, within: 1m, command: [y]}", "two alerts are called \"a\""),
+    ] {
+        let said = wrong(alert);
+        assert!(said.contains(text), "{alert}: {said}");
+    }
+}

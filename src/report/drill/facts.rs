@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
-    Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples, PlannedVictim,
-    Restored, Stream, Survival, Watched,
+    AlertSeen, Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples,
+    PlannedVictim, Restored, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -36,6 +36,7 @@ pub(super) struct Facts<'a> {
     pub(super) reads: Vec<&'a PackedRead>,
     pub(super) survival: Option<&'a Survival>,
     pub(super) restored: Option<&'a Restored>,
+    pub(super) alerts: Vec<&'a AlertSeen>,
     pub(super) checks: Vec<&'a CheckSeen>,
     /// Until when the service was seen to be less redundant than before.
     pub(super) degraded: Option<Duration>,
@@ -115,6 +116,7 @@ impl<'a> Facts<'a> {
             reads: Vec::new(),
             survival: None,
             restored: None,
+            alerts: Vec::new(),
             checks: Vec::new(),
             degraded: None,
             person: None,
@@ -174,6 +176,7 @@ impl<'a> Facts<'a> {
             Event::Read(read) => self.reads.push(read),
             Event::Survival(survival) => self.survival = Some(survival),
             Event::Restored(restored) => self.restored = Some(restored),
+            Event::Alert(alert) => self.alerts.push(alert),
             Event::Check(check) => self.checks.push(check),
             Event::RecoveryFailed { why } => self.recovery_failed = Some(why),
             Event::Aborted { why } => self.aborted = Some(why),

@@ -1,5 +1,6 @@
 //! Each objective held against what was measured, and what the run as a whole is worth.
 
+use super::alerts;
 use super::facts::Facts;
 use super::integrity::Compared;
 use super::model::ObjectiveRow;
@@ -70,6 +71,12 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
     between(facts, "detection", "time to detect", (Instant::Effective, Instant::Detected), &mut judged);
     redundancy(facts, paths, &mut judged);
     acknowledgement(facts, &mut judged);
+    for found in alerts::found(facts) {
+        let (name, wanted) = (&found.alert.name, Some(found.alert.within));
+        let by = format!("from the proven fault until {name} fires; asked: {}", found.alert.how);
+        let row = row("alert", &format!("alert {name}"), &by, wanted);
+        judged.add(ObjectiveRow { actual: found.actual.map(bounds), sentence: found.sentence, ..row }, found.verdict);
+    }
     checks(facts, &mut judged);
     steady_after(missed_after, &mut judged);
     judged

@@ -1,6 +1,7 @@
 //! The report of one drill, from its journal alone.
 
 mod actions;
+mod alerts;
 mod budget;
 mod facts;
 mod integrity;
@@ -19,6 +20,7 @@ pub(in crate::report) mod tests;
 mod tests_elsewhere;
 
 pub(in crate::report) use actions::due;
+pub use alerts::AlertRow;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
     GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RawFile,

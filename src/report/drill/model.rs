@@ -1,5 +1,6 @@
 //! What the report of a drill holds. Durations are seconds; offsets count from the drill's first journal line.
 
+use super::alerts::AlertRow;
 use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
 use jiff::Timestamp;
@@ -31,6 +32,9 @@ pub struct DrillReport {
     /// Whether a person noticed; nothing where that was not looked for.
     #[serde(default)]
     pub acknowledgement: Option<Acknowledgement>,
+    /// Alerts that were expected, and what became of each.
+    #[serde(default)]
+    pub alerts: Vec<AlertRow>,
     /// Who observed, and what each of them saw. The worst of them decides.
     #[serde(default)]
     pub observers: Vec<ObserverRow>,
@@ -132,7 +136,7 @@ pub struct Identity {
 /// One objective beside what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveRow {
-    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `recovery`, `checks` or
+    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `alert`, `recovery`, `checks` or
     /// `steady-after`.
     pub key: String,
     /// What is measured.

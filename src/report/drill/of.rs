@@ -1,6 +1,7 @@
 //! From a journal to a report, step by step.
 
 use super::actions::actions;
+use super::alerts;
 use super::budget::budget;
 use super::facts::Facts;
 use super::integrity::{Compared, compare};
@@ -69,6 +70,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         restore: restore(&facts, &phases),
         phases,
         acknowledgement: person::row(&facts),
+        alerts: alerts::rows(&facts),
         observers,
         streams: streams.iter().map(|seen| seen.row(&facts)).collect(),
         series: series(&facts, &streams, &timeline, compared.as_ref()),

@@ -103,6 +103,8 @@ pub enum Event {
     Survival(Survival),
     /// A restore of a recovery point, with its phases.
     Restored(Box<Restored>),
+    /// What became of an alert that was expected.
+    Alert(AlertSeen),
     /// Something that had to be true at the end.
     Check(CheckSeen),
     /// The recovery that was drilled did not work.
@@ -435,6 +437,26 @@ pub struct RestorePhase {
     pub until: Duration,
     /// Bytes it worked on, where that says something.
     pub bytes: u64,
+}
+
+/// What became of an alert that was expected.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertSeen {
+    /// Its name.
+    pub name: String,
+    /// So long after the fault at most it was to fire.
+    #[serde(with = "nanos")]
+    pub within: Duration,
+    /// Who was asked, in a few words.
+    pub how: String,
+    /// When the last question began whose answer was that it does not fire; nothing where there was none.
+    pub silent: Option<Duration>,
+    /// Between which two looks it began to fire, before the fault or after it.
+    pub fired: Option<Interval>,
+    /// What shows that it fired.
+    pub evidence: String,
+    /// Why a question had no answer: the last one of these.
+    pub failed: Option<String>,
 }
 
 /// Something that had to be true.

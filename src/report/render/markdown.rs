@@ -186,7 +186,28 @@ fn integrity(page: &mut Page, report: &DrillReport) {
     }
 }
 
+fn alerts(page: &mut Page, report: &DrillReport) {
+    if report.alerts.is_empty() {
+        return;
+    }
+    page.title("Alerts expected");
+    page.table(
+        ["", "alert", "wanted within", "in words", "asked", "seen"],
+        report.alerts.iter().map(|alert| {
+            [
+                format!("{} {}", sign(alert.verdict.as_deref()), alert.word),
+                alert.name.clone(),
+                aim(alert.within),
+                alert.sentence.clone(),
+                alert.asked.clone(),
+                alert.evidence.clone(),
+            ]
+        }),
+    );
+}
+
 fn rest(page: &mut Page, report: &DrillReport) {
+    alerts(page, report);
     page.title("Safety");
     page.list([format!("cleanup: {}", report.cleanup.sentence)]);
     page.list(

@@ -156,7 +156,21 @@ fn integrity(page: &mut Page, report: &DrillReport) {
     }
 }
 
+fn alerts(page: &mut Page, report: &DrillReport) {
+    if report.alerts.is_empty() {
+        return;
+    }
+    page.title("alerts expected");
+    let row = |alert: &crate::report::drill::AlertRow| {
+        let verdict = alert.verdict.as_deref();
+        let word = format!("{} {}", sign(verdict), alert.word);
+        vec![word, alert.name.clone(), alert.sentence.clone(), alert.asked.clone(), alert.evidence.clone()]
+    };
+    page.rows(&report.alerts.iter().map(row).collect::<Vec<_>>());
+}
+
 fn rest(page: &mut Page, report: &DrillReport) {
+    alerts(page, report);
     if !report.checks.is_empty() {
         page.title("checks");
         let word = |ok: Option<bool>| ok.map_or("not found out", |ok| if ok { "true" } else { "NOT TRUE" });

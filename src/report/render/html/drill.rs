@@ -13,6 +13,7 @@ pub(in crate::report::render) fn drill(report: &DrillReport) -> String {
     objectives(&mut page, report);
     seen(&mut page, report);
     times(&mut page, report);
+    alerts(&mut page, report);
     integrity(&mut page, report);
     restore(&mut page, report);
     probes(&mut page, report);
@@ -118,6 +119,28 @@ fn times(page: &mut Page, report: &DrillReport) {
                 at,
                 wall,
                 format!("<span{class}>{}</span>", escape(&moment.evidence)),
+            ]
+        }),
+    );
+    page.end();
+}
+
+fn alerts(page: &mut Page, report: &DrillReport) {
+    if report.alerts.is_empty() {
+        return;
+    }
+    page.section("Alerts expected", "Each was asked for once a second, from before the fault on.");
+    page.table(
+        ["", "alert", ">wanted within", ">fired after the fault", "asked", "seen"],
+        report.alerts.iter().map(|alert| {
+            let verdict = alert.verdict.as_deref();
+            [
+                format!("{}<br>{}", chip(verdict), alert.word),
+                escape(&alert.name),
+                aim(alert.within),
+                alert.since_fault.map_or_else(|| "–".to_owned(), |at| at.to_string()),
+                escape(&alert.asked),
+                escape(if alert.evidence.is_empty() { &alert.sentence } else { &alert.evidence }),
             ]
         }),
     );
