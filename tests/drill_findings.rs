@@ -194,7 +194,33 @@ fn a_standby_that_does_not_replay_is_seen_to_fall_behind() {
     let run = report["run"].as_str().unwrap();
     let html = std::fs::read_to_string(desk.path().join(format!("reports/drill-{run}.html"))).unwrap();
     assert_eq!(html.matches("Replica lag: ").count(), report["series"].as_array().unwrap().len() * 2);
+    // Once it replays again it comes to have what the writer has.
+    let replica = &report["replica"];
+    assert_eq!(
+        (replica["word"].as_str(), replica["converged"].as_bool()),
+        (Some("converged"), Some(true)),
+        "{replica:#}"
+    );
+    let written = report["integrity"]["acknowledged"].as_u64().unwrap();
+    assert!(replica["rows"].as_u64().unwrap() >= written && written > 500, "{replica:#}");
     drill_support::made_again(&desk, &report);
+
+    // One that somebody has stopped is told with how far it is, and nothing waits for it for ever.
+    standby.psql("shop", "SELECT pg_wal_replay_pause()");
+    let _application = Application::of(&primary);
+    let path = scenario("backend-kill");
+    let url = format!("target.processes.standby.url={}", standby.url("shop"));
+    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", &url])));
+    drill_support::must_be_met(code, &report);
+    let replica = &report["replica"];
+    assert_eq!(
+        (replica["word"].as_str(), replica["converged"].as_bool()),
+        (Some("behind"), Some(false)),
+        "{replica:#}"
+    );
+    assert!(replica["behind_bytes"].as_u64().unwrap() > 10_000, "{replica:#}");
+    assert!(replica["sentence"].as_str().unwrap().contains("though it streams"), "{replica:#}");
+    schema_support::must_be("drill", &report);
 }
 
 /// Answers like an Alertmanager: with one alert once its file is there, and with none before. Keeps what it was asked.

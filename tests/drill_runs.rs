@@ -116,6 +116,7 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
         .collect();
     assert_eq!(symbols, ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8"]);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+    assert_eq!(report["replica"]["word"], "none", "what was promoted is no replica: {:#}", report["replica"]);
     nothing_left(&standby);
     made_again(&desk, &report);
     let month = report["identity"]["began"].as_str().unwrap()[..7].to_owned();

@@ -78,6 +78,7 @@ load: {probes: 10/s, deadline: 1s, writes: 100/s}
 fault: {name: dns-stale, lasts: 1m, victims: 1, with: {before: 192.0.2.1}}
 recovery: {by: restore from latest, source: s, tables: [a], into: {env: URL}, provision: ['true'], decision: 1s, rto_ends: service}
 observers: [{name: office, command: [ssh, web-3, davit], clients: {env: URL}, query: SELECT 1}]
+alerts: [{name: a, within: 2m, command: ['true']}, {name: b, within: 2m, alertmanager: 'http://x:9093', labels: {alertname: B}}]
 checks: [{name: c, sql: SELECT true}, {name: d, http: http://x/, status: 200}, {name: e, command: ['true']}]
 cleanup: [{name: c, command: ['true']}]
 guards: {windows: ['Mon-Fri 09:00-17:00 UTC'], incident: {url: http://x/}, protect: [watchers], backup_age: 12h}

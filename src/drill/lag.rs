@@ -29,7 +29,8 @@ const PRIMARY: &str = "SELECT (pg_catalog.pg_current_wal_lsn() - '0/0'::pg_lsn):
 /// How far a standby has replayed and received the log, and how old the last transaction is that it replayed.
 const STANDBY: &str = "SELECT (pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, \
                        (pg_catalog.pg_last_wal_receive_lsn() - '0/0'::pg_lsn)::bigint, \
-                       (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) * 1000)::bigint \
+                       (extract(epoch FROM pg_catalog.clock_timestamp() - pg_catalog.pg_last_xact_replay_timestamp()) \
+                       * 1000)::bigint \
                        WHERE pg_catalog.pg_is_in_recovery()";
 
 /// What a primary says.

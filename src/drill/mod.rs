@@ -28,6 +28,7 @@ mod person;
 mod plan;
 mod platform;
 mod recovery;
+mod replica;
 mod run;
 mod store;
 pub mod streams;

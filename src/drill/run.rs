@@ -81,7 +81,8 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
         over.cancel();
         outcome
     };
-    let beside = async { tokio::try_join!(lag::watch(&desk, &over), alerts::watch(&desk, &over)).map(drop) };
+    let beside =
+        async { tokio::try_join!(Box::pin(lag::watch(&desk, &over)), Box::pin(alerts::watch(&desk, &over))).map(drop) };
     let (outcome, beside) = tokio::join!(acting, beside);
     let outcome = outcome.and(beside);
     let seen = observing.end(&desk).await;

@@ -4,6 +4,7 @@ use super::desk::Desk;
 use super::dial::Open;
 use super::observing::Kept;
 use super::recovery::run;
+use super::replica;
 use crate::error::{Error, Result};
 use crate::observation::{Answer, Attempt, Entry};
 use crate::postgres::tools::Tools;
@@ -61,6 +62,7 @@ pub(super) async fn verify(desk: &Desk<'_>, kept: &Kept, before: &Before) -> Res
         let survival = survival(desk, &session, before).await;
         let link = Open(session);
         let reads = [read(&link, table).await?, read(&link, table).await?];
+        Box::pin(replica::compare(desk, &link.0, table, &reads[1])).await?;
         let present: HashSet<u64> = reads.iter().flatten().map(|(id, _)| *id).collect();
         let attempts: Vec<Attempt> = Ledger::reread(path)?.attempts(&present);
         for part in attempts.chunks(WRITES_A_LINE) {

@@ -6,7 +6,7 @@ use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
     AlertSeen, Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples,
-    PlannedVictim, Restored, Stream, Survival, Watched,
+    PlannedVictim, ReplicaSeen, Restored, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -34,6 +34,7 @@ pub(super) struct Facts<'a> {
     pub(super) attempts: Vec<Attempt>,
     pub(super) ledger: bool,
     pub(super) reads: Vec<&'a PackedRead>,
+    pub(super) replica: Option<&'a ReplicaSeen>,
     pub(super) survival: Option<&'a Survival>,
     pub(super) restored: Option<&'a Restored>,
     pub(super) alerts: Vec<&'a AlertSeen>,
@@ -114,6 +115,7 @@ impl<'a> Facts<'a> {
             attempts: Vec::new(),
             ledger: false,
             reads: Vec::new(),
+            replica: None,
             survival: None,
             restored: None,
             alerts: Vec::new(),
@@ -174,6 +176,7 @@ impl<'a> Facts<'a> {
                 self.attempts.extend(writes.writes());
             }
             Event::Read(read) => self.reads.push(read),
+            Event::Replica(seen) => self.replica = Some(seen),
             Event::Survival(survival) => self.survival = Some(survival),
             Event::Restored(restored) => self.restored = Some(restored),
             Event::Alert(alert) => self.alerts.push(alert),

@@ -6,6 +6,7 @@ use super::integrity::Compared;
 use super::model::ObjectiveRow;
 use super::paths::{End, Path};
 use super::person::{self, Person};
+use super::replica;
 use crate::humane::{count, counted};
 use crate::measure::{Instant, Interval, Objective, Shape, Verdict};
 use crate::report::words::{aim, bounds, seconds, secs};
@@ -68,6 +69,10 @@ pub(super) fn judge(facts: &Facts<'_>, paths: &[Path], compared: Option<&Compare
     observers(facts, &mut judged);
     lost_time(facts, compared, &mut judged);
     integrity(compared, &mut judged);
+    if let Some(replica) = replica::row(facts).filter(|replica| replica.word == "differs") {
+        let row = row("replica", "rows of the standby", "every row against those of the writer", None);
+        judged.add(ObjectiveRow { sentence: replica.sentence, ..row }, Some(Verdict::Missed));
+    }
     between(facts, "detection", "time to detect", (Instant::Effective, Instant::Detected), &mut judged);
     redundancy(facts, paths, &mut judged);
     acknowledgement(facts, &mut judged);
@@ -408,6 +413,7 @@ mod tests {
     use super::super::tests::Made;
     use super::*;
     use crate::report::journal::{Aims, Event, Line, Mark};
+    use crate::report::render::Form;
 
     #[test]
     fn a_service_that_nobody_missed_was_degraded_from_the_fault_on() {
@@ -463,7 +469,6 @@ mod tests {
         assert_eq!((rto.verdict.as_deref(), rto.actual.is_some()), (Some("met"), true), "what was measured stays");
         assert_eq!(report.actions[0].severity, "high");
         let render = |form| crate::report::render::drill(&report, form).unwrap();
-        use crate::report::render::Form;
         for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::Junit] {
             assert!(render(form).contains("the recovery failed: running false"), "{form:?}");
         }

@@ -12,6 +12,7 @@ mod of;
 mod paths;
 mod person;
 mod recovery;
+mod replica;
 mod said;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use model::{
     RestoreRow, SteadyReport, SteadyRow, StepRow, StreamRow, Validity, Width,
 };
 pub use of::of;
+pub use replica::ReplicaRow;
 
 use crate::error::{Error, Result};
 

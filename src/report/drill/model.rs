@@ -1,6 +1,7 @@
 //! What the report of a drill holds. Durations are seconds; offsets count from the drill's first journal line.
 
 use super::alerts::AlertRow;
+use super::replica::ReplicaRow;
 use crate::id::{RunId, Sha256};
 use crate::report::series::Series;
 use jiff::Timestamp;
@@ -44,6 +45,9 @@ pub struct DrillReport {
     pub series: Vec<Series>,
     /// What became of every write; nothing where none was made.
     pub integrity: Option<Integrity>,
+    /// What the standby had of the writes at the end; nothing where none was known, or nothing was written.
+    #[serde(default)]
+    pub replica: Option<ReplicaRow>,
     /// The restore, where Davit made one.
     pub restore: Option<RestoreRow>,
     /// What else had to be true.
@@ -136,8 +140,8 @@ pub struct Identity {
 /// One objective beside what was measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ObjectiveRow {
-    /// `rto`, `service`, `observers`, `rpo`, `integrity`, `detection`, `redundancy`, `acknowledgement`, `alert`, `recovery`, `checks` or
-    /// `steady-after`.
+    /// `recovery`, `rto`, `service`, `observers`, `rpo`, `integrity`, `replica`, `detection`, `redundancy`, `acknowledgement`,
+    /// `alert`, `checks` or `steady-after`.
     pub key: String,
     /// What is measured.
     pub name: String,

@@ -14,6 +14,7 @@ use super::observers::observers;
 use super::paths::{End, Path, paths};
 use super::person;
 use super::recovery::{Seen, look};
+use super::replica;
 use crate::error::{Kind, Result};
 use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
@@ -75,6 +76,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         streams: streams.iter().map(|seen| seen.row(&facts)).collect(),
         series: series(&facts, &streams, &timeline, compared.as_ref()),
         integrity: compared.map(|compared| compared.row),
+        replica: replica::row(&facts),
         checks: facts
             .checks
             .iter()

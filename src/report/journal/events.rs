@@ -99,6 +99,8 @@ pub enum Event {
     Writes(PackedWrites),
     /// A whole read of what was written, after the recovery.
     Read(PackedRead),
+    /// What the standby had of what was written, at the end.
+    Replica(ReplicaSeen),
     /// Which history survived.
     Survival(Survival),
     /// A restore of a recovery point, with its phases.
@@ -383,6 +385,57 @@ pub struct Acknowledged {
     pub note: Option<String>,
     /// When they said so by the clock of their machine: a label.
     pub when: Timestamp,
+}
+
+/// What the standby had of what was written, at the end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReplicaSeen {
+    /// When it was first asked.
+    #[serde(with = "nanos")]
+    pub from: Duration,
+    /// When that was known.
+    #[serde(with = "nanos")]
+    pub until: Duration,
+    /// What it had.
+    pub state: ReplicaState,
+}
+
+/// What the standby had.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReplicaState {
+    /// It had replayed all, and was read.
+    Read {
+        /// Its rows.
+        rows: u64,
+        /// Those of the writer that it did not have.
+        missing: Differing,
+        /// Those that only it had.
+        extra: Differing,
+    },
+    /// It had not replayed all when it was no longer waited for.
+    Behind {
+        /// How much was left.
+        bytes: u64,
+        /// Whether somebody sent it more.
+        streams: bool,
+    },
+    /// It was no standby any more.
+    Promoted,
+    /// Nobody knows.
+    Unknown {
+        /// Why.
+        why: String,
+    },
+}
+
+/// Rows that differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Differing {
+    /// How many ids.
+    pub count: u64,
+    /// The first of them.
+    pub ids: Vec<u64>,
 }
 
 /// Which history survived the fault.

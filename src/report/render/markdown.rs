@@ -170,6 +170,10 @@ fn integrity(page: &mut Page, report: &DrillReport) {
             page.list(lines);
         }
     }
+    if let Some(replica) = &report.replica {
+        page.title("Replica");
+        page.line(cell_text(&format!("{}: {}{}.", replica.word, replica.sentence, replica.ids())));
+    }
     if let Some(restore) = &report.restore {
         page.title("Restore");
         page.line(format!(

@@ -146,6 +146,9 @@ fn integrity(page: &mut Page, report: &DrillReport) {
             page.line(format!("  {line}"));
         }
     }
+    if let Some(replica) = &report.replica {
+        page.line(format!("  replica {}: {}{}", replica.word, replica.sentence, replica.ids()));
+    }
     if let Some(restore) = &report.restore {
         page.title("restore");
         page.line(format!("  point {} of {}, {}; {}", restore.point, restore.source, restore.amount(), restore.proof));

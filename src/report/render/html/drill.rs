@@ -15,6 +15,7 @@ pub(in crate::report::render) fn drill(report: &DrillReport) -> String {
     times(&mut page, report);
     alerts(&mut page, report);
     integrity(&mut page, report);
+    replica(&mut page, report);
     restore(&mut page, report);
     probes(&mut page, report);
     safety(&mut page, report);
@@ -185,6 +186,18 @@ fn integrity(page: &mut Page, report: &DrillReport) {
     lines.extend(integrity.loss_bytes.map(|lost| format!("the survivor lacked {} of the log", bytes(lost))));
     lines.extend([&integrity.history, &integrity.log, &integrity.confidence].into_iter().flatten().cloned());
     page.list(lines.iter().map(|line| capital(line)));
+    page.end();
+}
+
+fn replica(page: &mut Page, report: &DrillReport) {
+    let Some(replica) = &report.replica else { return };
+    page.section("The replica at the end", "");
+    let word = match replica.converged {
+        Some(true) => format!("<span class=\"good\">{}</span>", replica.word),
+        Some(false) => format!("<span class=\"bad\">{}</span>", replica.word),
+        None => format!("<b>{}</b>", replica.word),
+    };
+    page.raw(format!("<p>{word}: {}.</p>", escape(&format!("{}{}", replica.sentence, replica.ids()))));
     page.end();
 }
 
