@@ -315,10 +315,16 @@ fn a_dropped_table_is_restored_beside_and_swapped_in() {
     assert!(row(&report, "rpo")["actual"]["high"].as_f64().unwrap() > 4.0);
     let phases: Vec<&str> =
         report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
-    for phase in ["detection", "decision", "definitions", "fetch and load", "read back", "first good query"] {
+    for phase in ["detection", "decision", "definitions", "fetch", "load", "read back", "first good query"] {
         assert!(phases.contains(&phase), "{phase} is not in {phases:?}");
     }
     assert!(report["restore"]["forecast"]["seconds"].as_f64().unwrap() > 0.0);
+    let part = |name: &str| {
+        let phase = report["phases"].as_array().unwrap().iter().find(|phase| phase["name"] == name).unwrap();
+        (phase["from"]["low"].as_f64().unwrap(), phase["until"]["high"].as_f64().unwrap())
+    };
+    let (fetch, load) = (part("fetch"), part("load"));
+    assert!(fetch.0 <= load.0 && fetch.1 <= load.1 && fetch.0 < fetch.1, "{fetch:?} {load:?}");
     assert_eq!(report["checks"][0]["ok"], true);
     nothing_left(&server);
     made_again(&desk, &report);

@@ -19,6 +19,7 @@ mod hold;
 mod lag;
 mod live;
 mod means;
+mod meter;
 mod namespace;
 mod network;
 mod notebook;

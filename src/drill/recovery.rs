@@ -2,12 +2,12 @@
 
 use super::desk::{Desk, LOOK};
 use super::dial::Open;
+use super::meter::Meter;
 use super::namespace;
 use super::observing::{Kept, table_name};
 use super::plan::{point, restore_plan};
 use crate::backup::restore;
 use crate::error::{Context, Error, Kind, Result};
-use crate::journal::{Event as Told, Recorder};
 use crate::measure::{Instant, Interval};
 use crate::postgres::{ConnInfo, connect};
 use crate::probe::ledger::Table;
@@ -170,8 +170,8 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
         return Box::pin(namespace::bring_back(desk, &found, phases)).await;
     }
     let start = desk.now();
-    let recorder = Recorder::new(desk.means.clock().clone(), desk.means.progress.clone());
-    let means = restore::Means { progress: recorder.clone(), ..desk.means.restore.clone() };
+    let meter = Meter::new(desk.means.clock(), desk.means.progress.clone());
+    let means = restore::Means { progress: meter.clone(), ..desk.means.restore.clone() };
     let plan = Box::pin(restore_plan(desk.means, &desk.script.scenario, &desk.script.access)).await?;
     let summary = plan.summary();
     let outcome = Box::pin(restore::run(&means, plan)).await;
@@ -179,7 +179,7 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
     let told = told.map_err(|error| Error::failed(error.to_string()));
     desk.notebook.step("restore the recovery point", start, &told)?;
     let report = outcome?;
-    phases.extend(parts(&recorder, start, summary.bytes));
+    phases.extend(meter.parts(summary.bytes));
     let ledger_covered = put_ledger_back(desk, kept).await?;
     let from = desk.now();
     let answered = first_answer(desk, from).await?;
@@ -200,45 +200,6 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
     })))?;
     let validated = Interval::exact(answered.max(desk.now()));
     desk.notebook.mark(Instant::Validated, validated, "every table was read back, and the first query was answered")
-}
-
-/// The stages of a restore on the drill's own axis, in the words of a report.
-fn parts(recorder: &Recorder, start: Duration, bytes: u64) -> Vec<RestorePhase> {
-    let mut parts: Vec<RestorePhase> = Vec::new();
-    for stamped in recorder.events() {
-        let at = start + stamped.offset;
-        match stamped.event {
-            Told::StageBegan { stage, .. } if !parts.iter().any(|part| part.name == word(stage)) => {
-                // What moves or reads rows takes longer with more of them; definitions do not.
-                let grows = matches!(stage, "rows" | "indexes" | "foreign-keys" | "analyze" | "read-back" | "readback");
-                parts.push(RestorePhase {
-                    name: word(stage),
-                    from: at,
-                    until: at,
-                    bytes: if grows { bytes } else { 0 },
-                });
-            }
-            Told::StageEnded { stage, .. } => {
-                for part in parts.iter_mut().filter(|part| part.name == word(stage)) {
-                    part.until = part.until.max(at);
-                }
-            }
-            _ => {}
-        }
-    }
-    parts
-}
-
-fn word(stage: &str) -> String {
-    match stage {
-        "rows" => "fetch and load",
-        "indexes" => "index",
-        "foreign-keys" => "foreign keys",
-        "analyze" => "analyse",
-        "read-back" | "readback" => "read back",
-        other => other,
-    }
-    .to_owned()
 }
 
 /// What was restored may be older than the ledger's table: then it is made anew, so that probes can write again, and

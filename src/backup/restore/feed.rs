@@ -3,12 +3,13 @@
 //! What is on its way never takes more memory than the budget, however many workers there are.
 
 use crate::error::{Error, Result};
+use crate::journal::{Amount, SharedProgress, Stage};
 use crate::repository::manifest::{Chunk, Range};
 use crate::repository::{ChunkDamage, Damage, FetchError, Repository, layout};
 use crate::rowsum::{RowSum, Rows};
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Bytes of chunks, sealed and opened, that may be in memory at once.
@@ -17,6 +18,9 @@ const BUDGET_BYTES: u64 = 96 << 20;
 const UNIT: u64 = 4 << 10;
 /// Chunks of one stream that are fetched side by side.
 const AHEAD: usize = 8;
+/// What is told of chunks that are fetched: that the first one is asked for, and each that was opened. It is no stage of its
+/// own, because rows go to the server meanwhile.
+const FETCH: Stage = "fetch";
 
 /// Where chunks come from, and what was lost of them.
 #[derive(Debug)]
@@ -26,6 +30,17 @@ pub(in crate::backup) struct Feed {
     /// Go on without what is damaged.
     allow_damage: bool,
     lost: Mutex<Vec<Damage>>,
+    listener: Listener,
+}
+
+/// Who wants to know what is fetched.
+#[derive(Default)]
+struct Listener(OnceLock<SharedProgress>);
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 /// A range of an object: what one COPY takes.
@@ -65,7 +80,24 @@ pub(in crate::backup) struct Piece {
 impl Feed {
     pub(in crate::backup) fn new(repository: Repository, allow_damage: bool) -> Arc<Self> {
         let units = usize::try_from(BUDGET_BYTES / UNIT).unwrap_or(usize::MAX);
-        Arc::new(Self { repository, budget: Arc::new(Semaphore::new(units)), allow_damage, lost: Mutex::default() })
+        Arc::new(Self {
+            repository,
+            budget: Arc::new(Semaphore::new(units)),
+            allow_damage,
+            lost: Mutex::default(),
+            listener: Listener::default(),
+        })
+    }
+
+    /// Tells somebody what is fetched from now on; the first who asks for it.
+    pub(in crate::backup) fn tell(&self, progress: &SharedProgress) {
+        self.listener.0.get_or_init(|| progress.clone());
+    }
+
+    fn told(&self, bytes: u64) {
+        if let Some(progress) = self.listener.0.get() {
+            progress.advanced(FETCH, Amount::rows(0, bytes));
+        }
     }
 
     /// Whether it goes on without what is damaged.
@@ -134,8 +166,10 @@ impl Feed {
 
     async fn fetch(&self, place: Place, memory: Option<OwnedSemaphorePermit>) -> (Place, Result<Fetched>) {
         let chunk = place.chunk().clone();
+        self.told(0);
         let outcome = match self.repository.fetch_chunk(&chunk).await {
             Ok(bytes) => {
+                self.told(bytes.len() as u64);
                 // The sealed bytes are gone; what is left to hold is the plaintext.
                 let memory = memory.map(|mut memory| {
                     let sealed = usize::try_from(chunk.stored / UNIT).unwrap_or(0).min(memory.num_permits());

@@ -224,12 +224,9 @@ impl Job<'_> {
     }
 
     fn hands(&self, site: Arc<Site>) -> Hands {
-        Hands {
-            site,
-            feed: self.feed.clone(),
-            progress: self.means.progress.clone() as SharedProgress,
-            cancel: self.means.cancel.clone(),
-        }
+        let progress = self.means.progress.clone() as SharedProgress;
+        self.feed.tell(&progress);
+        Hands { site, feed: self.feed.clone(), progress, cancel: self.means.cancel.clone() }
     }
 
     fn filling(&self, selection: Selection, into_existing: bool) -> Filling {

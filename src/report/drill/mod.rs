@@ -33,6 +33,14 @@ pub use replica::ReplicaRow;
 use crate::error::{Error, Result};
 
 impl DrillReport {
+    /// That two parts of a restore lie on each other, where they do.
+    pub fn overlap_words(&self) -> Option<&'static str> {
+        let part = |name: &str| self.phases.iter().find(|phase| phase.name == name);
+        let (fetch, load) = part("fetch").zip(part("load"))?;
+        let overlap = load.from.low < fetch.until.high;
+        overlap.then_some("fetch and load overlap: rows go to the server while others are fetched")
+    }
+
     /// The canonical JSON.
     pub fn json(&self) -> Result<String> {
         let text = serde_json::to_string_pretty(self);

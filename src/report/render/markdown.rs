@@ -109,6 +109,9 @@ fn times(page: &mut Page, report: &DrillReport) {
                 [phase.name.clone(), phase.length.to_string(), if phase.counts { "yes" } else { "no" }.to_owned()]
             }),
         );
+        if let Some(words) = report.overlap_words() {
+            page.line(format!("\n{words}."));
+        }
     }
     if let [_, _, ..] = report.observers.as_slice() {
         page.title("Observers");

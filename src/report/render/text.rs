@@ -91,6 +91,9 @@ fn timeline(page: &mut Page, report: &DrillReport) {
             vec![phase.name.clone(), phase.length.to_string(), note.to_owned()]
         };
         page.rows(&report.phases.iter().map(row).collect::<Vec<_>>());
+        if let Some(words) = report.overlap_words() {
+            page.line(format!("  {words}"));
+        }
     }
     observers(page, report);
     page.title("probes");

@@ -40,9 +40,10 @@ pub(super) fn figure(report: &DrillReport) -> String {
         bar(&mut svg, phase, &x, top);
     }
     svg.push_str("</svg>");
+    let overlap = report.overlap_words().map(|words| format!(" Of the restore, {words}.")).unwrap_or_default();
     format!(
         "<figure class=\"figure\"><figcaption>Since the proven fault. Blue counts towards the recovery time, grey lies beside it; \
-         lighter ends are the error of the measurement.</figcaption>{svg}</figure>"
+         lighter ends are the error of the measurement.{overlap}</figcaption>{svg}</figure>"
     )
 }
 
