@@ -111,6 +111,26 @@ impl ApiError {
         self.code == 500 || (self.code != 0 && self.retry() == Retry::Never)
     }
 
+    /// What the account may not do, where that is why the server refused: it has not looked at the object then. Admission
+    /// (a quota, pod security, a webhook) refuses with the same status, and in other words: it has.
+    pub fn lacks(&self) -> Option<Lacks> {
+        if self.fault != Fault::Forbidden {
+            return None;
+        }
+        let (about, why) = self.message.split_once(" is forbidden: ")?;
+        // `configmaps` or `configmaps "a"`: a webhook that says such a thing says first who it is.
+        let (resource, name) = about.split_once(' ').unwrap_or((about, "\"\""));
+        if resource.contains('"') || !(name.starts_with('"') && name.ends_with('"')) {
+            return None;
+        }
+        if why.starts_with("User \"") {
+            return Lacks::of_authorisation(why);
+        }
+        let grants =
+            why.starts_with("user \"") && why.contains("attempting to grant RBAC permissions not currently held");
+        grants.then(|| Lacks::of_grant(resource))
+    }
+
     /// No answer.
     pub(super) fn of_silence(why: impl Into<String>) -> Self {
         Self::new(Fault::Unreachable, why)
@@ -139,6 +159,41 @@ impl ApiError {
             Some(hint) => error.hint(hint),
             None => error,
         }
+    }
+}
+
+/// A verb on a kind which an account does not have.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lacks {
+    /// Such as `create`.
+    pub verb: String,
+    /// Such as `ingresses.networking.k8s.io`.
+    pub group_resource: String,
+}
+
+impl Lacks {
+    /// `User "a" cannot create resource "ingresses" in API group "networking.k8s.io" …`
+    fn of_authorisation(why: &str) -> Option<Self> {
+        let (verb, rest) = why.split_once("\" cannot ")?.1.split_once(" resource \"")?;
+        let (resource, rest) = rest.split_once("\" in API group \"")?;
+        let (group, _) = rest.split_once('"')?;
+        let dot = if group.is_empty() { "" } else { "." };
+        Some(Self { verb: verb.to_owned(), group_resource: format!("{resource}{dot}{group}") })
+    }
+
+    /// Nobody gives more rights than they have, unless they have the verb for it.
+    fn of_grant(resource: &str) -> Self {
+        let (verb, resource) = match resource.split_once("bindings.") {
+            Some((roles, group)) => ("bind", format!("{roles}s.{group}")),
+            None => ("escalate", resource.to_owned()),
+        };
+        Self { verb: verb.to_owned(), group_resource: resource }
+    }
+}
+
+impl fmt::Display for Lacks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.verb, self.group_resource)
     }
 }
 
@@ -215,6 +270,44 @@ mod tests {
         let taken = ApiError::of_answer(409, None, br#"{"reason":"AlreadyExists"}"#);
         let changed = ApiError::of_answer(409, None, br#"{"reason":"Conflict"}"#);
         assert_eq!((taken.fault, changed.fault), (Fault::Exists, Fault::Conflict));
+    }
+
+    #[test]
+    fn what_an_account_may_not_do_is_told_from_what_admission_does_not_take() {
+        let lacks = |message: &str| {
+            let body = serde_json::json!({"reason": "Forbidden", "message": message}).to_string();
+            ApiError::of_answer(403, None, body.as_bytes()).lacks().map(|lacks| lacks.to_string())
+        };
+        let may_not = [
+            (
+                r#"configmaps is forbidden: User "system:serviceaccount:a:b" cannot create resource "configmaps" in API group "" in the namespace "x""#,
+                "create configmaps",
+            ),
+            (
+                r#"ingresses.networking.k8s.io "door" is forbidden: User "a" cannot patch resource "ingresses" in API group "networking.k8s.io" in the namespace "x": RBAC: clusterrole.rbac.authorization.k8s.io "b" not found"#,
+                "patch ingresses.networking.k8s.io",
+            ),
+            (
+                "roles.rbac.authorization.k8s.io \"more\" is forbidden: user \"a\" (groups=[\"b\"]) is attempting to grant RBAC permissions not currently held:\n{APIGroups:[\"\"]}",
+                "escalate roles.rbac.authorization.k8s.io",
+            ),
+            (
+                "clusterrolebindings.rbac.authorization.k8s.io \"all\" is forbidden: user \"a\" (groups=[]) is attempting to grant RBAC permissions not currently held:\n",
+                "bind clusterroles.rbac.authorization.k8s.io",
+            ),
+        ];
+        for (message, wanted) in may_not {
+            assert_eq!(lacks(message).as_deref(), Some(wanted), "{message}");
+        }
+        for message in [
+            r#"pods "a" is forbidden: exceeded quota: few, requested: pods=1, used: pods=9, limited: pods=9"#,
+            r#"pods "a" is forbidden: violates PodSecurity "restricted:latest": host namespaces (hostPID=true)"#,
+            r#"admission webhook "a.b.c" denied the request: it is forbidden: User "a" cannot create resource "pods" in API group "" here"#,
+            r#"pods "a" is forbidden: error looking up service account x/y: serviceaccount "y" not found"#,
+            "no",
+        ] {
+            assert_eq!(lacks(message), None, "{message}");
+        }
     }
 
     #[test]

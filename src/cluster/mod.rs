@@ -21,7 +21,7 @@ pub use change::{Delete, Patch, Write};
 pub use connect::{Connect, Place};
 pub use discover::{Discovered, Unavailable};
 pub use exec::{Exec, ExecOutcome};
-pub use fault::{ApiError, Cause, Fault};
+pub use fault::{ApiError, Cause, Fault, Lacks};
 pub use kind::{Kind, group_resource, is_in_cluster, namespace_identity};
 pub use list::{At, Listing, Query};
 

@@ -73,6 +73,9 @@ impl Said {
         if is_no_answer(why) {
             return Self::Open(format!("{doing}{why}"));
         }
+        if let Some(lacks) = why.lacks() {
+            return Self::Open(format!("{doing}this account may not {lacks} (hint: the role davit-restore may)"));
+        }
         if why.message.contains("does not support dry run") {
             // A webhook that says so is asked about nothing as long as it is there, by nobody.
             return Self::Unasked(format!("{doing}{why}"));
@@ -100,6 +103,27 @@ mod tests {
             checked.note(&place, one);
         }
         checked
+    }
+
+    #[test]
+    fn an_account_that_may_not_ask_says_nothing_of_the_object_and_admission_does() {
+        let said = |message: &str| {
+            let why = ApiError {
+                fault: Fault::Forbidden,
+                code: 403,
+                reason: "Forbidden".to_owned(),
+                message: message.to_owned(),
+                retry_after: None,
+                causes: Vec::new(),
+            };
+            checked(vec![Said::of_refusal(&why, "")])
+        };
+        let account =
+            said(r#"pods is forbidden: User "a" cannot create resource "pods" in API group "" in the namespace "x""#);
+        assert_eq!(account.ok(), None);
+        let told: Vec<&String> = account.undecided.keys().collect();
+        assert_eq!(told, ["this account may not create pods (hint: the role davit-restore may)"]);
+        assert_eq!(said("pods \"a\" is forbidden: exceeded quota: few").ok(), Some(false));
     }
 
     #[test]
