@@ -8,12 +8,38 @@ use draw::Draw;
 use serde_json::{Value, json};
 
 /// How many sorts of objects there are.
-pub const SORTS: usize = 24;
+pub const SORTS: usize = 32;
 
 /// One object of each sort, `rounds` times, with random content.
 pub fn objects(seed: u64, rounds: usize) -> Vec<Value> {
     let mut draw = Draw::new(seed, 2..=10);
-    (0..rounds * SORTS).map(|at| object(&mut draw, at % SORTS, at)).collect()
+    let mut objects: Vec<Value> = (0..rounds * SORTS).map(|at| object(&mut draw, at % SORTS, at)).collect();
+    let mut by_hand = Value::Null;
+    for object in &mut objects {
+        match object["kind"].as_str().unwrap() {
+            "Service" if object["spec"]["clusterIP"] == "None" => by_hand = object["metadata"]["name"].clone(),
+            // Of a Service that selects nothing: a controller mirrors these into slices of its own.
+            "Endpoints" => object["metadata"]["name"] = by_hand.clone(),
+            "EndpointSlice" => {
+                object["metadata"]["labels"] = json!({"kubernetes.io/service-name": by_hand,
+                    "endpointslice.kubernetes.io/managed-by": "staff"});
+            }
+            _ => {}
+        }
+    }
+    objects
+}
+
+/// Statuses that nobody but a driver or a node would write, for kinds whose controllers leave them alone here.
+pub fn status(draw_from: u64, kind: &str) -> Option<Value> {
+    let mut draw = Draw::new(draw_from, 2..=10);
+    let address = json!({"loadBalancer": {"ingress": [{"ip": format!("192.0.2.{}", 1 + draw.below(250))}]}});
+    match kind {
+        "Widget" | "Parcel" => Some(json!({"seen": draw.below(100), "words": [draw.text()]})),
+        "Ingress" | "Service" => Some(address),
+        "Pod" => Some(json!({"phase": "Pending", "reason": draw.word(), "message": draw.text()})),
+        _ => None,
+    }
 }
 
 fn container(draw: &mut Draw) -> Value {
@@ -129,6 +155,35 @@ fn object(draw: &mut Draw, sort: usize, at: usize) -> Value {
         22 => {
             json!({"apiVersion": "example.com/v1", "kind": "Widget", "spec": {"size": 1 + draw.below(9), "rules": [{"host": draw.word(), "port": "x"}, {"host": "z", "port": 8}]}})
         }
+        23 => {
+            json!({"apiVersion": "v1", "kind": "Endpoints", "subsets": [{"addresses": [{"ip": "192.0.2.7", "hostname": draw.word()}, {"ip": "192.0.2.3"}],
+            "notReadyAddresses": [{"ip": "192.0.2.9"}], "ports": [{"port": 5432}]}]})
+        }
+        24 => {
+            let mut pod = template(draw, &app, Some("Never"))["spec"].clone();
+            pod["hostname"] = draw.word().into();
+            // The quotas above want to know.
+            pod["containers"][0]["resources"] = json!({"limits": {"cpu": "1500m", "memory": "0.5Gi"}});
+            json!({"apiVersion": "v1", "kind": "Pod", "spec": pod})
+        }
+        // Those of a StatefulSet or DaemonSet belong to it, and are made by its controller.
+        25 => {
+            json!({"apiVersion": "apps/v1", "kind": "ControllerRevision", "revision": 1 + draw.below(9), "data": {"spec": {"text": draw.text()}}})
+        }
+        26 => {
+            json!({"apiVersion": "storage.k8s.io/v1", "kind": "CSIStorageCapacity", "storageClassName": "none", "capacity": "1.5Gi",
+            "maximumVolumeSize": "1Gi", "nodeTopology": {"matchLabels": {"zone": draw.word()}}})
+        }
+        27 => json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "rules": [
+            {"apiGroups": ["", "apps"], "resources": ["*"], "resourceNames": [draw.word()], "verbs": ["get"]}]}),
+        28 => {
+            json!({"apiVersion": "example.com/v1beta1", "kind": "Widget", "spec": {"size": 1 + draw.below(9), "mode": draw.word()}})
+        }
+        // What the preferred version does not know is there at the stored one.
+        29 => {
+            json!({"apiVersion": "example.com/v1alpha1", "kind": "Parcel", "spec": {"weight": draw.below(99), "route": [draw.text()]}})
+        }
+        30 => json!({"apiVersion": "example.com/v1", "kind": "Parcel", "spec": {"weight": draw.below(99)}}),
         _ => {
             json!({"apiVersion": "example.com/v1", "kind": "Gizmo", "anything": {"deep": [1, 2.5, null, {"x": draw.text()}]}, "spec": {"on": draw.maybe()}})
         }
