@@ -1,7 +1,7 @@
 //! Snapshots that the storage makes, against the published definitions on a real API server. No CSI driver is at hand, so
 //! a thread stands in for the snapshot controller and the driver: it answers as they do.
 
-use crate::cli_support::Desk;
+use crate::cli_support::{Desk, Said};
 use crate::control_support::{ControlPlane, control_plane};
 use davit::clock::{SharedClock, SimClock, SystemClock};
 use davit::cluster::{Cluster, Connect, Place};
@@ -9,6 +9,7 @@ use davit::repository::{Keys, OpenContext, Repository};
 use davit::snapshot::volumes;
 use davit::store::OpenOptions;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
@@ -18,7 +19,7 @@ use tokio_util::sync::CancellationToken;
 /// The published definitions, as the Go module of the API brings them.
 const MODULE: &str = "github.com/kubernetes-csi/external-snapshotter/client/v8@v8.2.0";
 
-fn definitions(plane: &ControlPlane) {
+pub fn definitions(plane: &ControlPlane) {
     let output = Command::new("go").args(["mod", "download", "-json", MODULE]).current_dir("/").output().unwrap();
     let about: Value = serde_json::from_slice(&output.stdout).unwrap();
     let folder = format!("{}/config/crd", about["Dir"].as_str().unwrap_or_else(|| panic!("{about}")));
@@ -63,8 +64,98 @@ fn stand_in(plane: &ControlPlane, namespace: &str) {
     }
 }
 
+/// A namespace with a claim whose volume a driver serves.
+fn claimed(plane: &ControlPlane, namespace: &str) {
+    plane.namespace(namespace);
+    plane.apply(&"apiVersion: snapshot.storage.k8s.io/v1\nkind: VolumeSnapshotClass\nmetadata: {name: fast}\ndriver: csi.davit.test\ndeletionPolicy: Delete\n---\n\
+        apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: fast}\nprovisioner: csi.davit.test\n---\n\
+        apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: pv-NAME, annotations: {pv.kubernetes.io/provisioned-by: csi.davit.test}}\n\
+        spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: fast, persistentVolumeReclaimPolicy: Retain,\n\
+        \x20 csi: {driver: csi.davit.test, volumeHandle: vol-1}, claimRef: {namespace: NAME, name: data}}\n---\n\
+        apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: NAME}\n\
+        spec: {accessModes: [ReadWriteOnce], storageClassName: fast, volumeName: pv-NAME, resources: {requests: {storage: 1Gi}}}\n".replace("NAME", namespace));
+    plane.await_object(&["pvc", "data", "-n", namespace], |claim| claim["status"]["phase"] == "Bound");
+}
+
+/// Saves a namespace with its volumes while somebody stands in for the driver.
+fn save(plane: &ControlPlane, desk: &Desk, namespace: &str, account: &str) -> Said {
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::SeqCst) {
+                stand_in(plane, namespace);
+            }
+        });
+        let said = desk.davit(&["snapshot", "create", namespace, "--volumes", "csi", "--kubeconfig", account]);
+        done.store(true, Ordering::SeqCst);
+        said
+    })
+}
+
+/// Has an account without one verb on one kind of storage, and gives it back afterwards. The role is as deploy/ has it.
+fn without<T>(
+    plane: &ControlPlane,
+    role: &[&str],
+    account: &str,
+    (verb, kind): (&str, &str),
+    then: impl FnOnce() -> T,
+) -> T {
+    let whole = plane.get(role).unwrap();
+    let mut fewer = whole.clone();
+    let rules = fewer["rules"].as_array_mut().unwrap().iter_mut();
+    let mut taken = 0;
+    for rule in rules.filter(|rule| rule["resources"].as_array().unwrap().contains(&json!(kind))) {
+        let verbs = rule["verbs"].as_array_mut().unwrap();
+        taken += verbs.len();
+        verbs.retain(|have| have != verb);
+        taken -= verbs.len();
+    }
+    assert_eq!(taken, 1, "{verb} {kind} is not in {whole:#}");
+    fewer["rules"].as_array_mut().unwrap().retain(|rule| rule["verbs"] != json!([]));
+    held(plane, (&whole, &fewer), account, (verb, kind), then)
+}
+
+/// Has a role with fewer rights for a while, from when the server knows of it.
+fn held<T>(
+    plane: &ControlPlane,
+    (whole, fewer): (&Value, &Value),
+    account: &str,
+    (verb, kind): (&str, &str),
+    then: impl FnOnce() -> T,
+) -> T {
+    let set = |role: &Value, wanted: bool| {
+        let mut role = role.clone();
+        role["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        plane.kubectl(&["replace", "-f", "-"], &role.to_string()).unwrap();
+        let namespace = whole["metadata"]["namespace"].as_str().map(|namespace| format!("--namespace={namespace}"));
+        let inside = namespace.unwrap_or_else(|| "--all-namespaces".to_owned());
+        let (full, user) =
+            (format!("{kind}.snapshot.storage.k8s.io"), format!("--as=system:serviceaccount:davit:{account}"));
+        let ask = ["auth", "can-i", verb, &full, &user, &inside];
+        crate::support::wait_until(20, &format!("{verb} {kind}: {wanted}"), || {
+            plane.kubectl(&ask, "").is_ok() == wanted
+        });
+    };
+    set(fewer, false);
+    let said = then();
+    set(whole, true);
+    said
+}
+
+/// The same for a kind that a role only lists, beside others.
+fn without_kind<T>(plane: &ControlPlane, role: &[&str], account: &str, kind: &str, then: impl FnOnce() -> T) -> T {
+    let whole = plane.get(role).unwrap();
+    let mut fewer = whole.clone();
+    for rule in fewer["rules"].as_array_mut().unwrap() {
+        rule["resources"].as_array_mut().unwrap().retain(|have| have != kind);
+    }
+    let none = |rule: &Value| rule["resources"] == json!([]);
+    fewer["rules"].as_array_mut().unwrap().retain(|rule| !none(rule));
+    held(plane, (&whole, &fewer), account, ("list", kind), then)
+}
+
 /// The account of backups, with what deploy/ gives it in this namespace; the kubeconfig that is it.
-fn account(plane: &ControlPlane, desk: &Desk, namespace: &str) -> String {
+pub fn account(plane: &ControlPlane, desk: &Desk, namespace: &str) -> String {
     let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
     let read = |file: &str| std::fs::read_to_string(deploy.join(file)).unwrap();
     plane.apply(
@@ -176,31 +267,12 @@ async fn what_the_storage_keeps_goes_when_no_point_needs_it_and_only_then() {
 fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_them() {
     let plane = control_plane();
     definitions(plane);
-    plane.namespace("stored");
-    plane.apply("apiVersion: snapshot.storage.k8s.io/v1\nkind: VolumeSnapshotClass\nmetadata: {name: fast}\ndriver: csi.davit.test\ndeletionPolicy: Delete\n---\n\
-        apiVersion: storage.k8s.io/v1\nkind: StorageClass\nmetadata: {name: fast}\nprovisioner: csi.davit.test\n---\n\
-        apiVersion: v1\nkind: PersistentVolume\nmetadata: {name: pv-stored, annotations: {pv.kubernetes.io/provisioned-by: csi.davit.test}}\n\
-        spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], storageClassName: fast, persistentVolumeReclaimPolicy: Retain,\n\
-        \x20 csi: {driver: csi.davit.test, volumeHandle: vol-1}, claimRef: {namespace: stored, name: data}}\n---\n\
-        apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: {name: data, namespace: stored}\n\
-        spec: {accessModes: [ReadWriteOnce], storageClassName: fast, volumeName: pv-stored, resources: {requests: {storage: 1Gi}}}\n");
-    plane.await_object(&["pvc", "data", "-n", "stored"], |claim| claim["status"]["phase"] == "Bound");
+    claimed(plane, "stored");
     let mut desk = Desk::with_repository();
     desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
     let account = account(plane, &desk, "stored");
-    let done = AtomicBool::new(false);
-    let said = std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while !done.load(Ordering::SeqCst) {
-                stand_in(plane, "stored");
-            }
-        });
-        // With the rights that deploy/ gives, and no others.
-        let arguments = ["snapshot", "create", "stored", "--volumes", "csi", "--kubeconfig", &account];
-        let said = desk.davit(&arguments);
-        done.store(true, Ordering::SeqCst);
-        said
-    });
+    // With the rights that deploy/ gives, and no others.
+    let said = save(plane, &desk, "stored", &account);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(said.stderr.contains("which stays until davit sweep --volume-snapshots"), "{}", said.stderr);
     assert_eq!(
@@ -231,6 +303,125 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     let claim = plane.get(&["pvc", "data", "-n", "stored-copy"]).unwrap();
     assert_eq!(claim["spec"]["dataSource"]["name"], snapshot["metadata"]["name"], "{claim:#}");
     assert!(claim["spec"]["volumeName"].is_null(), "{claim:#}");
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane, and Go for the published definitions: make test"]
+fn saving_by_the_storage_needs_each_verb_of_its_roles() {
+    let plane = ControlPlane::start();
+    definitions(&plane);
+    claimed(&plane, "verbs");
+    let mut desk = Desk::with_repository();
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    let account = account(&plane, &desk, "verbs");
+    let inside = ["role", "davit-storage-snapshots", "-n", "verbs"];
+    let outside = ["clusterrole", "davit-storage-snapshots"];
+    let related = ["clusterrole", "davit-backup-cluster"];
+    type Case<'a> = (&'a [&'a str], (&'a str, &'a str), i32, &'a str);
+    let cases: [Case<'_>; 5] = [
+        (&inside, ("create", "volumesnapshots"), 1, "its VolumeSnapshot cannot be made"),
+        (&inside, ("delete", "volumesnapshots"), 0, "is left behind"),
+        (&outside, ("patch", "volumesnapshotcontents"), 1, "would go with the namespace"),
+        (&related, ("list", "volumesnapshotclasses"), 1, "its snapshot classes cannot be listed"),
+        (&related, ("list", "volumesnapshotcontents"), 1, "MISSING  volumesnapshotcontents"),
+    ];
+    let mut tried = BTreeSet::new();
+    for (role, (verb, kind), code, text) in cases {
+        tried.insert(format!("{verb} {kind}"));
+        let said = if role == related {
+            without_kind(&plane, role, "davit-backup", kind, || save(&plane, &desk, "verbs", &account))
+        } else {
+            without(&plane, role, "davit-backup", (verb, kind), || save(&plane, &desk, "verbs", &account))
+        };
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert_eq!(said.code, code, "without {verb} {kind}: {all}");
+        assert!(all.contains(text), "without {verb} {kind}: {all}");
+        plane.kubectl(&["delete", "volumesnapshots", "--all", "-n", "verbs"], "").unwrap();
+    }
+    // No verb of the roles is left out above, and with all of them it is whole.
+    for role in [&inside[..], &outside] {
+        for rule in plane.get(role).unwrap()["rules"].as_array().unwrap() {
+            for verb in rule["verbs"].as_array().unwrap() {
+                let right = format!("{} {}", verb.as_str().unwrap(), rule["resources"][0].as_str().unwrap());
+                assert!(tried.contains(&right), "{right}");
+            }
+        }
+    }
+    let said = save(&plane, &desk, "verbs", &account);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(!said.stdout.contains("is left behind"), "{}", said.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a Kubernetes control plane, and Go for the published definitions: make test"]
+async fn taking_away_what_the_storage_keeps_needs_each_verb_of_its_role() {
+    let plane = ControlPlane::start();
+    definitions(&plane);
+    plane.namespace("going");
+    let desk = Desk::with_repository();
+    let account = sweeper(&plane, &desk);
+    let later = repository(&desk, 3).await;
+    let labels = json!({"davit.dev/run": "run-gone", "davit.dev/repository": later.id().to_string()});
+    let api = "snapshot.storage.k8s.io/v1";
+    let left = [
+        json!({"apiVersion": api, "kind": "VolumeSnapshotContent", "metadata": {"name": "free", "labels": labels},
+            "spec": {"deletionPolicy": "Retain", "driver": "csi.davit.test", "source": {"snapshotHandle": "snap-1"},
+                "volumeSnapshotRef": {"name": "free", "namespace": "going"}}}),
+        json!({"apiVersion": api, "kind": "VolumeSnapshot", "metadata": {"name": "begun", "namespace": "going", "labels": labels},
+            "spec": {"source": {"persistentVolumeClaimName": "data"}}}),
+    ];
+    for one in &left {
+        plane.kubectl(&["create", "-f", "-"], &one.to_string()).unwrap();
+    }
+    let connect = Connect { place: Place::Files(vec![account.into()]), context: None };
+    let cluster = Cluster::connect(&connect, SystemClock::shared(), CancellationToken::new()).unwrap();
+    let sweep = || {
+        let (cluster, later) = (&cluster, &later);
+        async move {
+            let found = volumes::leftovers(cluster, later).await?;
+            assert_eq!(found.iter().filter(|one| one.goes).count(), 2, "{found:#?}");
+            for one in &found {
+                volumes::remove(cluster, one).await?;
+            }
+            Ok::<_, davit::error::Error>(())
+        }
+    };
+    let role = ["clusterrole", "davit-sweep"];
+    let rights = [
+        ("list", "volumesnapshotcontents"),
+        ("list", "volumesnapshots"),
+        ("patch", "volumesnapshotcontents"),
+        ("delete", "volumesnapshotcontents"),
+    ];
+    for (verb, kind) in rights {
+        let swept = without(&plane, &role, "davit-sweep", (verb, kind), || {
+            tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(sweep()))
+        });
+        let why = format!("{:?}", swept.unwrap_err());
+        assert!(
+            why.contains(&format!("cannot {verb} resource \\\"{kind}\\\""))
+                || why.contains(&format!("cannot {verb} resource \"{kind}\"")),
+            "without {verb} {kind}: {why}"
+        );
+        assert!(plane.get(&["volumesnapshot", "begun", "-n", "going"]).is_some(), "without {verb} {kind}");
+    }
+    // The content goes, and what the run had begun stays.
+    let last = without(&plane, &role, "davit-sweep", ("delete", "volumesnapshots"), || {
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(sweep()))
+    });
+    let why = last.unwrap_err().to_string();
+    assert!(why.contains("removing the VolumeSnapshot begun"), "{why}");
+    let begun = volumes::leftovers(&cluster, &later).await.unwrap();
+    assert_eq!(begun.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), ["begun"]);
+    volumes::remove(&cluster, &begun[0]).await.unwrap();
+    assert!(plane.get(&["volumesnapshot", "begun", "-n", "going"]).is_none());
+    let all: usize = plane.get(&role).unwrap()["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|rule| rule["verbs"].as_array().unwrap().len())
+        .sum();
+    assert_eq!(all, rights.len() + 1, "each verb of the role was tried");
 }
 
 #[test]
