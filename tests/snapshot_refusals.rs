@@ -6,8 +6,9 @@ mod cli_support;
 mod cluster_support;
 
 use cluster_support::site::Site;
+use cluster_support::{KindDef, Reaction};
 use davit::snapshot::restore::manager;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Runs each call, holds the desk to "nothing changed", and compares all texts with the reviewed ones.
 fn refused(name: &str, site: &Site, calls: &[(&[&str], i32)]) {
@@ -132,4 +133,63 @@ async fn a_namespace_that_a_restore_brought_back_goes_on_as_the_same_source() {
     made_by(&manager(&[&identity, &uid("kube-system"), ""]));
     let said = site.davit(&["snapshot", "create", "shop"]);
     assert!(said.code == 3 && said.stderr.contains("--rebind"), "{}", said.stderr);
+}
+
+fn checks<'a>(document: &'a Value, check: &str) -> Vec<&'a Value> {
+    let all = document["checks"].as_array().unwrap_or_else(|| panic!("{document:#}"));
+    all.iter().filter(|finding| finding["check"] == check).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_doctor_says_what_of_a_cluster_would_make_a_snapshot_incomplete_or_a_restore_fail() {
+    const REVIEWS: &str = "selfsubjectaccessreviews";
+    let site = Site::with_a_shop().await;
+    let kubeconfig = site.server.kubeconfig(site.desk.path());
+    let doctor = ["doctor", "--kubeconfig", kubeconfig.to_str().unwrap(), "--namespace", "shop"];
+    site.server.react(REVIEWS, usize::MAX, Reaction::Body(r#"{"status": {"allowed": true}}"#));
+    let (_, well) = site.json(&doctor);
+    for check in ["cluster", "kinds of the cluster", "volume snapshots", "saving shop", "restoring shop"] {
+        let found = checks(&well, check);
+        assert!(!found.is_empty() && found.iter().all(|finding| finding["state"] == "ok"), "{check}: {well:#}");
+    }
+    let asked = site.server.requests();
+    let changes: Vec<&String> =
+        asked.iter().filter(|line| !line.starts_with("GET ") && !line.contains(REVIEWS)).collect();
+    assert_eq!(changes, Vec::<&String>::new(), "it changes nothing");
+
+    site.server.world().faults.clear();
+    site.server.react(REVIEWS, usize::MAX, Reaction::Body(r#"{"status": {"allowed": false}}"#));
+    site.server.world().define(KindDef::new("example.com", "v1", "widgets", "Widget", true));
+    site.server.world().stale.push(("example.com".to_owned(), "v1".to_owned()));
+    let rules = |resource: &str| json!([{ "operations": ["*"], "apiGroups": [""], "apiVersions": ["*"], "resources": [resource] }]);
+    let hook = |name: &str, resource: &str, team: &str| {
+        json!({ "name": name, "clientConfig": { "service": { "namespace": "shop", "name": "nobody" } },
+            "namespaceSelector": { "matchLabels": { "team": team } }, "rules": rules(resource) })
+    };
+    let webhooks = json!({ "metadata": { "name": "policy" }, "webhooks": [
+        hook("secrets.example.com", "secrets", "shop"), hook("others.example.com", "*", "others")] });
+    site.server.put("validatingwebhookconfigurations.admissionregistration.k8s.io", webhooks);
+    let (code, ill) = site.json(&doctor);
+    assert_eq!(code, 1, "{ill:#}");
+    let kinds = checks(&ill, "kinds of the cluster");
+    assert!(
+        kinds[0]["detail"].as_str().unwrap().starts_with("everything of example.com/v1 cannot be saved"),
+        "{ill:#}"
+    );
+    let saving = checks(&ill, "saving shop");
+    let states: Vec<&str> = saving.iter().map(|finding| finding["state"].as_str().unwrap()).collect();
+    assert_eq!(states, ["fail", "warn", "warn"], "{ill:#}");
+    let hidden = saving[0]["detail"].as_str().unwrap();
+    assert!(hidden.starts_with("this account may not list ") && hidden.contains(" more: "), "{hidden}");
+    let restoring = checks(&ill, "restoring shop");
+    assert_eq!(restoring.len(), 1, "{ill:#}");
+    let kept = restoring[0]["detail"].as_str().unwrap();
+    assert!(kept.starts_with("the webhook secrets.example.com of policy lets in no secrets: "), "{kept}");
+
+    site.server.react("GET /version", usize::MAX, Reaction::Refuse(401, "Unauthorized", 0));
+    let (code, stranger) = site.json(&doctor);
+    let cluster = checks(&stranger, "cluster");
+    assert_eq!((code, &cluster[0]["state"], cluster.len()), (1, &json!("fail"), 1), "{stranger:#}");
+    assert!(cluster[0]["hint"].as_str().unwrap().contains("the token may have expired"), "{stranger:#}");
+    assert!(checks(&stranger, "saving shop").is_empty(), "{stranger:#}");
 }

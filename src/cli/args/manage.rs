@@ -1,5 +1,6 @@
 //! The command line of what is done now and then: keys, settings, the repository itself.
 
+use super::ClusterArgs;
 use clap::{Args, Subcommand, ValueEnum};
 use std::path::PathBuf;
 
@@ -158,11 +159,21 @@ pub enum SchemaArg {
 Each line is ok, warn or fail, with what to do. Nothing is changed, except that the store is asked to keep and remove a \
 few small objects to see what it can do. Exit 1 if a check failed.
 
+A cluster is looked at where one is named, or a namespace is, here or by hooks in the settings: what it serves, what this \
+account may not see of the namespace, and whether a webhook with nobody behind it would stop a restore.
+
 Examples:
   davit doctor
-  davit doctor shop --output json")]
+  davit doctor shop --output json
+  davit doctor --context production --namespace shop")]
 pub struct DoctorArgs {
     /// Only this source [default: all of davit.yaml]
     #[arg(value_name = "SOURCE")]
     pub source: Option<String>,
+    /// Which cluster.
+    #[command(flatten)]
+    pub cluster: ClusterArgs,
+    /// Whether this namespace could be saved and restored [default: those of the hooks in davit.yaml]
+    #[arg(long, value_name = "NAMESPACE")]
+    pub namespace: Option<String>,
 }

@@ -1,5 +1,6 @@
 //! `davit doctor`: looks for what would make a backup or a restore fail, and goes on after each finding.
 
+mod cluster;
 mod features;
 mod findings;
 mod host;
@@ -28,6 +29,9 @@ pub(super) async fn run(args: &DoctorArgs, shell: &Shell) -> Result<Ended> {
     };
     for source in sources {
         source::look(&mut findings, shell, source, opened.as_ref()).await;
+    }
+    if let Some(namespaces) = cluster::meant(args, shell) {
+        cluster::look(&mut findings, shell, &args.cluster, &namespaces).await;
     }
     Ended::with(&findings)
 }

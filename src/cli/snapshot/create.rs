@@ -95,14 +95,19 @@ fn request(args: &SnapshotCreateArgs, namespace: &str, shell: &Shell, repository
         (VolumesArg::Csi, _) => Volumes::Csi,
         _ => Volumes::None,
     };
-    let hooks = shell.settings.hooks.iter().map(|hook| &hook.value).filter(|hook| hook.namespace == namespace);
-    request.rules = hooks.map(rule).collect();
+    request.rules = rules(namespace, shell);
     request.holder = shell.settings.environment.holder();
     request.lease_term = shell.settings.lease_term.value.0;
     if repository.settings().lock.is_some() {
         request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
     }
     Ok(request)
+}
+
+/// The hooks that the settings have for a namespace.
+pub(in crate::cli) fn rules(namespace: &str, shell: &Shell) -> Vec<HookRule> {
+    let hooks = shell.settings.hooks.iter().map(|hook| &hook.value).filter(|hook| hook.namespace == namespace);
+    hooks.map(rule).collect()
 }
 
 fn rule(hook: &RawHook) -> HookRule {

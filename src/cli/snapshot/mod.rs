@@ -1,7 +1,7 @@
 //! `davit snapshot …`: recovery points of Kubernetes namespaces.
 
 pub(super) mod connect;
-mod create;
+pub(super) mod create;
 mod diff;
 mod from;
 mod import;

@@ -10,6 +10,7 @@ mod plan;
 mod related;
 mod report;
 mod request;
+mod rights;
 mod rules;
 mod run;
 

@@ -33,6 +33,12 @@ const WEBHOOKS: [&str; 2] = [
     "validatingwebhookconfigurations.admissionregistration.k8s.io",
 ];
 
+/// The cluster-scoped kinds that are looked at for what a namespace leans on.
+pub(super) fn looked_at() -> BTreeSet<&'static str> {
+    let fields = FIELDS.iter().map(|(_, _, target)| *target);
+    fields.chain([ROLES, BINDINGS, DEFINITIONS]).chain(WEBHOOKS).collect()
+}
+
 /// What objects refer to.
 #[derive(Debug, Default)]
 pub(super) struct References {

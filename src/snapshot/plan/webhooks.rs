@@ -2,6 +2,7 @@
 
 use super::super::object::{self, Place};
 use super::{Line, Live};
+use crate::cluster::Kind;
 use serde_json::Value;
 use std::collections::BTreeMap;
 
@@ -45,22 +46,47 @@ pub fn dead_webhooks(configurations: &[Value], ready: impl Fn(&str, &str) -> boo
 impl DeadWebhook {
     /// Whether it would be asked about a line.
     fn is_asked(&self, line: &Line, labels: &BTreeMap<String, String>) -> bool {
-        let list = |rule: &'_ Value, field: &str, wanted: &str| {
-            let values = rule.get(field).and_then(Value::as_array);
-            values.is_some_and(|values| values.iter().any(|value| value == wanted || value == "*"))
-        };
-        let scope = if line.place.namespace.is_some() { "Namespaced" } else { "Cluster" };
-        let operation = if line.place.namespace.is_some() || line.live.is_none() { "CREATE" } else { "UPDATE" };
+        let namespaced = line.place.namespace.is_some();
+        let operation = if namespaced || line.live.is_none() { "CREATE" } else { "UPDATE" };
+        let kind = [&line.kind.group, &line.kind.version, &line.kind.resource].map(String::as_str);
         let rule = self.rules.iter().any(|rule| {
-            let scoped = rule.get("scope").and_then(Value::as_str).unwrap_or("*");
-            (list(rule, "operations", operation) || list(rule, "operations", "UPDATE") && line.live.is_some())
-                && list(rule, "apiGroups", &line.kind.group)
-                && list(rule, "apiVersions", &line.kind.version)
-                && list(rule, "resources", &line.kind.resource)
-                && (scoped == "*" || scoped == scope)
+            (lists(rule, "operations", operation) || lists(rule, "operations", "UPDATE") && line.live.is_some())
+                && means(rule, kind, namespaced)
         });
-        rule && (line.place.namespace.is_none() || selects(&self.namespaces, labels))
+        rule && (!namespaced || selects(&self.namespaces, labels))
     }
+
+    /// Whether it refuses to let objects of this kind into the namespace with this name and body.
+    pub fn keeps_out(&self, kind: &Kind, (name, namespace): (&str, &Value)) -> bool {
+        let named = [&kind.group, &kind.version, &kind.resource].map(String::as_str);
+        let asked = |rule: &Value| lists(rule, "operations", "CREATE") && means(rule, named, kind.namespaced);
+        self.rules.iter().any(asked) && selects(&self.namespaces, &labels_of(name, namespace))
+    }
+}
+
+fn lists(rule: &Value, field: &str, wanted: &str) -> bool {
+    let values = rule.get(field).and_then(Value::as_array);
+    values.is_some_and(|values| values.iter().any(|value| value == wanted || value == "*"))
+}
+
+/// Whether a rule means a kind, by group, version and plural.
+fn means(rule: &Value, [group, version, resource]: [&str; 3], namespaced: bool) -> bool {
+    let scope = if namespaced { "Namespaced" } else { "Cluster" };
+    let scoped = rule.get("scope").and_then(Value::as_str).unwrap_or("*");
+    lists(rule, "apiGroups", group)
+        && lists(rule, "apiVersions", version)
+        && lists(rule, "resources", resource)
+        && (scoped == "*" || scoped == scope)
+}
+
+fn labels_of(name: &str, namespace: &Value) -> BTreeMap<String, String> {
+    let found = object::metadata(namespace).and_then(|metadata| metadata.get("labels")?.as_object());
+    let found = found.into_iter().flatten();
+    let mut all: BTreeMap<String, String> =
+        found.filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned()))).collect();
+    // The server puts this label on every namespace.
+    all.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
+    all
 }
 
 /// Whether a label selector means something with these labels.
@@ -94,16 +120,7 @@ pub(super) fn warn(lines: &[Line], live: &Live) -> Vec<String> {
     for (name, body) in in_snapshot.map(|line| (line.place.name.as_str(), &line.body)).chain(
         live.objects.iter().filter(|(place, _)| is_namespace(place)).map(|(place, body)| (place.name.as_str(), body)),
     ) {
-        let body = body.open();
-        let found = object::metadata(&body).and_then(|metadata| metadata.get("labels")?.as_object());
-        let mut all: BTreeMap<String, String> = found
-            .into_iter()
-            .flatten()
-            .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))
-            .collect();
-        // The server puts this label on every namespace.
-        all.insert("kubernetes.io/metadata.name".to_owned(), name.to_owned());
-        labels.insert(name, all);
+        labels.insert(name, labels_of(name, &body.open()));
     }
     let mut warnings = Vec::new();
     for webhook in &live.webhooks {

@@ -201,18 +201,25 @@ async fn of_the_cluster(cluster: &Cluster, saved: &[Saved], looked: &mut Looked)
 async fn around(cluster: &Cluster, saved: &[Saved], there: &BTreeSet<String>, looked: &mut Looked) -> Result<()> {
     let has = |name: &str| saved.iter().any(|one| one.kind.group_resource() == name);
     if has(VOLUMES) || has(CLAIMS) {
-        looked.live.volumes = optional(cluster, VOLUMES, None, looked, "volumes may be used twice").await?;
+        let volumes = optional(cluster, VOLUMES, None, looked, "volumes may be used twice").await?;
+        looked.live.volumes = volumes.unwrap_or_default();
     }
     let mut hooks = Vec::new();
     for name in HOOKS {
-        hooks.extend(optional(cluster, name, None, looked, "webhooks that refuse are not named before").await?);
+        let listed = optional(cluster, name, None, looked, "webhooks that refuse are not named before").await?;
+        hooks.extend(listed.unwrap_or_default());
     }
     let mut ready: BTreeSet<(String, String)> = BTreeSet::new();
     let services: BTreeSet<String> = hooks.iter().flat_map(services_of).collect();
+    // Whoever may not see who is behind a webhook does not know that nobody is.
+    let mut unseen: BTreeSet<String> = BTreeSet::new();
     for namespace in &services {
-        for slice in
-            optional(cluster, SLICES, Some(namespace), looked, "webhooks that refuse are not named before").await?
-        {
+        let without = format!("whether anybody is behind the webhooks of {namespace} is not known");
+        let Some(slices) = optional(cluster, SLICES, Some(namespace), looked, &without).await? else {
+            unseen.insert(namespace.clone());
+            continue;
+        };
+        for slice in slices {
             if has_ready_endpoint(&slice)
                 && let Some(service) = object::label(&slice, "kubernetes.io/service-name")
             {
@@ -220,13 +227,15 @@ async fn around(cluster: &Cluster, saved: &[Saved], there: &BTreeSet<String>, lo
             }
         }
     }
-    looked.live.webhooks =
-        plan::dead_webhooks(&hooks, |namespace, name| ready.contains(&(namespace.to_owned(), name.to_owned())));
+    looked.live.webhooks = plan::dead_webhooks(&hooks, |namespace, name| {
+        unseen.contains(namespace) || ready.contains(&(namespace.to_owned(), name.to_owned()))
+    });
     if !there.is_empty() || looked.kinds.get(APPLICATIONS).is_some() {
         let applications =
             optional(cluster, APPLICATIONS, None, looked, "objects that Argo CD tracks by label are not recognised")
                 .await?;
-        looked.live.applications = applications.iter().map(|body| object::name(body).to_owned()).collect();
+        looked.live.applications =
+            applications.unwrap_or_default().iter().map(|body| object::name(body).to_owned()).collect();
     }
     Ok(())
 }
@@ -243,20 +252,20 @@ fn has_ready_endpoint(slice: &Value) -> bool {
     endpoints.into_iter().flatten().any(|one| one.pointer("/conditions/ready") != Some(&Value::Bool(false)))
 }
 
-/// A list without which the restore is only less well warned.
+/// A list without which the restore is only less well warned; nothing where it may not be had.
 async fn optional(
     cluster: &Cluster,
     name: &str,
     namespace: Option<&str>,
     looked: &mut Looked,
     without: &str,
-) -> Result<Vec<Value>> {
-    let Some(kind) = looked.kinds.get(name).cloned() else { return Ok(Vec::new()) };
+) -> Result<Option<Vec<Value>>> {
+    let Some(kind) = looked.kinds.get(name).cloned() else { return Ok(Some(Vec::new())) };
     match all(cluster, &kind, namespace).await {
-        Ok(objects) => Ok(objects),
+        Ok(objects) => Ok(Some(objects)),
         Err(why) if matches!(why.fault, Fault::Forbidden | Fault::NotFound) => {
             looked.warnings.push(format!("{name} could not be listed, so {without}: {}", why.message));
-            Ok(Vec::new())
+            Ok(None)
         }
         Err(why) => Err(why.during(format!("listing {name}"))),
     }

@@ -108,7 +108,7 @@ fn as_after_a_crash(what: &str, of: &Use) -> Option<String> {
 }
 
 /// The class of each driver: its default one, or its only one.
-async fn classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
+pub(super) async fn classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
     let kind = kind("volumesnapshotclasses", "VolumeSnapshotClass", false);
     let mut listing = cluster.list(Query::all(&kind));
     let mut found: BTreeMap<String, Vec<(bool, String)>> = BTreeMap::new();

@@ -22,8 +22,9 @@ pub(super) use pod::Open;
 pub(super) use rewire::rewire;
 pub(super) use take::{Means, Taken, take};
 
-use crate::cluster::Kind;
+use crate::cluster::{Cluster, Kind};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How the volumes of a namespace are saved.
@@ -84,6 +85,11 @@ pub struct Account {
 
 /// Volumes can be large; a mover that hangs ends some time.
 const LONGEST: Duration = Duration::from_hours(12);
+
+/// The class that `--volumes csi` uses for each driver, or why it cannot be used at all.
+pub async fn snapshot_classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
+    csi::classes(cluster).await
+}
 
 /// Pods, before anything was discovered.
 fn pods() -> Kind {
