@@ -5,7 +5,7 @@
 mod cli_support;
 mod cluster_support;
 
-use cli_support::Said;
+use cli_support::{Said, documented};
 use cluster_support::site::Site;
 use cluster_support::{Command, Reaction};
 use davit::snapshot::mover::{Moved, REPORT};
@@ -164,4 +164,57 @@ async fn a_namespace_that_is_there_with_objects_of_its_own_is_told_of_before_any
         ended(&said, 0, "");
         assert!(!said.stderr.contains("is there already"), "{}", said.stderr);
     }
+}
+
+/// Runs a command with `--output json`, and holds its exit code and its document.
+fn check(site: &Site, name: &str, arguments: &[&str], code: i32, maps: &[&str]) -> Value {
+    let (exit, document) = site.json(arguments);
+    assert_eq!(exit, code, "{name}: {document:#}");
+    documented(name, &document, maps);
+    document
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_document_of_a_snapshot_has_its_golden_shape_and_is_documented() {
+    const KINDS: [&str; 1] = ["/namespaces/0/left_out"];
+    let site = full().await;
+    let annotations = json!({ "davit.dev/output-command": "dump", "davit.dev/output-name": "raft" });
+    let pod = json!({ "metadata": { "name": "vault-0", "annotations": annotations }, "status": { "phase": "Running" },
+        "spec": { "containers": [{ "name": "vault" }] } });
+    site.server.put("pods", pod);
+    let dump = Command { stdout: vec![b"all of it".to_vec()], ..Command::default() };
+    site.server.world().commands.insert("dump".to_owned(), dump);
+    let create = ["snapshot", "create", "shop"];
+    check(&site, "snapshot-create-dry-run", &[&create[..], &["--dry-run"]].concat(), 0, &KINDS);
+    check(&site, "snapshot-create", &create, 0, &["/points/0/left_out"]);
+    let maps = ["/coverage/left_out"];
+    check(&site, "snapshot-show", &["snapshot", "show", "shop@latest"], 0, &maps);
+    check(&site, "snapshot-verify", &["snapshot", "verify", "shop@latest", "--depth", "stored"], 0, &[]);
+    let restored = ["snapshot", "verify", "shop@latest", "--depth", "restored"];
+    check(&site, "snapshot-verify-restored", &restored, 0, &["/not_checked", "/undecided"]);
+
+    site.server.put("configmaps", json!({ "metadata": { "name": "settings" }, "data": { "mode": "wild" } }));
+    check(&site, "snapshot-diff", &["snapshot", "diff", "shop@latest"], 1, &[]);
+    let restore = ["snapshot", "restore", "shop@latest", "--on-conflict", "merge"];
+    check(
+        &site,
+        "snapshot-restore-plan",
+        &[&restore[..], &["--plan", "--only", "configmaps/settings"]].concat(),
+        0,
+        &["/counts"],
+    );
+    check(&site, "snapshot-restore", &restore, 0, &[]);
+
+    // What is not well has its own fields.
+    site.server.react("POST /api/v1/namespaces/copy/secrets", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
+    check(&site, "snapshot-restore-failed", &[&restore[..3], &["--into", "copy"]].concat(), 1, &[]);
+    site.server.world().faults.clear();
+    site.server.react("/secrets?dryRun", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
+    site.server.react("/configmaps?dryRun", usize::MAX, Reaction::Refuse(500, "InternalError", 0));
+    check(&site, "snapshot-verify-wrong", &restored, 1, &["/not_checked", "/undecided"]);
+    site.server.world().faults.clear();
+    site.server.react("/shop/secrets?", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
+    check(&site, "snapshot-diff-unseen", &["snapshot", "diff", "shop@latest"], 1, &[]);
+    check(&site, "snapshot-create-incomplete", &create, 1, &["/points/0/left_out"]);
+    check(&site, "snapshot-show-incomplete", &["snapshot", "show", "shop@latest"], 0, &maps);
 }

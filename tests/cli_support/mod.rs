@@ -137,3 +137,25 @@ pub fn shape(document: &Value) -> String {
     walk("", document, &mut lines);
     lines.join("\n")
 }
+
+/// Holds a document to its golden shape, and the documentation to naming every field of it. Where a field is a map whose
+/// names are data, `*` stands for them.
+pub fn documented(name: &str, document: &Value, maps: &[&str]) {
+    assert_eq!(document["schema_version"], 1, "{document}");
+    let mut document = document.clone();
+    for map in maps {
+        let found = document.pointer_mut(map).unwrap_or_else(|| panic!("{name} has no {map}"));
+        let first = found.as_object().unwrap().values().next().cloned();
+        *found = serde_json::json!({ "*": first });
+    }
+    let shape = shape(&document);
+    insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "../golden/json", omit_expression => true }, {
+        insta::assert_snapshot!(name, shape);
+    });
+    let docs = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/json.md")).unwrap();
+    let fields = shape.lines().flat_map(|line| line.split(':').next().unwrap().split('.'));
+    let fields = fields.map(|field| field.trim_end_matches("[]")).filter(|field| *field != "*");
+    let named = |field: &&str| docs.contains(&format!("`{field}`")) || docs.contains(&format!("`{field}[]`"));
+    let unnamed: std::collections::BTreeSet<&str> = fields.filter(|field| !named(field)).collect();
+    assert!(unnamed.is_empty(), "docs/json.md does not name {unnamed:?} of {name}");
+}
