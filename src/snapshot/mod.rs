@@ -12,6 +12,7 @@ pub mod facts;
 pub mod load;
 pub mod map;
 pub mod mover;
+mod noise;
 pub mod object;
 pub mod order;
 pub mod output;

@@ -19,7 +19,10 @@ pub fn objects(seed: u64, rounds: usize) -> Vec<Value> {
         match object["kind"].as_str().unwrap() {
             "Service" if object["spec"]["clusterIP"] == "None" => by_hand = object["metadata"]["name"].clone(),
             // Of a Service that selects nothing: a controller mirrors these into slices of its own.
-            "Endpoints" => object["metadata"]["name"] = by_hand.clone(),
+            "Endpoints" => {
+                object["metadata"]["name"] = by_hand.clone();
+                object["metadata"]["labels"] = json!({"endpoints.kubernetes.io/managed-by": "staff"});
+            }
             "EndpointSlice" => {
                 object["metadata"]["labels"] = json!({"kubernetes.io/service-name": by_hand,
                     "endpointslice.kubernetes.io/managed-by": "staff"});

@@ -2,14 +2,8 @@
 
 use crate::cluster::Kind;
 use crate::snapshot::facts::Scope;
+use crate::snapshot::noise::NEVER;
 use memchr::memmem;
-
-/// Kinds whose objects tell about the moment and mean nothing after it.
-const NEVER: [(&str, &str); 3] = [
-    ("events", "events are never saved"),
-    ("events.events.k8s.io", "events are never saved"),
-    ("leases.coordination.k8s.io", "leases are never saved"),
-];
 
 /// Objects that a controller makes from others without owning them: kind, what is written in them, reason.
 const MADE_BY_CONTROLLERS: [(&str, &str, &str); 6] = [

@@ -2,6 +2,7 @@
 
 use super::super::body::Body;
 use super::super::diff::{self, Schemas};
+use super::super::noise::is_noise;
 use super::super::object::{self, Place, Saved, SavedKind};
 use super::super::plan::{self, Live, Options};
 use super::{Kinds, Means};
@@ -337,17 +338,4 @@ pub async fn live_objects(
         seen.objects.extend(there.map(|body| Saved::new(Arc::clone(&one.kind), &body)));
     }
     Ok(seen)
-}
-
-/// Objects that controllers make from others without owning them; a snapshot has none of these.
-fn is_noise(name: &str, body: &Value) -> bool {
-    match name {
-        "endpoints" => {
-            object::annotation(body, "endpoints.kubernetes.io/last-change-trigger-time").is_some()
-                || object::label(body, "endpoints.kubernetes.io/managed-by").is_some()
-        }
-        SLICES => object::label(body, "endpointslice.kubernetes.io/managed-by")
-            .is_some_and(|by| by.starts_with("endpointslice") && by.ends_with("controller.k8s.io")),
-        _ => false,
-    }
 }

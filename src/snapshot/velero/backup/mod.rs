@@ -1,5 +1,6 @@
 //! Velero's backups in a bucket: which there are, which may be restored, and what is in one.
 
+use super::super::noise::is_noise;
 use super::super::object::Saved;
 use super::archive::read_archive;
 use super::tar::Limits;
@@ -134,13 +135,16 @@ pub async fn open(store: &SharedStore, name: &str) -> Result<Opened> {
     }
     let key = key(name, &format!("{name}.tar.gz"))?;
     let reading = store.read(&key, None).await.doing(|| doing.clone())?;
-    let contents = read_archive(reading.body, Limits::default()).await.map_err(|error| error.during(doing.clone()))?;
+    let read = read_archive(reading.body, Limits::default()).await;
+    let mut contents = read.map_err(|error| error.during(doing.clone()))?;
     let listed: Option<BTreeMap<String, Vec<String>>> = side(store, name, "resource-list.json.gz").await?;
     let volumes: Option<Vec<Value>> = side(store, name, "volumeinfo.json.gz").await?;
     let results: Option<Value> = side(store, name, "results.gz").await?;
     let mut errors: Vec<String> = results.as_ref().map(|results| texts(results.get("errors"))).unwrap_or_default();
     let missing = missing(&contents.objects, listed.as_ref());
     errors.extend(missing.iter().map(|place| format!("{place} is in Velero's list but not in its archive")));
+    // Velero saves what controllers make as well; brought back, it would stand in their way.
+    contents.objects.retain(|one| !is_noise(&one.kind.group_resource(), &one.body.open()));
     let complete = errors.is_empty() && found.phase == "Completed";
     Ok(Opened {
         found,
