@@ -51,8 +51,8 @@ bench: ## micro-benchmarks, then Davit beside its peers on the same machine in t
 	@$(STAGE) "micro-benchmarks" env CARGO_PROFILE_DEV_OPT_LEVEL=3 $(CARGO) bench --profile dev --locked
 	@$(STAGE) "peers" benches/peers/run.sh
 
-soak: ## the long ones: 1,000 seeds of false success, 10,000 simulated histories
-	@$(STAGE) "install test servers" tests/servers/install.sh test
+soak: ## the long ones: 1,000 seeds of false success, 10,000 simulated histories, backups of a real Velero
+	@$(STAGE) "install test servers" tests/servers/install.sh soak
 	@$(STAGE) "soak" env DAVIT_SOAK=1 tests/servers/run.sh
 	@DAVIT_SOAK=1 $(MAKE) --no-print-directory cluster-tests
 

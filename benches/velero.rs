@@ -22,7 +22,7 @@ mod support;
 use control_support::ControlPlane;
 use davit::cluster::{Kind, Query};
 use futures_util::StreamExt;
-use objects::{NAMESPACE, davit_in, listed_kinds, median, settle, shown};
+use objects::{NAMESPACE, davit_in, listed_kinds, median, peak_of, settle, shown};
 use peer::{Took, Velero};
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -107,7 +107,7 @@ impl Bench {
                 peak = peak.max(ran.peak);
             }
         }
-        say("Velero, backup", &theirs.iter().collect::<Vec<_>>(), velero.peak());
+        say("Velero, backup", &theirs.iter().collect::<Vec<_>>(), peak_of(velero.pid()));
         println!("davit snapshot create, the whole process: {} s to the same S3 server, peak {peak} MiB", shown(&ours));
         println!("                                          {} s to a directory", shown(&local));
         compare(&theirs, ours);
@@ -129,7 +129,7 @@ impl Bench {
             peak = peak.max(ran.peak);
             self.judge_and_remove(&into).await;
         }
-        say("Velero, restore", &theirs.iter().collect::<Vec<_>>(), velero.peak());
+        say("Velero, restore", &theirs.iter().collect::<Vec<_>>(), peak_of(velero.pid()));
         println!("davit snapshot restore from the same S3 server, the whole process, its list-and-compare inside:");
         println!("                {} s, peak {peak} MiB", shown(&ours));
         compare(&theirs, ours);

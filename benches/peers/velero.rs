@@ -4,7 +4,6 @@
 //! here, with the settings that the Deployment would give it and without its limits on processor time and memory.
 
 use crate::control_support::ControlPlane;
-use crate::objects::peak_of;
 use crate::support::process::{Process, command};
 use crate::support::s3::{REGION, S3};
 use crate::support::{cache, free_port, wait_until};
@@ -104,9 +103,9 @@ impl Velero {
         self.run(("restores", "Restore"), into, spec, "itemsRestored").await
     }
 
-    /// The most memory that the server has had so far, without the processes of its plugins, in MiB.
-    pub fn peak(&self) -> u64 {
-        peak_of(self.process.pid())
+    /// The process of the server; its plugins have processes of their own.
+    pub fn pid(&self) -> u32 {
+        self.process.pid()
     }
 
     async fn run(&self, (resource, kind): (&str, &str), name: &str, spec: Value, count: &str) -> Took {

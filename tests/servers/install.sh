@@ -4,6 +4,7 @@
 #   tests/servers/install.sh demo    only what `make demo` needs: a PostgreSQL server
 #   tests/servers/install.sh cluster only what the test cluster is made of
 #   tests/servers/install.sh test    the above and every server that `make test` uses
+#   tests/servers/install.sh soak    the above and what only `make soak` uses
 #   tests/servers/install.sh bench   the above and the peers that `make bench` measures against
 #
 # Debian packages are installed when root; otherwise the one command to run is printed. Everything else goes into
@@ -156,17 +157,15 @@ case $level in
     versitygw
     "$(dirname "$0")/../cluster/install.sh"
     ;;
-  test | bench)
+  test | soak | bench)
     have_cargo
     debian_packages postgresql-15 postgresql-client-15 pgbouncer age minisign zstd jq gcc
     versitygw
     embedded_postgres
     full_postgres
     "$(dirname "$0")/../cluster/install.sh"
-    if [ "$level" = bench ]; then
-      debian_packages pgcopydb pgbackrest time
-      "$(dirname "$0")/velero.sh"
-    fi
+    [ "$level" = test ] || "$(dirname "$0")/velero.sh"
+    if [ "$level" = bench ]; then debian_packages pgcopydb pgbackrest time; fi
     ;;
-  *) echo "usage: install.sh demo|cluster|test|bench" >&2; exit 2 ;;
+  *) echo "usage: install.sh demo|cluster|test|soak|bench" >&2; exit 2 ;;
 esac

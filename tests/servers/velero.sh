@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Builds Velero and its AWS plugin, beside which snapshots of namespaces are measured, into the cache of test servers.
+# Builds Velero and its AWS plugin, beside which snapshots of namespaces are measured and whose backups are imported, into the cache
+# of test servers.
 #
 #   tests/servers/velero.sh
 #
