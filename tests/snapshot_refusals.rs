@@ -1,6 +1,6 @@
 //! Bad input to `davit snapshot`: a clear error, the right exit code, and nothing changed.
 
-#![allow(clippy::unwrap_used, reason = "a test may end at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
 mod cli_support;
 mod cluster_support;
