@@ -59,7 +59,9 @@ fn own(saved: Vec<Saved>) -> Vec<Saved> {
 }
 
 fn define(plane: &ControlPlane) {
-    DEFINITIONS.iter().for_each(|definition| plane.apply(definition));
+    for definition in DEFINITIONS {
+        plane.apply(definition);
+    }
     for name in CUSTOM {
         plane.await_object(&["crd", name], |body| body["status"]["acceptedNames"]["kind"].is_string());
         support::wait_until(30, name, || plane.kubectl(&["get", name], "").is_ok());

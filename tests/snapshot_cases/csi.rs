@@ -305,6 +305,9 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     assert!(claim["spec"]["volumeName"].is_null(), "{claim:#}");
 }
 
+/// A role, what is taken from it, and how saving ends without it.
+type Case<'a> = (&'a [&'a str], (&'a str, &'a str), i32, &'a str);
+
 #[test]
 #[ignore = "needs a Kubernetes control plane, and Go for the published definitions: make test"]
 fn saving_by_the_storage_needs_each_verb_of_its_roles() {
@@ -317,7 +320,6 @@ fn saving_by_the_storage_needs_each_verb_of_its_roles() {
     let inside = ["role", "davit-storage-snapshots", "-n", "verbs"];
     let outside = ["clusterrole", "davit-storage-snapshots"];
     let related = ["clusterrole", "davit-backup-cluster"];
-    type Case<'a> = (&'a [&'a str], (&'a str, &'a str), i32, &'a str);
     let cases: [Case<'_>; 5] = [
         (&inside, ("create", "volumesnapshots"), 1, "its VolumeSnapshot cannot be made"),
         (&inside, ("delete", "volumesnapshots"), 0, "is left behind"),
