@@ -22,6 +22,7 @@ one() {
   # What a filter leaves out is what the other of the two runs, with and without soak, is for.
   local left="only in soak"
   case " $* " in *" --skip soak "*) ;; *) left="not in soak" ;; esac
+  left=${DAVIT_LEFT:-$left}
   awk -v name="$name" -v seconds="$seconds" -v verdict="$verdict" -v words="$left" '
     /^test result:/ {passed += $4; failed += $6; ignored += $8; left += $12}
     END {printf "   %4d s  %-24s %s: %d passed%s%s%s\n", seconds, name, verdict, passed, failed ? ", " failed " failed" : "",

@@ -1,4 +1,4 @@
-//! Faults of nodes. They harm what others stand on, so nobody else uses the cluster meanwhile.
+//! Faults of nodes. They harm what others stand on, so nobody else uses that cluster meanwhile.
 
 use crate::stand::{IMAGE, Stand, inject, proven, refused};
 use crate::support::cluster::Cluster;

@@ -1,5 +1,4 @@
-//! What harms nodes: nobody else uses the cluster meanwhile. Tests run in the order of their names, so these come last: whoever
-//! waits here for the others to end would keep a thread from them.
+//! What harms nodes, on the cluster where nobody else is meanwhile: `tests/cluster/run.sh` knows these tests by this module.
 
 use crate::{drills, janitor, nodes};
 

@@ -1,15 +1,17 @@
-//! A real Kubernetes of three nodes, started once for all tests of this checkout: `tests/cluster/cluster.sh`.
+//! A real Kubernetes of three nodes, started once for all tests of this checkout, and another one for those that harm nodes:
+//! `tests/cluster/cluster.sh`.
 //!
 //! It runs for as long as a process holds its lease, a file lock which the kernel takes back from the killed ones too;
 //! `make test` holds it for the whole suite. Each test works in namespaces of its own.
 
 use super::cache;
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 
 /// How a test uses the cluster: the file lock under it is shared or exclusive, and goes when this is dropped.
 #[derive(Debug)]
@@ -45,11 +47,13 @@ fn file_in_clusters(name: &str, ending: &str) -> File {
     File::options().create(true).append(true).open(folder.join(format!("{name}.{ending}"))).unwrap()
 }
 
-/// Joins the shared cluster of this process, starting it if nobody has; the lease is held until the process ends.
-fn joined() -> &'static str {
-    static JOINED: OnceLock<(String, File)> = OnceLock::new();
-    let (name, _) = JOINED.get_or_init(|| {
-        let name = succeed(&mut Command::new(script("name.sh")));
+/// Joins the shared cluster of this checkout, or its other one whose nodes may be harmed, starting it if nobody has; the
+/// lease is held until the process ends.
+fn joined(may_be_harmed: bool) -> &'static str {
+    static JOINED: [OnceLock<(String, File)>; 2] = [OnceLock::new(), OnceLock::new()];
+    let (name, _) = JOINED[usize::from(may_be_harmed)].get_or_init(|| {
+        let shared = succeed(&mut Command::new(script("name.sh")));
+        let name = if may_be_harmed { format!("{shared}-nodes") } else { shared };
         let lease = file_in_clusters(&name, "lease");
         // Waits for a cluster that is being taken down.
         lease.lock_shared().unwrap();
@@ -62,15 +66,16 @@ fn joined() -> &'static str {
 impl Cluster {
     /// The shared cluster, used by several tests at once: no node may be harmed.
     pub fn shared() -> Self {
-        let name = joined().to_owned();
+        let name = joined(false).to_owned();
         let shared = file_in_clusters(&name, "use");
         shared.lock_shared().unwrap();
         Self { name, _use: shared }
     }
 
-    /// The shared cluster, used by nobody else until this is dropped: for tests that harm nodes. They heal them again.
+    /// The other cluster of this checkout, used by nobody else until this is dropped: for tests that harm nodes. They heal
+    /// them again. They mostly wait (for a lease of a node to run out, a kubelet to come back), and others work meanwhile.
     pub fn alone() -> Self {
-        let name = joined().to_owned();
+        let name = joined(true).to_owned();
         let exclusive = file_in_clusters(&name, "use");
         exclusive.lock().unwrap();
         Self { name, _use: exclusive }
@@ -152,13 +157,14 @@ impl Cluster {
 
     /// Makes the image `davit.test/davit:1` of a program and loads it on every node; once per test binary.
     pub fn load_davit(&self, program: &Path) {
-        static LOADED: OnceLock<()> = OnceLock::new();
-        LOADED.get_or_init(|| {
+        static LOADED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        let mut loaded = LOADED.lock().unwrap();
+        if loaded.insert(self.name.clone()) {
             let scratch = tempfile::tempdir().unwrap();
             let image = scratch.path().join("davit.tar");
             succeed(Command::new(script("images.sh")).arg("davit").args([program, &image]));
             self.script("load", &[image.to_str().unwrap()]);
-        });
+        }
     }
 }
 
