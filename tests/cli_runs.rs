@@ -6,6 +6,8 @@ mod cli_support;
 mod support;
 
 use cli_support::Desk;
+use serde_json::json;
+use std::path::Path;
 use std::process::{Child, Stdio};
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
 use support::postgres::PgServer;
@@ -209,4 +211,85 @@ fn a_store_that_lets_nobody_delete_loses_nothing_and_is_told_what_to_grant() {
     let (code, done) = world.desk.json(&["sweep"]);
     assert!(code == 0 && done["removed_chunks"].as_u64().unwrap() > 0, "{done:#}");
     assert_eq!(world.desk.davit(&["verify", "--all", "--depth", "stored"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn why_a_run_left_no_point_can_be_read_the_next_morning() {
+    let world = World::new();
+    let journals = world.s3.bucket_dir("backups").join("shop/journals");
+    let kept = |run: &Path| std::fs::read_dir(run).is_ok_and(|batches| batches.count() > 0);
+    assert_eq!(world.back_up().0, 0);
+    let runs = || std::fs::read_dir(&journals).into_iter().flatten().flatten().map(|run| run.path());
+    assert!(!runs().any(|run| kept(&run)), "a point says it all itself");
+    let (code, document) = world.desk.json(&["points", "--runs"]);
+    assert_eq!((code, &document["runs"][0]["outcome"]), (0, &json!("made")), "{document}");
+
+    let mut dead = world.begun("40kB");
+    let died = format!("process {}", dead.id());
+    dead.kill().unwrap();
+    dead.wait().unwrap();
+    let (_, document) = world.desk.json(&["points", "shop", "--runs"]);
+    assert_eq!(document["runs"].as_array().unwrap().len(), 2, "{document}");
+    assert_eq!(document["runs"][0]["outcome"], "open", "{document}");
+    assert!(document["runs"][0]["holder"].as_str().unwrap().contains(&died), "{document}");
+
+    // The first failure has no server, the second one loses it in the middle.
+    let said = world.desk.davit(&["backup", "postgres://me:hunter2@127.0.0.1:1/shop"]);
+    assert_eq!(said.code, 4, "{}", said.stderr);
+    let losing = world.begun("600kB");
+    wait_until(60, "rows being read", || world.reads_rows());
+    let end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name LIKE 'davit/%'";
+    world.server.psql("shop", end);
+    assert_eq!(losing.wait_with_output().unwrap().status.code(), Some(4));
+    let (_, document) = world.desk.json(&["points", "--runs"]);
+    let outcomes: Vec<&str> =
+        document["runs"].as_array().unwrap().iter().map(|run| run["outcome"].as_str().unwrap()).collect();
+    assert_eq!(outcomes, ["failed", "failed", "open", "made"], "{document}");
+    let said = world.desk.davit(&["points", "--runs"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert!(said.stdout.contains("no end: ") && said.stdout.contains("FAILED (exit 4)"), "{}", said.stdout);
+    assert!(!said.stdout.contains("hunter2"), "{}", said.stdout);
+    let doctor = world.desk.davit(&["doctor"]);
+    assert!(doctor.stdout.contains("last run of shop") && doctor.stdout.contains("it failed"), "{}", doctor.stdout);
+
+    // Once there is a newer point, an old failure is history; and a journal is as safe from tampering as the rest.
+    assert_eq!(world.back_up().0, 0);
+    let doctor = world.desk.davit(&["doctor"]);
+    assert!(!doctor.stdout.contains("last run of shop"), "{}", doctor.stdout);
+    assert_eq!(world.desk.davit(&["verify", "--all", "--depth", "stored"]).code, 0);
+    let run = document["runs"][0]["run"].as_str().unwrap();
+    std::fs::remove_file(journals.join(run).join("000000")).unwrap();
+    let said = world.desk.davit(&["verify", "--all", "--depth", "stored"]);
+    assert_eq!(said.code, 1, "{}", said.stdout);
+    assert!(said.stdout.contains(&format!("journals/{run}/000000")), "{}", said.stdout);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL and versitygw: make test"]
+fn a_source_that_was_taken_away_hides_none_of_the_others() {
+    let world = World::new();
+    assert_eq!(world.back_up().0, 0);
+    world.server.psql("postgres", "CREATE DATABASE bank TEMPLATE shop");
+    let said = world.desk.davit(&["backup", &world.server.url("bank")]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let repository = world.s3.bucket_dir("backups").join("shop");
+    for folder in ["points/bank", "catalog/bank"] {
+        std::fs::remove_dir_all(repository.join(folder)).unwrap();
+    }
+    std::fs::remove_file(repository.join("heads/bank")).unwrap();
+
+    let (code, document) = world.desk.json(&["points"]);
+    assert_eq!((code, &document["points"][0]["source"]), (3, &json!("shop")), "{document}");
+    assert_eq!(document["refused"][0]["source"], "bank", "{document}");
+    let said = world.desk.davit(&["points"]);
+    assert!(said.stdout.contains("shop"), "{}", said.stdout);
+    assert!(said.stderr.contains("checking bank: nothing of it is there any more"), "{}", said.stderr);
+    let (code, document) = world.desk.json(&["verify", "--all", "--depth", "stored"]);
+    assert_eq!((code, &document["points"][0]["ok"]), (3, &json!(true)), "{document}");
+    assert_eq!((&document["ok"], &document["refused"][0]["source"]), (&json!(false), &json!("bank")), "{document}");
+    let said = world.desk.davit(&["doctor"]);
+    assert!(said.stdout.contains("FAIL  points of bank"), "{}", said.stdout);
+    // The repository as a whole is not what it was: nothing is taken away from it.
+    assert_eq!(world.desk.davit(&["retain"]).code, 3);
 }

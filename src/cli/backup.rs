@@ -5,6 +5,7 @@ use crate::backup::take::{self, BackupPlan, BackupReport, Databases, Request, Ta
 use crate::cli::args::BackupArgs;
 use crate::cli::object_lock;
 use crate::cli::output::{Document, Ended, Page};
+use crate::cli::run_log::RunLog;
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::config::Source;
@@ -14,6 +15,7 @@ use crate::humane::{bytes, count, counted, seconds, time};
 use crate::id::SourceName;
 use crate::journal::Progress;
 use crate::postgres::ConnInfo;
+use crate::repository::Repository;
 use crate::retention::policy::Tier;
 use crate::secret::{Secret, redact};
 use serde::Serialize;
@@ -26,21 +28,36 @@ pub(super) async fn run(args: &BackupArgs, shell: &Shell) -> Result<Ended> {
         let tier: Option<Tier> = args.tier.as_deref().map(str::parse).transpose()?;
         request.lock_until = shell.rules().of(&request.source).first_promise(shell.clock.now(), tier);
     }
-    let mut plan = take::plan(request, &repository).await?;
-    plan.warnings.extend(object_lock::not_made(shell, &repository).map(|(what, next)| format!("{what} ({next})")));
-    for warning in &plan.warnings {
-        shell.story.warn(warning.clone(), None);
-    }
     if args.dry_run {
+        let plan = plan(request, &repository, shell.progress().as_ref(), shell).await?;
         return Ended::with(&Planned { dry_run: true, plan });
     }
-    shell.story.note(headline(&plan));
+    let mut log = RunLog::new("backup", &request.source, &repository, shell);
+    request.run = Some(log.run());
+    let outcome = take(request, &repository, &mut log, shell).await;
+    log.end(&outcome).await;
+    Ended::with(&Taken(outcome?))
+}
+
+async fn plan(request: Request, repository: &Repository, progress: &dyn Progress, shell: &Shell) -> Result<BackupPlan> {
+    let mut plan = take::plan(request, repository).await?;
+    plan.warnings.extend(object_lock::not_made(shell, repository).map(|(what, next)| format!("{what} ({next})")));
+    for warning in &plan.warnings {
+        progress.warn(warning.clone(), None);
+    }
+    Ok(plan)
+}
+
+async fn take(request: Request, repository: &Repository, log: &mut RunLog, shell: &Shell) -> Result<BackupReport> {
+    let progress = log.progress();
+    let plan = plan(request, repository, progress.as_ref(), shell).await?;
+    progress.note(headline(&plan));
     if repository.encrypted() && repository.can_read_rows() {
         let text = "reader.key is on this machine, too: whoever takes it over reads every backup; keep it elsewhere";
-        shell.story.note(text.to_owned());
+        progress.note(text.to_owned());
     }
-    let report = take::run(plan, &repository, shell.progress(), &shell.stop.gently).await?;
-    Ended::with(&Taken(report))
+    log.begin().await;
+    take::run(plan, repository, progress, &shell.stop.gently).await
 }
 
 /// What is asked for: a source of the settings with the flags over it, or a URL.

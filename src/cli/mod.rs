@@ -25,6 +25,8 @@ mod points;
 mod report;
 mod restore;
 mod retain;
+mod run_log;
+mod runs;
 mod settings;
 mod signal;
 mod snapshot;

@@ -2,15 +2,17 @@
 
 use crate::backup::facts::kind;
 use crate::cli::args::PointsArgs;
-use crate::cli::foreign;
+use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
-use crate::error::Result;
+use crate::cli::{foreign, runs};
+use crate::error::{Kind, Result};
 use crate::humane::{age, bytes, count};
 use crate::id::SourceName;
+use crate::journal::Progress;
 use crate::repository::manifest::{Amounts, End, PointKind};
-use crate::repository::{Depth, PointSummary, Verified};
+use crate::repository::{Depth, PointSummary, Refusal, Verified};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -20,8 +22,23 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
         return foreign::points(url, shell).await;
     }
     let source: Option<SourceName> = args.source.as_deref().map(str::parse).transpose()?;
+    if args.runs {
+        return runs::run(source.as_ref(), shell).await;
+    }
     let repository = shell.repository(None).await?;
-    let points = repository.points(source.as_ref()).await?;
+    let (points, refused) = match &source {
+        Some(source) => (repository.points(Some(source)).await?, Vec::new()),
+        None => repository.points_and_refusals().await?,
+    };
+    if points.is_empty()
+        && let Some(refusal) = refused.first()
+    {
+        // Nothing else to show: this is the answer.
+        return Err(refusal.error());
+    }
+    for refusal in &refused {
+        shell.story.warn(refusal.message.clone(), refusal.hint.clone());
+    }
     let now = shell.clock.now();
     let others = match &source {
         Some(_) if points.is_empty() => repository.sources().await?.iter().map(ToString::to_string).collect(),
@@ -29,13 +46,16 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
     };
     let points = points.iter().map(|point| PointRow::of(point, now)).collect();
     let source = source.map(|source| source.to_string());
-    Ended::with(&Listed { repository: repository.store().describe(), points, now, source, others })
+    Ended::with(&Listed { repository: repository.store().describe(), points, refused, now, source, others })
 }
 
 #[derive(Debug, Serialize)]
 struct Listed {
     repository: String,
     points: Vec<PointRow>,
+    /// Sources whose points cannot be believed: what is there is not what was seen before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Refusal>,
     #[serde(skip)]
     now: Timestamp,
     #[serde(skip)]
@@ -163,5 +183,9 @@ impl Document for Listed {
         }
         let titles = ["source", "point", ">age", ">rows", ">size", ">new", "tier", "verified", "hold"];
         table(titles, self.points.iter().map(|point| point.cells(self.now)))
+    }
+
+    fn exit(&self) -> Exit {
+        if self.refused.is_empty() { Exit::Done } else { Exit::Not(Kind::Refused) }
     }
 }

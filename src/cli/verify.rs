@@ -125,6 +125,12 @@ impl Document for All {
             page.line("beside the points:");
             damage(&mut page, &self.verification.damage);
         }
+        for refusal in &self.verification.refused {
+            page.line(format!("REFUSED  {}", refusal.message));
+            if let Some(hint) = &refusal.hint {
+                page.line(format!("  {hint}"));
+            }
+        }
         let bad = self.verification.points.iter().filter(|point| !point.ok).count();
         let points = counted(self.verification.points.len() as u64, "point");
         let took = seconds(self.verification.seconds);

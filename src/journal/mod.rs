@@ -4,9 +4,11 @@
 //! per stage in a log, a journal in the repository, an assertion in a test). An event carries no time: the
 //! listener stamps it, so that a verb needs no clock to talk. Events never carry secrets: a journal can be pasted.
 
+pub mod log;
+
 use crate::clock::SharedClock;
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 pub type Stage = &'static str;
 
 /// How much of something; 0 where it does not apply or is not known.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Amount {
     /// Things a person counts: tables, chunks, indexes.
     pub items: u64,
@@ -45,7 +47,7 @@ impl std::ops::AddAssign for Amount {
 }
 
 /// How much a reader of notes wants to know.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// Only for somebody who looks for a cause.

@@ -8,7 +8,7 @@ use super::manifest::{End, Header, MISSING, PointKind};
 use super::record::{Privacy, RecordError};
 use super::tombstone::Removed;
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId, SourceName};
 use crate::store::{ObjectKey, StoreError};
 use futures_util::{StreamExt, TryStreamExt};
@@ -20,6 +20,30 @@ use std::collections::{BTreeMap, BTreeSet};
 const BATCHES_TO_A_FULL_ONE: u64 = 24;
 /// How often another writer may be quicker before we give up.
 const ATTEMPTS: u32 = 8;
+
+/// A source whose points cannot be believed any more, such as one that was rolled back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The source.
+    pub source: SourceName,
+    /// What is wrong.
+    pub message: String,
+    /// The next step to try.
+    pub hint: Option<String>,
+}
+
+impl Refusal {
+    /// Of a source that was refused with this error.
+    pub fn of(source: SourceName, error: &Error) -> Self {
+        Self { source, message: error.to_string(), hint: error.hint_text().map(str::to_owned) }
+    }
+
+    /// The error, where there is nothing else to tell.
+    pub fn error(&self) -> Error {
+        let error = Error::refused(self.message.clone());
+        self.hint.iter().fold(error, |error, hint| error.hint(hint.clone()))
+    }
+}
 
 /// What is known of a point without opening it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -274,6 +298,17 @@ impl Catalogue {
     }
 }
 
+/// The points with their pins, newest first.
+fn held_and_sorted(mut points: Vec<PointSummary>, holds: &[Hold]) -> Vec<PointSummary> {
+    for point in &mut points {
+        let put = holds.iter().find(|hold| hold.point == point.link.point);
+        // A pin that the catalogue knows of holds although its object is gone: only `release` takes it off.
+        point.hold = put.cloned().or(point.hold.take());
+    }
+    points.sort_by_key(|point| std::cmp::Reverse((point.snapshot_time, point.link.sequence)));
+    points
+}
+
 impl Repository {
     /// Reads a source's catalogue as it is in the store.
     pub(super) async fn catalogue(&self, source: &SourceName) -> Result<Catalogue> {
@@ -428,6 +463,25 @@ impl Repository {
         Ok(points)
     }
 
+    /// The points of all sources, newest first, and why the others are refused: one source that was rolled back hides
+    /// none of those that a person may need now. A store that does not answer is still an error.
+    pub async fn points_and_refusals(&self) -> Result<(Vec<PointSummary>, Vec<Refusal>)> {
+        let (mut points, mut refusals) = (Vec::new(), Vec::new());
+        let holds = self.holds().await?;
+        let mut answers = futures_util::stream::iter(self.sources().await?)
+            .map(|source| async move { (self.points_of(&source, false).await, source) })
+            .buffered(SIDE_BY_SIDE);
+        while let Some((answer, source)) = answers.next().await {
+            match answer {
+                Ok(of_source) => points.extend(of_source),
+                Err(error) if error.kind() == Kind::Refused => refusals.push(Refusal::of(source, &error)),
+                Err(error) => return Err(error),
+            }
+        }
+        drop(answers);
+        Ok((held_and_sorted(points, &holds), refusals))
+    }
+
     /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every
     /// folder is looked at. For who decides what goes.
     pub async fn points_in_full(&self) -> Result<Vec<PointSummary>> {
@@ -442,14 +496,7 @@ impl Repository {
             .buffered(SIDE_BY_SIDE)
             .try_collect()
             .await?;
-        let mut points: Vec<PointSummary> = per_source.into_iter().flatten().collect();
-        for point in &mut points {
-            let put = holds.iter().find(|hold| hold.point == point.link.point);
-            // A pin that the catalogue knows of holds although its object is gone: only `release` takes it off.
-            point.hold = put.cloned().or(point.hold.take());
-        }
-        points.sort_by_key(|point| std::cmp::Reverse((point.snapshot_time, point.link.sequence)));
-        Ok(points)
+        Ok(held_and_sorted(per_source.into_iter().flatten().collect(), &holds))
     }
 
     /// Whether a point is signed that is newer than all that the catalogue knows: its run was killed before it said so

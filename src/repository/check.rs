@@ -51,7 +51,7 @@ pub struct PointReport {
     pub damage: Vec<Damage>,
 }
 
-fn damage(object: &str, key: impl std::fmt::Display, what: impl Into<String>) -> Damage {
+pub(super) fn damage(object: &str, key: impl std::fmt::Display, what: impl Into<String>) -> Damage {
     Damage { object: object.to_owned(), table: None, chunk: key.to_string(), range: 0, rows: None, what: what.into() }
 }
 

@@ -93,14 +93,24 @@ pub fn parse_catalogue_batch(name: &str) -> Option<(u64, bool)> {
     Some((digits.parse().ok()?, full))
 }
 
+/// The folder of all journals, with the `/`.
+pub const JOURNALS: &str = "journals/";
+
 /// The folder of a run's event batches, with the `/`.
 pub fn journal(run: &RunId) -> String {
-    format!("journals/{run}/")
+    format!("{JOURNALS}{run}/")
 }
 
 /// One batch of a run's events.
 pub fn journal_batch(run: &RunId, number: u64) -> ObjectKey {
-    ObjectKey::of(format!("journals/{run}/{number:06}"))
+    ObjectKey::of(format!("{}{number:06}", journal(run)))
+}
+
+/// Reads the name of a batch of events back: its run and its number.
+pub fn parse_journal_batch(name: &str) -> Option<(RunId, u64)> {
+    let (run, number) = name.strip_prefix(JOURNALS)?.split_once('/')?;
+    let digits = number.len() == 6 && number.bytes().all(|digit| digit.is_ascii_digit());
+    Some((run.parse().ok()?, Some(number).filter(|_| digits)?.parse().ok()?))
 }
 
 /// One batch of what a run has stored.
@@ -110,7 +120,7 @@ pub fn stored_batch(run: &RunId, number: u64) -> ObjectKey {
 
 /// The text all batches of what a run has stored begin with.
 pub fn stored_batches(run: &RunId) -> String {
-    format!("journals/{run}/stored-")
+    format!("{}stored-", journal(run))
 }
 
 /// What one fault of a run needs to be undone.
@@ -163,6 +173,15 @@ mod tests {
         let misplaced = key.as_str().replace("chunks/07", "chunks/08");
         for name in ["chunks/07/x", "chunks/", "davit.json", "chunks/é/é", misplaced.as_str()] {
             assert_eq!(parse_chunk(name), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_batch_of_events_reads_back_and_one_of_chunks_does_not() {
+        let run = RunId::at(jiff::Timestamp::UNIX_EPOCH);
+        assert_eq!(parse_journal_batch(journal_batch(&run, 7).as_str()), Some((run.clone(), 7)));
+        for name in [stored_batch(&run, 7).as_str(), "journals/x/000007", "journals/000007", "davit.json"] {
+            assert_eq!(parse_journal_batch(name), None, "{name}");
         }
     }
 

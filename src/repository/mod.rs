@@ -9,6 +9,7 @@ pub mod catalogue;
 pub mod chain;
 pub mod charter;
 pub mod check;
+mod events;
 pub mod evidence;
 pub mod faults;
 pub mod fetch;
@@ -39,7 +40,7 @@ pub mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{Depth, Hold, PointSummary, Verified};
+pub use catalogue::{Depth, Hold, PointSummary, Refusal, Verified};
 pub use chain::{Commit, Head, HeadState, Link};
 pub use charter::{Charter, Settings};
 pub use check::{Audit, ChainReport, PointReport};

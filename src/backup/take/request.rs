@@ -2,7 +2,7 @@
 
 use super::pattern::TablePattern;
 use crate::error::{Error, Result};
-use crate::id::SourceName;
+use crate::id::{RunId, SourceName};
 use crate::postgres::ConnInfo;
 use crate::repository::lease::TERM;
 use jiff::Timestamp;
@@ -119,6 +119,8 @@ pub struct Request {
     pub tool_dirs: Vec<PathBuf>,
     /// The text of `PATH`.
     pub path: Option<String>,
+    /// The run, where it has a name already.
+    pub run: Option<RunId>,
     /// Who runs this (host and process), for a second runner's message.
     pub holder: String,
     /// How long this run, if it dies, keeps the next one of its source waiting.
@@ -149,6 +151,7 @@ impl Request {
             lock_until: None,
             tool_dirs: Vec::new(),
             path: None,
+            run: None,
             holder: "davit".to_owned(),
             lease_term: TERM,
         }

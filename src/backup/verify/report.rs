@@ -4,7 +4,7 @@ use crate::error::Kind;
 use crate::id::{PointId, SourceName};
 use crate::journal::Phase;
 use crate::repository::manifest::PointKind;
-use crate::repository::{Check, Damage, Depth};
+use crate::repository::{Check, Damage, Depth, Refusal};
 use serde::Serialize;
 
 /// How a verification came out.
@@ -68,6 +68,9 @@ pub struct Verification {
     pub points: Vec<VerifyReport>,
     /// What is wrong beside the points: chains, heads, holds.
     pub damage: Vec<Damage>,
+    /// Sources that were not looked at, because what is there is not what was seen before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<Refusal>,
     /// How long it took.
     pub seconds: f64,
 }
@@ -108,6 +111,8 @@ impl Verification {
         let any = |verdict| self.points.iter().any(|point| point.verdict == verdict);
         if any(Verdict::Undecided) {
             Some(Kind::Undecided)
+        } else if !self.refused.is_empty() {
+            Some(Kind::Refused)
         } else if any(Verdict::Failed) || !self.damage.is_empty() {
             Some(Kind::CheckFailed)
         } else {

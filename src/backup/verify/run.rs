@@ -10,7 +10,7 @@ use crate::humane::counted;
 use crate::id::RunId;
 use crate::journal::Recorder;
 use crate::repository::manifest::PointKind;
-use crate::repository::{Check, Depth, PointSummary};
+use crate::repository::{Check, Depth, PointSummary, Refusal};
 use std::collections::BTreeSet;
 
 /// Verifies what is asked, and records the evidence beside each point.
@@ -35,11 +35,18 @@ pub async fn run_with(means: &Means, request: &Request, prover: Option<&impl Pro
     let points = match &request.which {
         Which::Point(spec) => vec![means.repository.resolve(spec).await?],
         Which::All => {
-            verification.damage = damage_beside_points(means).await?;
-            means.repository.points(None).await?
+            // In this order: a listing mends the catalogue whose damage is to be told.
+            damage_beside_points(means, &mut verification).await?;
+            let (points, refused) = means.repository.points_and_refusals().await?;
+            let told: BTreeSet<_> = verification.refused.iter().map(|refusal| refusal.source.clone()).collect();
+            verification.refused.extend(refused.into_iter().filter(|refusal| !told.contains(&refusal.source)));
+            points
         }
     };
     if points.is_empty() && verification.damage.is_empty() {
+        if let Some(refusal) = verification.refused.first() {
+            return Err(refusal.error());
+        }
         // Where nothing was looked at, nothing is known to be well.
         let place = means.repository.store().describe();
         return Err(Error::undecided(format!("verifying all points of {place}: there is none to look at")).hint(
@@ -66,14 +73,18 @@ pub async fn look(means: &Means, point: &PointSummary, depth: Depth) -> Result<V
     Ok(report)
 }
 
-/// Chains and holds: what is wrong with a repository although each point may be whole.
-async fn damage_beside_points(means: &Means) -> Result<Vec<crate::repository::Damage>> {
-    let sources: BTreeSet<_> = means.repository.sources().await?.into_iter().collect();
-    let mut damage = Vec::new();
-    for source in sources {
-        damage.extend(means.repository.check_chain(&source).await?.damage);
+/// Chains, holds and journals: what is wrong with a repository although each point may be whole.
+async fn damage_beside_points(means: &Means, verification: &mut Verification) -> Result<()> {
+    for source in means.repository.sources().await?.into_iter().collect::<BTreeSet<_>>() {
+        match means.repository.check_chain(&source).await {
+            Ok(chain) => verification.damage.extend(chain.damage),
+            // What is there of it is not what was seen before; that says nothing of the others.
+            Err(error) if error.kind() == Kind::Refused => verification.refused.push(Refusal::of(source, &error)),
+            Err(error) => return Err(error),
+        }
     }
-    Ok(damage)
+    verification.damage.extend(means.repository.damaged_events().await?);
+    Ok(())
 }
 
 async fn one(

@@ -11,6 +11,7 @@ Verified is how deep the newest good verification looked (listed, stored, restor
 Examples:
   davit points
   davit points shop --output json
+  davit points --runs                               how the last runs ended, and why some left no point
   davit points --foreign s3://old-backups/daily/    dumps that another tool left, to restore by URL")]
 pub struct PointsArgs {
     /// Only points of this source
@@ -19,6 +20,9 @@ pub struct PointsArgs {
     /// List dumps that another tool left under this URL or in this directory
     #[arg(long, value_name = "URL|DIR")]
     pub foreign: Option<String>,
+    /// Show how the newest runs ended, those that failed as well
+    #[arg(long, conflicts_with = "foreign")]
+    pub runs: bool,
 }
 
 /// After the help of `davit retain`.

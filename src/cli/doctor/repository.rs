@@ -2,13 +2,14 @@
 
 use super::findings::Findings;
 use super::{features, host};
-use crate::cli::object_lock;
 use crate::cli::shell::Shell;
+use crate::cli::{object_lock, runs};
 use crate::humane::{age, counted};
 use crate::repository::manifest::PointKind;
 use crate::repository::{PointSummary, Repository};
 use crate::store::{Features, SharedStore};
 use jiff::{SignedDuration, Timestamp};
+use std::collections::BTreeSet;
 use std::path::Path;
 
 /// Signatures of S3 requests are refused beyond a quarter of an hour; retention goes by the clock, too.
@@ -129,18 +130,40 @@ fn charter(findings: &mut Findings, shell: &Shell, repository: &Repository) {
 }
 
 async fn points(findings: &mut Findings, shell: &Shell, repository: &Repository) {
-    let points = match repository.points(None).await {
-        Ok(points) => points,
+    let (points, refused) = match repository.points_and_refusals().await {
+        Ok(answer) => answer,
         Err(error) => return findings.error("points", &error),
     };
+    for refusal in &refused {
+        let next = refusal.hint.clone().unwrap_or_else(|| format!("davit points {}", refusal.source));
+        findings.fail(&format!("points of {}", refusal.source), refusal.message.clone(), next);
+    }
     let now = shell.clock.now();
     let mut sources: Vec<_> = points.iter().map(|point| &point.source).collect();
     sources.extend(shell.settings.sources.keys());
     sources.sort();
     sources.dedup();
-    for source in sources {
+    last_runs(findings, repository, &points, now).await;
+    for source in sources.into_iter().filter(|name| !refused.iter().any(|refusal| refusal.source == **name)) {
         let of_source: Vec<&PointSummary> = points.iter().filter(|point| point.source == *source).collect();
         freshness(findings, source.as_str(), &of_source, now);
+    }
+}
+
+/// Why a source has no newer point; one that is old does not say so itself.
+async fn last_runs(findings: &mut Findings, repository: &Repository, points: &[PointSummary], now: Timestamp) {
+    let failed = match runs::without_a_point(repository, None).await {
+        Ok(runs) => runs,
+        Err(error) => return findings.error("runs", &error),
+    };
+    let mut told = BTreeSet::new();
+    for run in &failed {
+        // Newest first: what failed before is history, and so is all that failed before a newer point.
+        let newer = points.iter().any(|point| point.source == run.source && point.started >= run.began);
+        if let (false, true, Some((why, hint))) = (newer, told.insert(&run.source), run.failure(now)) {
+            let next = hint.map_or_else(|| format!("davit points {} --runs", run.source), str::to_owned);
+            findings.warn(&format!("last run of {}", run.source), format!("it failed {why}"), next);
+        }
     }
 }
 

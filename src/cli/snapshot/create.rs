@@ -4,6 +4,7 @@ use super::connect;
 use crate::cli::args::{ScopeArg, SnapshotCreateArgs, VolumesArg};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
+use crate::cli::run_log::RunLog;
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::cluster::{Cluster, Kind};
@@ -38,7 +39,7 @@ pub(super) async fn run(args: &SnapshotCreateArgs, shell: &Shell) -> Result<Ende
         return Ended::with(&Plans { dry_run: true, namespaces: plans });
     }
     let mut saved = Saved { complete: true, points: Vec::new(), failed: Vec::new(), worst: Exit::Done };
-    for plan in &plans {
+    for plan in &mut plans {
         shell.story.note(headline(plan, &cluster));
         save(plan, &repository, shell, &mut saved).await;
         if shell.stop.gently.is_cancelled() {
@@ -52,8 +53,13 @@ pub(super) async fn run(args: &SnapshotCreateArgs, shell: &Shell) -> Result<Ende
     }
 }
 
-async fn save(plan: &SnapshotPlan, repository: &Repository, shell: &Shell, saved: &mut Saved) {
-    match collect::run(plan, repository, shell.progress(), &shell.stop.gently).await {
+async fn save(plan: &mut SnapshotPlan, repository: &Repository, shell: &Shell, saved: &mut Saved) {
+    let mut log = RunLog::new("snapshot", &plan.source, repository, shell);
+    log.begin().await;
+    plan.request.run = Some(log.run());
+    let outcome = collect::run(plan, repository, log.progress(), &shell.stop.gently).await;
+    log.end(&outcome).await;
+    match outcome {
         Ok(report) => {
             if !report.complete {
                 saved.complete = false;

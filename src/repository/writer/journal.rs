@@ -1,6 +1,6 @@
 //! What a run has stored so far, in signed batches: after a crash the next run uses these chunks again.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::id::{PointId, RunId, SourceName};
 use crate::repository::intent::Intent;
 use crate::repository::layout;
@@ -10,7 +10,6 @@ use crate::repository::survey::Survey;
 use crate::repository::{Repository, SIDE_BY_SIDE, failed};
 use crate::store::ObjectKey;
 use futures_util::{StreamExt, TryStreamExt};
-use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -156,26 +155,6 @@ impl Repository {
         let mut all = Vec::new();
         for intent in self.unfinished(source, survey).await? {
             all.extend(self.batches_of(&intent).await?.1);
-        }
-        Ok(all)
-    }
-
-    /// Puts a batch of a run's events away, sealed and signed; numbers count from 0.
-    pub async fn put_events<T: Serialize + Sync>(&self, run: &RunId, number: u64, events: &[T]) -> Result<()> {
-        let put = self.put_record(&layout::journal_batch(run, number), Privacy::Sealed, &events, None).await;
-        put.map(|_| ()).map_err(|error| Error::from(error).during(format!("keeping the journal of run {run}")))
-    }
-
-    /// What [`Self::put_events`] put away, in order. A batch that is missing between others, or damaged, is an error: a
-    /// part of a journal says something else than the whole.
-    pub async fn events<T: DeserializeOwned>(&self, run: &RunId) -> Result<Vec<T>> {
-        let doing = || format!("reading the journal of run {run}");
-        let mut all = Vec::new();
-        for number in 0.. {
-            let key = layout::journal_batch(run, number);
-            let batch = self.record::<Vec<T>>(&key).await.map_err(|error| Error::from(error).during(doing()))?;
-            let Some((batch, _)) = batch else { break };
-            all.extend(batch);
         }
         Ok(all)
     }

@@ -12,9 +12,6 @@ use futures_util::{FutureExt, StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::BTreeSet;
 
-/// The folder of journals.
-const JOURNALS: &str = "journals/";
-
 /// Finds what can go besides chunks: folders of runs that can never commit, and journals that nobody needs.
 pub(super) async fn find(
     repository: &Repository,
@@ -34,7 +31,7 @@ pub(super) async fn find(
 
     let doing = || "listing the journals".to_owned();
     let open: BTreeSet<&RunId> = world.open.iter().filter_map(|open| open.run.as_ref()).collect();
-    let names = repository.store().folders(JOURNALS).await.doing(doing)?;
+    let names = repository.store().folders(layout::JOURNALS).await.doing(doing)?;
     let mut runs: Vec<RunId> = names.iter().filter_map(|name| name.parse().ok()).collect();
     runs.retain(|run| !open.contains(run));
     let mut ages = futures_util::stream::iter(runs)

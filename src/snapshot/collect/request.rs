@@ -1,7 +1,7 @@
 //! What is asked of a snapshot.
 
 use super::hooks::HookRule;
-use crate::id::SourceName;
+use crate::id::{RunId, SourceName};
 use crate::repository::lease::TERM;
 use crate::snapshot::facts::Scope;
 use crate::snapshot::volumes::Volumes;
@@ -23,6 +23,8 @@ pub struct Request {
     pub rebind: bool,
     /// Until when the point is to be locked at least.
     pub lock_until: Option<Timestamp>,
+    /// The run, where it has a name already.
+    pub run: Option<RunId>,
     /// Who runs this, for the message to a second runner.
     pub holder: String,
     /// After how long without a sign of life another runner may take over.
@@ -46,6 +48,7 @@ impl Request {
             tier: None,
             rebind: false,
             lock_until: None,
+            run: None,
             holder: "unknown".to_owned(),
             lease_term: TERM,
             hooks: true,

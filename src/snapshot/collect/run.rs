@@ -110,8 +110,8 @@ impl Run<'_> {
 
     async fn begin(&self) -> Result<PointWriter> {
         let (plan, now) = (self.plan, self.repository.clock().now());
-        let mut begin =
-            BeginPoint::new(plan.source.clone(), PointKind::Namespace, plan.identity.clone(), RunId::at(now), now);
+        let run = plan.request.run.clone().unwrap_or_else(|| RunId::at(now));
+        let mut begin = BeginPoint::new(plan.source.clone(), PointKind::Namespace, plan.identity.clone(), run, now);
         begin.rebind = self.rebind;
         begin.tier.clone_from(&plan.request.tier);
         begin.lock_until = plan.request.lock_until;
