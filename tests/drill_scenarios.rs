@@ -16,7 +16,9 @@ use davit::postgres::{ConnInfo, PgEnvironment};
 use davit::probe::ledger::{Ledger, Table};
 use davit::probe::sql::{SharedDial, reading, settings};
 use davit::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
-use drill_support::{class, desk, drill, made_again, must_be_met, quick, row, scenario, setting, shop, speak_up};
+use drill_support::{
+    class, desk, drill, failed_probes, made_again, must_be_met, quick, row, scenario, setting, shop, speak_up,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::process::Stdio;
@@ -178,6 +180,54 @@ fn readers_of_a_standby_that_stands_still_are_seen_to_get_old_answers_until_it_h
     assert_eq!(class(&report, "lost"), 0);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
     assert_eq!(standby.psql("shop", "SELECT pg_is_wal_replay_paused()"), "f");
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn with_a_synchronous_standby_no_acknowledged_write_is_lost() {
+    let (primary, standby) = pair();
+    primary.psql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+    primary.psql("postgres", "SELECT pg_reload_conf()");
+    wait_until(60, "commits waiting for the standby", || {
+        primary.psql("postgres", "SELECT sync_state FROM pg_stat_replication") == "sync"
+    });
+    let clients = format!(
+        "postgres://postgres@127.0.0.1:{},127.0.0.1:{}/shop?target_session_attrs=read-write",
+        primary.port, standby.port
+    );
+    let mut desk = desk(&clients, &primary);
+    desk.set("DRILL_STANDBY_URL", &standby.url("shop"));
+    let path = scenario("primary-crash-sync");
+    let (code, report) = drill(&desk, &quick(&path, &[]));
+    must_be_met(code, &report);
+    assert_eq!((class(&report, "lost"), &row(&report, "rpo")["verdict"]), (0, &Value::from("met")));
+    assert_eq!(report["identity"]["versions"]["synchronous_standby_names"], "*");
+    // Whatever the dead primary had committed and the standby had not, nobody was told of.
+    assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);
+    assert!(failed_probes(&report) > 0, "{:#}", report["streams"]);
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15 and PgBouncer: make test"]
+fn a_server_without_connections_is_seen_through_its_pool_and_has_them_back_afterwards() {
+    let primary = PgServer::start_with(15, &["max_connections=30"]);
+    shop(&primary, false);
+    let pool = PgBouncer::start(&primary, "transaction");
+    let desk = desk(&pool.url("shop"), &primary);
+    let path = scenario("connection-exhaustion");
+    let set = setting(["fault.lasts=4s", "load.writes=50/s"]);
+    let (code, report) = drill(&desk, &quick(&path, &set));
+    must_be_met(code, &report);
+    let moments = report["timeline"].as_array().unwrap();
+    let effective = moments.iter().find(|moment| moment["symbol"] == "t1").unwrap();
+    assert!(effective["evidence"].as_str().unwrap().contains("53300"), "{effective:#}");
+    assert_eq!(class(&report, "lost"), 0);
+    assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
+    let taken = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit%'";
+    wait_until(60, "the sessions of the drill being gone", || primary.psql("postgres", taken) == "0");
+    schema_support::must_be("drill", &report);
     made_again(&desk, &report);
 }
 
