@@ -31,7 +31,7 @@ pub(super) async fn run(source: Option<&SourceName>, shell: &Shell) -> Result<En
     runs.sort_by_key(|row| std::cmp::Reverse(row.began));
     runs.truncate(NEWEST);
     let place = repository.store().describe();
-    Ended::with(&Runs { repository: place, runs, source: source.cloned(), now: shell.clock.now() })
+    Ended::with(&Listed { repository: place, runs, source: source.cloned(), now: shell.clock.now() })
 }
 
 /// The newest runs that left no point, newest first: they failed, were killed, or go on.
@@ -142,7 +142,7 @@ fn counted_or_nothing(warnings: usize) -> String {
 }
 
 #[derive(Debug, Serialize)]
-struct Runs {
+struct Listed {
     repository: String,
     runs: Vec<RunRow>,
     #[serde(skip)]
@@ -151,7 +151,7 @@ struct Runs {
     now: Timestamp,
 }
 
-impl Document for Runs {
+impl Document for Listed {
     fn text(&self) -> String {
         if self.runs.is_empty() {
             let of = self.source.as_ref().map(|source| format!(" of {source}")).unwrap_or_default();

@@ -57,7 +57,7 @@ impl Repository {
                 match self.record::<Vec<IgnoredAny>>(&key).await {
                     Ok(Some(_)) => {}
                     Ok(None) => {
-                        found.push(damage("journal", key, "it is missing, but a later one of its run is there"))
+                        found.push(damage("journal", key, "it is missing, but a later one of its run is there"));
                     }
                     Err(RecordError::Damaged { what, .. }) => found.push(damage("journal", key, what)),
                     Err(error) => return Err(error.into()),
