@@ -234,8 +234,8 @@ fn why_a_run_left_no_point_can_be_read_the_next_morning() {
     assert_eq!(document["runs"][0]["outcome"], "open", "{document}");
     assert!(document["runs"][0]["holder"].as_str().unwrap().contains(&died), "{document}");
 
-    // The first failure has no server, the second one loses it in the middle.
-    let said = world.desk.davit(&["backup", "postgres://me:hunter2@127.0.0.1:1/shop"]);
+    // One that never began has changed nothing; one that loses its server in the middle has failed.
+    let said = world.desk.davit(&["backup", "postgres://me@127.0.0.1:1/shop"]);
     assert_eq!(said.code, 4, "{}", said.stderr);
     let losing = world.begun("600kB");
     wait_until(60, "rows being read", || world.reads_rows());
@@ -245,11 +245,10 @@ fn why_a_run_left_no_point_can_be_read_the_next_morning() {
     let (_, document) = world.desk.json(&["points", "--runs"]);
     let outcomes: Vec<&str> =
         document["runs"].as_array().unwrap().iter().map(|run| run["outcome"].as_str().unwrap()).collect();
-    assert_eq!(outcomes, ["failed", "failed", "open", "made"], "{document}");
+    assert_eq!(outcomes, ["failed", "open", "made"], "{document}");
     let said = world.desk.davit(&["points", "--runs"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(said.stdout.contains("no end: ") && said.stdout.contains("FAILED (exit 4)"), "{}", said.stdout);
-    assert!(!said.stdout.contains("hunter2"), "{}", said.stdout);
     let doctor = world.desk.davit(&["doctor"]);
     assert!(doctor.stdout.contains("last run of shop") && doctor.stdout.contains("it failed"), "{}", doctor.stdout);
 

@@ -62,16 +62,16 @@ impl RunLog {
     }
 
     /// Keeps what was told and why the run failed. Of a run that made a point nothing stays, because the point says it
-    /// all, nor of one that was refused: then nothing was changed.
+    /// all; nor of one that was refused or never began: then nothing was changed.
     pub(super) async fn end<T>(self, result: &Result<T>) {
+        if !self.begun {
+            return;
+        }
         let failed = result.as_ref().err().filter(|error| !matches!(error.kind(), Kind::Input | Kind::Refused));
-        let Some(error) = failed else {
-            return self.repository.drop_events(&self.run, u64::from(self.begun)).await;
-        };
+        let Some(error) = failed else { return self.repository.drop_events(&self.run, 1).await };
         let clock = self.repository.clock();
         let seconds = clock.monotonic().saturating_sub(self.began).as_secs_f64();
-        let mut lines: Vec<Line> = if self.begun { Vec::new() } else { vec![self.first.clone()] };
-        lines.extend(self.recorder.events().iter().filter_map(Line::of));
+        let mut lines: Vec<Line> = self.recorder.events().iter().filter_map(Line::of).collect();
         let told = |text: &str| redact(text).into_owned();
         lines.push(Line {
             at: clock.now(),
@@ -82,7 +82,7 @@ impl RunLog {
                 hint: error.hint_text().map(told),
             },
         });
-        self.put(u64::from(self.begun), &lines).await;
+        self.put(1, &lines).await;
     }
 
     /// The point does not depend on it: a journal that cannot be kept is told, and the run goes on.

@@ -68,9 +68,14 @@ fn a_container_is_killed_from_its_node_and_stopped_until_its_pod_is_not_ready() 
     });
     let seen = seen_inside(second, || stand.broken("pod-unready", &format!("pod/{other}"), &["--for", "4s"]));
     assert!(seen.contains("are stopped, and the pod is not ready"), "{seen}");
-    wait_until(30, "its being ready again", || {
-        stand.app.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "3"
-    });
+    let all_ready = || stand.app.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "3";
+    wait_until(30, "its being ready again", all_ready);
+
+    // Fewer are left than somebody asked for: it is put back long before its time.
+    let (code, document) = stand.inject("pod-unready", "pods/app=web", &["--for", "10m", "--abort-below", "3"]);
+    assert!(code == 1 && document.to_string().contains("2 pods are ready, and 3 must be"), "{document:#}");
+    assert_eq!(document["healed"][0]["read_back"], "as-before", "{document:#}");
+    wait_until(30, "all being ready again", all_ready);
     stand.no_helper_is_left();
 }
 
