@@ -212,7 +212,7 @@ fn with_a_synchronous_standby_no_acknowledged_write_is_lost() {
 #[test]
 #[ignore = "needs PostgreSQL 15 and PgBouncer: make test"]
 fn a_server_without_connections_is_seen_through_its_pool_and_has_them_back_afterwards() {
-    let primary = PgServer::start_with(15, &["max_connections=30"]);
+    let primary = PgServer::start();
     shop(&primary, false);
     let pool = PgBouncer::start(&primary, "transaction");
     let desk = desk(&pool.url("shop"), &primary);
