@@ -225,8 +225,9 @@ fn a_server_without_connections_is_seen_through_its_pool_and_has_them_back_after
     assert!(effective["evidence"].as_str().unwrap().contains("53300"), "{effective:#}");
     assert_eq!(class(&report, "lost"), 0);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
-    let taken = "SELECT count(*) FROM pg_stat_activity WHERE application_name LIKE 'davit%'";
-    wait_until(60, "the sessions of the drill being gone", || primary.psql("postgres", taken) == "0");
+    // The pool keeps a few for its clients; the fault had taken all hundred.
+    let few = "SELECT count(*) < 30 FROM pg_stat_activity";
+    wait_until(60, "the connections being free again", || primary.psql("postgres", few) == "t");
     schema_support::must_be("drill", &report);
     made_again(&desk, &report);
 }
