@@ -155,7 +155,8 @@ fn readers_of_a_standby_that_stands_still_are_seen_to_get_old_answers_until_it_h
     let path = scenario("replication-paused");
     // Answers grow old for five seconds before they are: what is good for so long must not count as restored.
     let set = setting(["fault.lasts=12s", "limits.hold=8s", "objectives.acknowledgement=2m", "limits.watch=2m"]);
-    let mut arguments = quick(&path, &set);
+    let near = setting(["limits.replica_lag=64KiB", "objectives.redundancy=2m"]);
+    let mut arguments = quick(&path, &[set, near].concat());
     arguments.extend(["--output", "json"]);
     // A drill that finds its service unsteady strikes nothing, and there is nothing to be told: it is run again.
     let report = (0..5)
@@ -177,6 +178,10 @@ fn readers_of_a_standby_that_stands_still_are_seen_to_get_old_answers_until_it_h
     // Who asks the primary felt nothing of it.
     assert!(time(&report, "new connections, seen from this machine").0 <= 0.0, "{:#}", report["objectives"]);
     assert_eq!(row(&report, "acknowledgement")["verdict"], "met", "{:#}", report["acknowledgement"]);
+    // It went on streaming, and was no redundancy until it had replayed nearly everything.
+    let whole = report["timeline"].as_array().unwrap().iter().find(|moment| moment["symbol"] == "t10").unwrap();
+    assert!(whole["evidence"].as_str().unwrap().starts_with("1 standby streaming"), "{whole:#}");
+    assert!(whole["since_fault"]["low"].as_f64().unwrap() > 8.0, "{whole:#}");
     assert_eq!(class(&report, "lost"), 0);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
     assert_eq!(standby.psql("shop", "SELECT pg_is_wal_replay_paused()"), "f");

@@ -6,11 +6,12 @@ use super::desk::{Desk, stopped};
 use crate::chaos;
 use crate::cluster::{Cluster, Kind, Query};
 use crate::error::{Error, Result};
-use crate::humane::counted;
+use crate::humane::{self, counted};
 use crate::measure::{Instant, Interval};
 use crate::postgres::connect;
 use crate::report::journal::Event;
 use crate::scenario::{Place, ProcessTarget, RecoveryBy};
+use crate::units::Bytes;
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ pub(super) enum Platform {
     /// Pods of a namespace, and which of them were ready: by uid.
     Pods { namespace: String, labels: Option<String>, before: BTreeMap<String, bool> },
     /// The primary's standbys that streamed, and when its postmaster began.
-    Servers { standbys: i64, postmaster: String },
+    Servers { standbys: usize, postmaster: String },
     /// The process that its file named.
     Process { file: PathBuf, before: (i32, u64) },
     /// There is nothing to look at.
@@ -137,7 +138,7 @@ impl Platform {
         }
     }
 
-    async fn look_at_servers(desk: &Desk<'_>, standbys: i64, postmaster: &str) -> Seen {
+    async fn look_at_servers(desk: &Desk<'_>, standbys: usize, postmaster: &str) -> Seen {
         let mut seen = Seen::default();
         if let Some(primary) = &desk.script.access.primary
             && let Ok(conn) = desk.conn(primary)
@@ -156,10 +157,7 @@ impl Platform {
         if let Ok(session) = desk.client().await {
             seen.routable = !session.is_standby();
             if let Ok(row) = session.row("counting its standbys", STREAMING, &[]).await {
-                let now: i64 = row.get(0);
-                if standbys > 0 && now >= standbys {
-                    seen.whole = Some(format!("{} stream", counted(now.unsigned_abs(), "standby")));
-                }
+                seen.whole = as_many(standbys, &row.get::<_, Vec<i64>>(0), desk.script.scenario.limits.replica_lag);
             }
             session.close().await;
         }
@@ -218,17 +216,31 @@ impl Known {
 
 /// When a server's postmaster began, and whether it is a standby.
 const STANDING: &str = "SELECT pg_catalog.pg_postmaster_start_time()::text, pg_catalog.pg_is_in_recovery()";
-/// The standbys that stream from a server.
-const STREAMING: &str = "SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'";
+/// How many bytes of a server's log each standby that streams from it has not replayed. What is not known is too much.
+const STREAMING: &str = "SELECT coalesce(array_agg(coalesce((pg_catalog.pg_current_wal_lsn() - replay_lsn)::bigint, \
+                         9223372036854775807)), '{}') FROM pg_catalog.pg_stat_replication WHERE state = 'streaming'";
 
 async fn servers(desk: &Desk<'_>) -> Result<Platform> {
     let primary = desk.script.access.primary.as_ref();
     let primary = primary.ok_or_else(|| Error::input("looking at the primary: its URL is missing"))?;
     let session = connect(&desk.conn(primary)?, "drill").await?;
     let postmaster = session.row("asking the primary", STANDING, &[]).await?.get(0);
-    let standbys = session.row("counting its standbys", STREAMING, &[]).await?.get(0);
+    let standbys = session.row("counting its standbys", STREAMING, &[]).await?.get::<_, Vec<i64>>(0).len();
     session.close().await;
     Ok(Platform::Servers { standbys, postmaster })
+}
+
+/// That as many standbys as before stream and are near enough to take over without a wait, and how that shows: one that
+/// streams and has yet to replay a day of log is no redundancy.
+fn as_many(before: usize, behind: &[i64], limit: Bytes) -> Option<String> {
+    let size = |bytes: &i64| Bytes(u64::try_from(*bytes).unwrap_or(0));
+    let near: Vec<Bytes> = behind.iter().map(size).filter(|bytes| *bytes <= limit).collect();
+    let worst = near.iter().max().filter(|_| near.len() >= before && before > 0)?;
+    Some(format!(
+        "{} streaming, {} of log or less not replayed",
+        counted(near.len() as u64, "standby"),
+        humane::bytes(worst.0)
+    ))
 }
 
 /// The pods of a service that are there and not going, and which of them are ready: by uid.
@@ -273,6 +285,20 @@ mod tests {
 
     fn between(low: u64, high: u64) -> Interval {
         Interval::new(Duration::from_millis(low), Duration::from_millis(high))
+    }
+
+    #[test]
+    fn a_standby_that_streams_from_far_behind_is_not_there_yet() {
+        let limit = Bytes(1000);
+        assert_eq!(as_many(1, &[1001], limit), None);
+        assert_eq!(as_many(2, &[1000, i64::MAX], limit), None);
+        assert_eq!(as_many(2, &[1000], limit), None);
+        // Nothing was there before: nothing says that it is as before.
+        assert_eq!(as_many(0, &[], limit), None);
+        let said = as_many(1, &[1000, 5, i64::MAX], limit).unwrap();
+        assert!(said.starts_with("2 standbys streaming, 1000 B of log"), "{said}");
+        // Between the two values of one look it has replayed more than the log had.
+        assert!(as_many(1, &[-8], limit).is_some());
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::id::Sha256;
 use crate::measure::SteadyRule;
 use crate::secret::SecretRef;
+use crate::units::Bytes;
 use crate::yaml::Problem;
 use serde::Serialize;
 use serde_json::Value;
@@ -269,6 +270,8 @@ pub struct Limits {
     pub abort_below: Option<usize>,
     /// How long the fault may take in all, its proof included, before it is put back.
     pub abort_after: Option<Duration>,
+    /// How far a standby may be behind for the service to be as redundant as before.
+    pub replica_lag: Bytes,
     /// The availability that is promised, for the error budget.
     pub availability: Share,
 }

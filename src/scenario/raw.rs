@@ -6,7 +6,7 @@ use super::observers::RawObserver;
 use super::target::{ClusterTarget, ProcessTarget};
 use super::{IncidentWish, RtoEnds};
 use crate::secret::SecretRef;
-use crate::units::Span;
+use crate::units::{Bytes, Span};
 use serde::Deserialize;
 use serde::de::{self, Deserializer, MapAccess, Visitor};
 use serde_json::Value;
@@ -123,6 +123,7 @@ pub(super) struct RawLimits {
     pub(super) abort_errors: Option<Share>,
     pub(super) abort_below: Option<usize>,
     pub(super) abort_after: Option<Span>,
+    pub(super) replica_lag: Option<Bytes>,
     pub(super) availability: Option<Share>,
 }
 

@@ -12,7 +12,7 @@ use super::{
 use crate::error::Result;
 use crate::id::Sha256;
 use crate::measure::SteadyRule;
-use crate::units::Span;
+use crate::units::{Bytes, Span};
 use crate::yaml::{self, Problem, suggestion};
 use serde_saphyr::Spanned;
 use std::time::Duration;
@@ -30,6 +30,8 @@ const DEADLINE: Duration = Duration::from_secs(1);
 const WATCH_LEAST: Duration = Duration::from_mins(2);
 /// Longer than the control loops that could take a service down again: lease terms, health checks, rising servers.
 const HOLD: Duration = Duration::from_secs(10);
+/// One segment of the log, as servers cut it unless they are told otherwise: replayed within a second.
+const REPLICA_LAG: Bytes = Bytes(16 << 20);
 /// 43 minutes a month.
 const AVAILABILITY: Share = Share(0.999);
 
@@ -130,6 +132,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
             abort_errors: raw.limits.abort_errors,
             abort_below: raw.limits.abort_below,
             abort_after: raw.limits.abort_after.map(|span| span.0),
+            replica_lag: raw.limits.replica_lag.unwrap_or(REPLICA_LAG),
             availability: raw.limits.availability.unwrap_or(AVAILABILITY),
         },
         series: Sha256::of(text.as_bytes()),

@@ -138,11 +138,11 @@ fn the_primarys_pod_is_deleted_under_writers_and_no_acknowledged_write_is_lost()
     let mut stand = Stand::new(&cluster, "drill-db");
     let url = database(&stand);
     stand.desk.set("ECOTRACK_DATABASE_URL", &url).set("ECOTRACK_ADMIN_URL", &url);
-    // Probes that wait longer might take all connections.
-    let set = ["target.cluster.pods=app=postgres", "load.writes=100/s", "load.deadline=1s"].map(str::to_owned);
+    // A kept connection is answered by the next server within seconds: only an answer in time is one.
+    let set = ["target.cluster.pods=app=postgres", "load.writes=40/s", "load.deadline=1s"].map(str::to_owned);
     let report = drill(&stand, "database-pod-kill", &set, &["--lift", "quorum"]);
     assert_eq!(class(&report, "lost") + class(&report, "phantom") + class(&report, "duplicate"), 0);
-    assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 400, "{:#}", report["integrity"]);
+    assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 200, "{:#}", report["integrity"]);
     assert!(low(&report) > 0.0 && high(&report) < 60.0, "{:#}", report["objectives"]);
 }
 
