@@ -12,6 +12,9 @@ use davit::error::Kind;
 use davit::retry::Policy;
 use davit::store::{ObjectKey, OpenOptions, Put, S3Options, SharedStore, StoreError};
 use futures_util::StreamExt;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Write};
+use std::net::TcpListener;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -161,6 +164,41 @@ fn write(folder: &Path, name: &str, text: &str) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// What `aws sso login` leaves behind for the session `s`: a file by the SHA-1 of its name.
+fn signed_in(home: &Path, until: &str) {
+    let folder = home.join(".aws/sso/cache");
+    std::fs::create_dir_all(&folder).unwrap();
+    let session = json!({"startUrl": "https://x.invalid/start", "region": "us-east-1", "accessToken": "signed-in", "expiresAt": until});
+    write(&folder, "a0f1490a20d0211c997b44bc357e1972deab8ae3.json", &session.to_string());
+}
+
+/// The portal of IAM Identity Center, as far as whoever has signed in asks it: keys for a role of an account. Gives its URL.
+fn portal(id: &str, secret: &str) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let keys =
+        json!({"accessKeyId": id, "secretAccessKey": secret, "sessionToken": "", "expiration": 32_503_680_000_000_u64});
+    let body = json!({"roleCredentials": keys}).to_string();
+    std::thread::spawn(move || {
+        for connection in listener.incoming() {
+            let mut connection = BufReader::new(connection.unwrap());
+            let mut lines = Vec::new();
+            while lines.last().is_none_or(|line: &String| line != "\r\n") {
+                let mut line = String::new();
+                assert_ne!(connection.read_line(&mut line).unwrap(), 0, "{lines:?}");
+                lines.push(line);
+            }
+            assert!(lines[0].starts_with("GET /federation/credentials?"), "{lines:?}");
+            assert!(lines[0].contains("role_name=Reader") && lines[0].contains("account_id=012345678901"), "{lines:?}");
+            assert!(lines.iter().any(|line| line.trim() == "x-amz-sso_bearer_token: signed-in"), "{lines:?}");
+            let length = body.len();
+            let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n{body}");
+            connection.get_mut().write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    url
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_standard_variables_and_profiles_lead_to_the_bucket() {
     if let Ok(expected) = std::env::var(CHILD_EXPECTS) {
@@ -195,14 +233,20 @@ async fn the_standard_variables_and_profiles_lead_to_the_bucket() {
             in_child(&[files[0], files[1], ("AWS_PROFILE", profile)], "success");
             in_child(&[files[0], files[1], (CHILD_PROFILE, profile)], "success");
         }
-        let says = "credential_process = aws configure export-credentials";
-        in_child(&[files[0], files[1], ("AWS_PROFILE", "centre")], says);
+        let portal = portal(&id, &secret);
+        let home = folder.path().to_str().unwrap();
+        let centre = [files[0], files[1], ("AWS_PROFILE", "centre"), ("HOME", home), ("AWS_ENDPOINT_URL_SSO", &portal)];
+        in_child(&centre, "aws sso login --profile");
+        signed_in(folder.path(), "2001-01-01T00:00:00Z");
+        in_child(&centre, "aws sso login --profile");
+        signed_in(folder.path(), "2999-01-01T00:00:00Z");
+        in_child(&centre, "success");
         let empty = write(folder.path(), "empty", "");
         let nothing = [("AWS_CONFIG_FILE", empty.as_str()), ("AWS_SHARED_CREDENTIALS_FILE", empty.as_str())];
         in_child(&[nothing[0], nothing[1], ("AWS_ENDPOINT_URL_S3", &endpoint)], "the credentials do not work");
     };
     tokio::task::spawn_blocking(run).await.unwrap();
-    assert_eq!(server.memory.keys().len(), 8);
+    assert_eq!(server.memory.keys().len(), 9);
 }
 
 #[tokio::test]

@@ -50,11 +50,10 @@ impl StoreError {
             Self::Credentials(detail) if detail.starts_with("Expired") || detail.starts_with("TokenRefresh") => {
                 "sign in again or renew the session, then run the same command again".to_owned()
             }
-            // The program is built without what signs in there, and the SDK names the missing part.
-            Self::Credentials(detail) if detail.contains("cargo feature(s) enabled: sso") => {
-                "davit does not sign in to IAM Identity Center itself: let the AWS CLI do it, with \
-                 eval \"$(aws configure export-credentials --profile NAME --format env)\", or a profile with \
-                 credential_process = aws configure export-credentials --profile NAME"
+            // The SDK speaks of tokens only where a profile leads to IAM Identity Center.
+            Self::Credentials(detail) if detail.contains("SSO") || detail.contains("access token") => {
+                "sign in with aws sso login --profile NAME, then run the same command again; a job that nobody is there to \
+                 sign in for wants a role or a key of its own"
                     .to_owned()
             }
             Self::Credentials(_) => {

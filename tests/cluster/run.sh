@@ -15,7 +15,7 @@ flock --shared 8
 flock --shared 9
 "$here/cluster.sh" up "$DAVIT_TEST_CLUSTER"
 
-threads=${DAVIT_TEST_THREADS:-2}
+threads=${DAVIT_TEST_THREADS:-3}
 programs() { for file in "$here"/../cluster_*.rs; do basename "$file" .rs; done; }
 if [ "${DAVIT_SOAK:-}" = 1 ]; then
   programs | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
@@ -25,18 +25,20 @@ fi
 # What harms nodes takes its turns on a cluster of its own and mostly waits; two other programs work beside it. What measures
 # a service comes last: beside all of that a service is never steady.
 harming=(whole:: a_lost_node)
-measuring=drills::
-others=(--skip "$measuring")
+measuring=(drills:: a_node_is_drained)
+apart=()
+for word in "${measuring[@]}"; do apart+=(--skip "$word"); done
+others=("${apart[@]}")
 for word in "${harming[@]}"; do others+=(--skip "$word"); done
 code=0
 export DAVIT_LEFT="in soak or in another lane"
 (
   "$here/cluster.sh" up "$harmed"
   printf '%s\n' cluster_chaos cluster_smoke |
-    "$here/../lanes.sh" 1 -- --include-ignored --test-threads=1 --skip soak "${harming[@]}"
+    "$here/../lanes.sh" 1 -- --include-ignored --test-threads=1 --skip soak "${apart[@]}" "${harming[@]}"
 ) &
 programs | "$here/../lanes.sh" 2 -- --include-ignored --test-threads="$threads" --skip soak "${others[@]}" || code=$?
 wait $! || code=$?
 echo cluster_chaos |
-  "$here/../lanes.sh" 1 -- --include-ignored --test-threads=2 --skip soak "$measuring" || code=$?
+  "$here/../lanes.sh" 1 -- --include-ignored --test-threads=3 --skip soak "${measuring[@]}" || code=$?
 exit "$code"
