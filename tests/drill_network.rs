@@ -120,6 +120,18 @@ fn a_partition_is_measured_with_both_its_bounds_and_healed() {
         "objectives.rpo=none".to_owned(),
         "fault.lasts=2s".to_owned(),
     ];
+    // Who goes through the proxy let faults in; whose users they are is still asked.
+    let path = scenario("partition");
+    let production = setting(set.iter().map(String::as_str).chain(["target.environment=production"]));
+    let plan = [&["drill", path.as_str(), "--dry-run"], &production[..]].concat();
+    let refused = desk.davit(&plan);
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains(&format!("--confirm {}", service.address)), "{}", refused.stderr);
+    let named = service.address.to_string();
+    let allowed = desk.davit(&[&plan[..], &["--confirm", &named]].concat());
+    assert_eq!(allowed.code, 0, "{}", allowed.stderr);
+    assert!(allowed.stdout.contains("was named twice"), "{}", allowed.stdout);
+
     let (code, report) = drill(&desk, "partition", &set);
     must_be_met(code, &report);
     about_two_seconds(&report, "new connections");

@@ -189,7 +189,7 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
     if let Some(namespace) = scene.target.namespace() {
         findings.push(protected(namespace, &scene.means.helper.namespace, request));
     }
-    // A way through our own proxy and our own resolver belong to whoever put them there.
+    findings.extend(standing::of_our_own(scene.target, request));
     if let Some(standing) = Standing::read(scene).await? {
         findings.extend(standing.ask(request));
         if facts.class == Class::Irreversible {

@@ -54,7 +54,7 @@ impl Standing {
                 Ok(Some(of_annotations(namespace, &found, how)))
             }
             Target::Process(_) => Ok(Some(of_process(super::super::host::running(scene)?.pid))),
-            // Nodes are many; each victim is asked.
+            // Nodes are many, and each victim is asked; for Davit's own way the request speaks.
             Target::Nodes { .. } | Target::Link(_) | Target::Resolver(_) => Ok(None),
         }
     }
@@ -115,6 +115,19 @@ impl Standing {
     }
 }
 
+/// A way through Davit's own proxy and its own resolver can say nothing of themselves. Whoever led clients there let faults
+/// in; whose clients they are is what the request says.
+pub(super) fn of_our_own(target: &Target, request: &Request) -> Vec<Finding> {
+    let (name, own) = match target {
+        Target::Link(name) => (name, "proxy"),
+        Target::Resolver(name) => (name, "resolver"),
+        _ => return Vec::new(),
+    };
+    let let_in = Finding::yes(GuardName::OptIn, format!("only who was led through Davit's own {own} is hit"));
+    let environment = request.environment.clone();
+    vec![let_in, Standing { name: name.clone(), environment, ..Standing::default() }.production(request)]
+}
+
 /// What the annotations of an object say.
 fn of_annotations(name: &str, object: &Value, how: String) -> Standing {
     let says = |key: &str| object["metadata"]["annotations"][key].as_str();
@@ -170,6 +183,23 @@ mod tests {
 
     fn refused(standing: &Standing, request: &Request) -> Vec<GuardName> {
         standing.ask(request).into_iter().filter(|found| found.says.is_err()).map(|found| found.guard).collect()
+    }
+
+    #[test]
+    fn a_way_of_our_own_lets_faults_in_and_is_named_twice_for_users_of_production() {
+        let target = || "tcp://shop:80".parse::<Target>().unwrap();
+        let mut request = Request::new("partition", target());
+        let refused = |request: &Request| {
+            let found = of_our_own(&target(), request);
+            assert_eq!((found[0].guard, found[0].says.is_ok()), (GuardName::OptIn, true));
+            found.into_iter().filter(|found| found.says.is_err()).map(|found| found.guard).collect::<Vec<_>>()
+        };
+        assert_eq!(refused(&request), []);
+        request.environment = Some("production".to_owned());
+        assert_eq!(refused(&request), [GuardName::Production]);
+        request.confirmed = Some("shop:80".to_owned());
+        assert_eq!(refused(&request), []);
+        assert_eq!(of_our_own(&"shop/pods".parse().unwrap(), &request), []);
     }
 
     #[test]
