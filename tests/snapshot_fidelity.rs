@@ -8,6 +8,8 @@ mod cli_support;
 mod control_support;
 #[path = "snapshot_cases/csi.rs"]
 mod csi;
+#[path = "snapshot_cases/csi_groups.rs"]
+mod csi_groups;
 #[path = "snapshot_cases/doctor.rs"]
 mod doctor;
 #[path = "snapshot_cases/every_kind.rs"]

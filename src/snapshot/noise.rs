@@ -1,7 +1,7 @@
 //! What no snapshot has, because it tells about the moment or a controller makes it from other objects without owning it.
 
 use super::object;
-use super::volumes::MOVER_LABEL;
+use super::volumes::{MOVER_LABEL, RUN_LABEL};
 use serde_json::Value;
 
 /// Kinds whose objects tell about the moment and mean nothing after it.
@@ -18,6 +18,7 @@ pub(super) fn is_noise(group_resource: &str, body: &Value) -> bool {
     let label = |name: &str| object::label(body, name);
     match group_resource {
         "pods" => label(MOVER_LABEL).is_some(),
+        "volumegroupsnapshots.groupsnapshot.storage.k8s.io" => label(RUN_LABEL).is_some(),
         "endpoints" => {
             object::annotation(body, "endpoints.kubernetes.io/last-change-trigger-time").is_some()
                 || object::annotation(body, "control-plane.alpha.kubernetes.io/leader").is_some()
@@ -46,6 +47,8 @@ mod tests {
         assert!(noise(points, "annotations", "control-plane.alpha.kubernetes.io/leader", "{}"));
         assert!(noise(slices, "labels", of_slices, "endpointslice-controller.k8s.io"));
         assert!(noise("pods", "labels", MOVER_LABEL, "data") && noise("events", "labels", "a", "b"));
+        let groups = "volumegroupsnapshots.groupsnapshot.storage.k8s.io";
+        assert!(noise(groups, "labels", RUN_LABEL, "r") && !noise(groups, "labels", "app", "web"));
         assert!(!noise(points, "labels", of_points, "staff") && !noise(slices, "labels", of_slices, "staff"));
         assert!(!noise("pods", "labels", "app", "web") && !noise("configmaps", "labels", MOVER_LABEL, "data"));
     }

@@ -2,8 +2,8 @@
 
 use crate::cli_support::Desk;
 use crate::control_support::ControlPlane;
-use crate::csi;
 use crate::support::wait_until;
+use crate::{csi, csi_groups};
 use serde_json::{Value, json};
 
 /// State and text of each line of a check.
@@ -44,6 +44,7 @@ fn what_would_stop_a_snapshot_or_a_restore_is_told_before() {
     // One of its own: what is broken here is seen by everybody.
     let plane = ControlPlane::start();
     csi::definitions(&plane);
+    csi_groups::definitions(&plane, csi_groups::NEWEST);
     plane.namespace("ill");
     let mut desk = Desk::with_repository();
     desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
@@ -54,7 +55,9 @@ fn what_would_stop_a_snapshot_or_a_restore_is_told_before() {
     says(&well, "cluster", "ok", "Kubernetes v1.");
     says(&well, "kinds of the cluster", "ok", "every server that serves them answers");
     says(&well, "volume snapshots", "warn", "no driver has one class");
-    for words in ["may list", "hooks", "--volumes files", "--volumes csi"] {
+    says(&well, "volume snapshots", "ok", "no driver has one class for groups");
+    for words in ["may list", "hooks", "--volumes files", "what --volumes csi", "groups of volumes with --volumes csi"]
+    {
         says(&well, "saving ill", "ok", words);
     }
     says(&well, "restoring ill", "ok", "no webhook");
@@ -63,6 +66,7 @@ fn what_would_stop_a_snapshot_or_a_restore_is_told_before() {
     assert_eq!(lines(&unasked, "cluster"), []);
 
     plane.apply(CLASS);
+    csi_groups::class(&plane);
     plane.apply(SERVER);
     plane.await_object(&["apiservice", "v1.gone.example.com"], |service| {
         service["status"]["conditions"][0]["status"] == "False"
@@ -81,15 +85,17 @@ fn what_would_stop_a_snapshot_or_a_restore_is_told_before() {
     });
     assert_eq!(doctor().0, 1, "{ill:#}");
     says(&ill, "kinds of the cluster", "fail", "gone.example.com/v1 cannot be saved");
-    says(&ill, "volume snapshots", "ok", "fast for csi.davit.test");
+    for words in ["fast for csi.davit.test", "groups by class together for csi.davit.test"] {
+        says(&ill, "volume snapshots", "ok", words);
+    }
     says(&ill, "saving ill", "fail", "may not list ");
     says(&ill, "saving ill", "warn", "for --volumes files this account lacks create pods, delete pods");
-    says(
-        &ill,
-        "saving ill",
-        "warn",
-        "for --volumes csi this account lacks create volumesnapshots.snapshot.storage.k8s.io",
-    );
+    for (what, lacks) in [
+        ("--volumes csi", "create volumesnapshots.snapshot.storage.k8s.io"),
+        ("groups of volumes with --volumes csi", "create volumegroupsnapshots.groupsnapshot.storage.k8s.io"),
+    ] {
+        says(&ill, "saving ill", "warn", &format!("for {what} this account lacks {lacks}"));
+    }
     let restoring = lines(&ill, "restoring ill");
     assert_eq!(restoring.len(), 1, "{restoring:#?}");
     says(&ill, "restoring ill", "fail", "gone.example.com of blocks lets in no configmaps");

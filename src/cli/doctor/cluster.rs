@@ -12,13 +12,14 @@ use crate::snapshot::plan::{DeadWebhook, Options};
 use crate::snapshot::restore::{IN_FLIGHT, Looked, Means, look as look_around};
 use crate::snapshot::volumes;
 use serde_json::Value;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 const CHECK: &str = "cluster";
 const KINDS: &str = "kinds of the cluster";
 const STORAGE: &str = "volume snapshots";
 const WEBHOOKS: &str = "webhooks";
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
+const GROUP_SNAPSHOTS: &str = "volumegroupsnapshots.groupsnapshot.storage.k8s.io";
 /// Kinds that are named in one line.
 const SHOWN: usize = 8;
 
@@ -46,6 +47,17 @@ const CSI: Wish = Wish {
         ("create", "snapshot.storage.k8s.io", "volumesnapshots", true),
         ("delete", "snapshot.storage.k8s.io", "volumesnapshots", true),
         ("patch", "snapshot.storage.k8s.io", "volumesnapshotcontents", false),
+    ],
+};
+const GROUPS: Wish = Wish {
+    what: "groups of volumes with --volumes csi",
+    component: "volumes",
+    rights: &[
+        ("create", "groupsnapshot.storage.k8s.io", "volumegroupsnapshots", true),
+        ("delete", "groupsnapshot.storage.k8s.io", "volumegroupsnapshots", true),
+        ("patch", "snapshot.storage.k8s.io", "volumesnapshots", true),
+        ("patch", "groupsnapshot.storage.k8s.io", "volumegroupsnapshotcontents", false),
+        ("list", "groupsnapshot.storage.k8s.io", "volumegroupsnapshotclasses", false),
     ],
 };
 
@@ -78,8 +90,13 @@ pub(super) async fn look(findings: &mut Findings, shell: &Shell, args: &ClusterA
         Err(why) => return findings.error(KINDS, &why.during("asking the cluster what it serves")),
     };
     served(findings, &found);
-    let storage = found.kinds.iter().any(|kind| kind.group_resource() == SNAPSHOTS);
-    snapshots_of_the_storage(findings, &cluster, storage).await;
+    let knows = |name: &str| found.kinds.iter().any(|kind| kind.group_resource() == name);
+    snapshots_of_the_storage(findings, &cluster, knows(SNAPSHOTS)).await;
+    if knows(GROUP_SNAPSHOTS) {
+        groups_of_volumes(findings, &cluster).await;
+    }
+    let storage = [(SNAPSHOTS, &CSI), (GROUP_SNAPSHOTS, &GROUPS)].into_iter().filter(|(kind, _)| knows(kind));
+    let storage: Vec<&Wish> = storage.map(|(_, wish)| wish).collect();
     let around = match around(shell, &cluster).await {
         Ok(around) => around,
         Err(error) => return findings.error(WEBHOOKS, &error),
@@ -98,7 +115,7 @@ pub(super) async fn look(findings: &mut Findings, shell: &Shell, args: &ClusterA
         }
     }
     for namespace in namespaces {
-        inside(findings, shell, &cluster, namespace, storage).await;
+        inside(findings, shell, &cluster, namespace, &storage).await;
         keeping_out(findings, &cluster, namespace, &found.kinds, &around.live.webhooks).await;
     }
 }
@@ -137,11 +154,25 @@ async fn snapshots_of_the_storage(findings: &mut Findings, cluster: &Cluster, kn
             "no driver has one class that is meant, so --volumes csi cannot be used there",
             "make a VolumeSnapshotClass, or mark one as the default",
         ),
-        Ok(classes) => {
-            let classes: Vec<String> = classes.iter().map(|(driver, class)| format!("{class} for {driver}")).collect();
-            findings.ok(STORAGE, format!("by class {}", classes.join(", ")));
-        }
+        Ok(classes) => findings.ok(STORAGE, format!("by class {}", of_drivers(&classes))),
     }
+}
+
+/// Whether storage could be asked for snapshots of several volumes at one instant.
+async fn groups_of_volumes(findings: &mut Findings, cluster: &Cluster) {
+    match volumes::group_classes(cluster).await {
+        None => {}
+        Some(Err(why)) => findings.warn(STORAGE, why, "without groups of volumes it is not needed"),
+        Some(Ok(classes)) if classes.is_empty() => {
+            findings.ok(STORAGE, "no driver has one class for groups, so volumes share no instant there");
+        }
+        Some(Ok(classes)) => findings.ok(STORAGE, format!("groups by class {}", of_drivers(&classes))),
+    }
+}
+
+fn of_drivers(classes: &BTreeMap<String, String>) -> String {
+    let classes: Vec<String> = classes.iter().map(|(driver, class)| format!("{class} for {driver}")).collect();
+    classes.join(", ")
 }
 
 async fn around(shell: &Shell, cluster: &Cluster) -> Result<Looked> {
@@ -156,7 +187,7 @@ async fn around(shell: &Shell, cluster: &Cluster) -> Result<Looked> {
 }
 
 /// Plans a snapshot that is not made, and asks what this account may not do of it.
-async fn inside(findings: &mut Findings, shell: &Shell, cluster: &Cluster, namespace: &str, storage: bool) {
+async fn inside(findings: &mut Findings, shell: &Shell, cluster: &Cluster, namespace: &str, storage: &[&Wish]) {
     let check = format!("saving {namespace}");
     let mut request = Request::new(namespace);
     request.rules = create::rules(namespace, shell);
@@ -176,12 +207,12 @@ async fn inside(findings: &mut Findings, shell: &Shell, cluster: &Cluster, names
             "bind it the roles of deploy/base: davit-backup-namespace there, davit-backup-cluster in the cluster",
         ),
     }
-    let mut wishes = vec![(HOOKS, !plan.hooks.is_empty()), (FILES, false)];
-    wishes.extend(storage.then_some((CSI, false)));
+    let mut wishes = vec![(&HOOKS, !plan.hooks.is_empty()), (&FILES, false)];
+    wishes.extend(storage.iter().map(|wish| (*wish, false)));
     for (wish, is_needed) in wishes {
-        match lacking(&plan, &wish).await {
+        match lacking(&plan, wish).await {
             Err(why) => return findings.error(&check, &why.during("asking what this account may do")),
-            Ok(lacks) => told(findings, &check, &wish, &lacks, is_needed),
+            Ok(lacks) => told(findings, &check, wish, &lacks, is_needed),
         }
     }
 }

@@ -6,8 +6,14 @@ use crate::snapshot::noise::NEVER;
 use memchr::memmem;
 
 /// Objects that a controller makes from others without owning them: kind, what is written in them, reason.
-const MADE_BY_CONTROLLERS: [(&str, &str, &str); 6] = [
+const MADE_BY_CONTROLLERS: [(&str, &str, &str); 7] = [
     ("pods", r#""davit.dev/mover":"#, "a mover pod of davit"),
+    // Made again it would ask for a new snapshot, of empty volumes; its members come back by themselves.
+    (
+        "volumegroupsnapshots.groupsnapshot.storage.k8s.io",
+        r#""davit.dev/run":"#,
+        "a group of snapshots of volumes that davit asked for",
+    ),
     ("endpoints", r#""endpoints.kubernetes.io/managed-by":"endpoint-controller""#, "made by the endpoint controller"),
     ("endpoints", r#""endpoints.kubernetes.io/last-change-trigger-time":"#, "made by the endpoint controller"),
     ("endpoints", r#""control-plane.alpha.kubernetes.io/leader":"#, "a lease in the form of endpoints"),

@@ -133,7 +133,7 @@ impl Run<'_> {
             () = cancel.cancelled() => Err(Error::failed(format!("saving namespace {namespace}: the run was stopped"))),
         };
         let mut left = open.close(&plan.cluster, namespace).await;
-        left.extend(csi::close(&self.storage(writer.run().as_str()), &made.names).await);
+        left.extend(csi::close(&self.storage(writer.run().as_str()), &made).await);
         // Whatever came of the lists: what was frozen before them is thawed.
         let after = hooks::run(&plan.cluster, namespace, &plan.hooks, &When::After).await;
         let (instant, outcomes, outputs, volumes) = listed?;

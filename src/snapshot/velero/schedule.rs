@@ -3,6 +3,7 @@
 
 use super::hooks::{self, HookHere};
 use crate::error::{Error, Result};
+use crate::snapshot::volumes::VELERO_GROUP_LABEL;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
@@ -217,6 +218,9 @@ impl Fields {
                 "snapshotVolumes" | "defaultVolumesToFsBackup" | "defaultVolumesToRestic" | "snapshotMoveData",
                 Value::Bool(false),
             ) => {}
+            // What Velero looks at by default says here, too, which volumes are snapshot at one instant.
+            ("volumeGroupSnapshotLabelKey", Value::String(label))
+                if ["", VELERO_GROUP_LABEL].contains(&label.as_str()) => {}
             (_, value) if name != "ttl" && is_empty(value) => {}
             ("includedNamespaces", _) => {
                 out.namespaces = texts(&field, value)?.into_iter().filter(|name| name != "*").collect();
@@ -283,7 +287,9 @@ fn why_not(name: &str) -> &'static str {
             "what the namespace leans on comes along with --scope with-cluster; what belongs to no namespace does not"
         }
         "uploaderConfig" => "--jobs says how much runs at once",
-        "volumeGroupSnapshotLabelKey" => "volumes are snapshot one by one",
+        "volumeGroupSnapshotLabelKey" => {
+            "the label of a group of volumes is davit.dev/volume-group or velero.io/volume-group: give its claims one"
+        }
         "backupType" => "every snapshot is a full one that stores only what is new",
         "metadata" => "points carry no labels",
         _ => "this field is not known",
@@ -477,6 +483,19 @@ spec: {includedNamespaces: [shop], ttl: 0s, includeClusterResources: false, defa
         assert_eq!(all[1].without_equivalent[0].field, "spec.hooks.resources[0]");
         assert_eq!((all[1].hooks.len(), all[1].hooks[0].namespace.as_str()), (1, "shop"));
         assert_eq!(all[1].command(), "davit snapshot create shop --scope namespace");
+    }
+
+    #[test]
+    fn the_label_of_volume_groups_is_veleros_own_or_named() {
+        let of = |label: &str| {
+            let text = "apiVersion: velero.io/v1\nkind: Backup\nmetadata: {name: b}\nspec: {volumeGroupSnapshotLabelKey: LABEL}\n";
+            translate("b.yaml", &text.replace("LABEL", label)).unwrap().remove(0).without_equivalent
+        };
+        assert_eq!(of("velero.io/volume-group"), []);
+        assert_eq!(of("''"), []);
+        let other = of("example.com/group").remove(0);
+        assert_eq!(other.field, "spec.volumeGroupSnapshotLabelKey");
+        assert!(other.why.contains("davit.dev/volume-group"), "{}", other.why);
     }
 
     #[test]

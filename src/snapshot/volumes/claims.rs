@@ -1,6 +1,6 @@
 //! Which claims a namespace has, who uses them, and which of them can be read.
 
-use super::{ANNOTATION, Account};
+use super::{ANNOTATION, Account, group};
 use crate::cluster::{ApiError, Cluster, Kind, Query};
 use crate::error::{Error, Result};
 use crate::snapshot::object;
@@ -17,6 +17,9 @@ pub struct Claim {
     /// The volume that it is bound to.
     #[serde(skip)]
     pub volume: Option<String>,
+    /// The group of volumes that it is snapshot with, at one instant.
+    #[serde(skip)]
+    pub group: Option<String>,
     /// What becomes of it.
     #[serde(flatten)]
     pub of: Use,
@@ -63,7 +66,8 @@ pub(in crate::snapshot) async fn plan(
     Ok(claims.iter().map(|claim| judged(claim, &pods)).collect())
 }
 
-async fn all(cluster: &Cluster, query: Query<'_>) -> Result<Vec<Value>, ApiError> {
+/// Everything that is asked for.
+pub(super) async fn all(cluster: &Cluster, query: Query<'_>) -> Result<Vec<Value>, ApiError> {
     let mut listing = cluster.list(query);
     let mut found = Vec::new();
     while let Some(item) = listing.next().await? {
@@ -86,7 +90,8 @@ fn judged(claim: &Value, pods: &[Value]) -> Claim {
         used(name, pods)
     };
     let volume = claim["spec"]["volumeName"].as_str().map(str::to_owned);
-    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), volume, of }
+    let group = group::of_claim(claim).map(str::to_owned);
+    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), volume, group, of }
 }
 
 fn used(claim: &str, pods: &[Value]) -> Use {

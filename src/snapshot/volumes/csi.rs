@@ -6,17 +6,17 @@
 //! says so (`leftover.rs`).
 
 use super::claims::{Claim, Use};
+use super::classes::{DEFAULT, classes, driver};
+use super::{group, members};
 use crate::clock::SharedClock;
-use crate::cluster::{ApiError, Cluster, Delete, Fault, Kind, Patch, Query, Write};
+use crate::cluster::{Cluster, Delete, Fault, Kind, Patch, Write};
 use crate::id::Sha256;
 use crate::snapshot::facts::Missing;
-use crate::snapshot::object;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 const GROUP: &str = "snapshot.storage.k8s.io";
-const DEFAULT: &str = "snapshot.storage.kubernetes.io/is-default-class";
 /// Cloud providers take seconds to minutes.
 const READY: Duration = Duration::from_mins(10);
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
@@ -30,8 +30,10 @@ const CLAIM_LABEL: &str = "davit.dev/claim";
 /// What was made.
 #[derive(Debug, Default)]
 pub(in crate::snapshot) struct Made {
+    /// `VolumeGroupSnapshot`s, by their kind and name.
+    pub(super) groups: Vec<(Kind, String)>,
     /// Names of the `VolumeSnapshot`s.
-    pub(in crate::snapshot) names: Vec<String>,
+    pub(super) names: Vec<String>,
     pub(in crate::snapshot) missing: Vec<Missing>,
     pub(in crate::snapshot) notes: Vec<String>,
 }
@@ -45,7 +47,20 @@ pub(in crate::snapshot) struct Of<'a> {
     pub(in crate::snapshot) repository: String,
 }
 
-fn kind(resource: &str, kind: &str, namespaced: bool) -> Kind {
+impl Of<'_> {
+    /// What a snapshot of this is called.
+    pub(super) fn name(&self, this: &str) -> String {
+        let text = format!("{} {this}", self.run);
+        format!("davit-{}", &Sha256::of(text.as_bytes()).to_string()[..16])
+    }
+
+    /// The labels of everything that is made.
+    pub(super) fn labels(&self) -> Value {
+        json!({RUN_LABEL: self.run.to_lowercase(), REPOSITORY_LABEL: self.repository})
+    }
+}
+
+pub(super) fn kind(resource: &str, kind: &str, namespaced: bool) -> Kind {
     Kind {
         group: GROUP.to_owned(),
         resource: resource.to_owned(),
@@ -66,33 +81,53 @@ pub(super) fn contents() -> Kind {
 /// Makes a snapshot of the volume of each claim. All are asked for before any is waited for.
 pub(in crate::snapshot) async fn take(of: &Of<'_>, claims: &[Claim]) -> Made {
     let mut made = Made::default();
-    let mut asked = Vec::new();
-    let classes = classes(of.cluster).await;
+    let mut wanted = Vec::new();
     for claim in claims {
-        let what = format!("volume of claim {}", claim.name);
-        if let Use::LeftOut(why) = &claim.of {
-            made.notes.push(format!("{what} left out: {why}"));
-            continue;
+        match &claim.of {
+            Use::LeftOut(why) => made.notes.push(format!("{} left out: {why}", what(claim))),
+            _ => wanted.push(claim),
         }
+    }
+    let (grouped, single): (Vec<&Claim>, Vec<&Claim>) = wanted.into_iter().partition(|claim| claim.group.is_some());
+    let groups = group::ask(of, &grouped, &mut made).await;
+    let mut asked = Vec::new();
+    let classes = if single.is_empty() { Ok(BTreeMap::new()) } else { classes(of.cluster).await };
+    for claim in single {
         match ask(of, claim, &classes).await {
             Ok(name) => {
                 made.names.push(name.clone());
-                asked.push((claim, name, what));
+                asked.push((claim, name));
             }
-            Err(why) => made.missing.push(Missing { what, why }),
+            Err(why) => made.missing.push(Missing { what: what(claim), why }),
         }
     }
     let began = of.clock.monotonic();
-    for (claim, name, what) in asked {
-        match settle(of, &name, &claim.name, began).await {
-            Ok(content) => {
-                made.notes.extend(as_after_a_crash(&what, &claim.of));
-                made.notes.push(format!("{what}: its snapshot is {content}, which stays until davit sweep --volume-snapshots after its point is gone"));
-            }
-            Err(why) => made.missing.push(Missing { what, why }),
-        }
+    for group in groups {
+        members::settle(of, group, began, &mut made).await;
+    }
+    for (claim, name) in asked {
+        let settled = settle(of, &name, &claim.name, began).await;
+        told(&mut made, claim, settled);
     }
     made
+}
+
+pub(super) fn what(claim: &Claim) -> String {
+    format!("volume of claim {}", claim.name)
+}
+
+/// Says what came of the volume of a claim: its content, or why it has none.
+pub(super) fn told(made: &mut Made, claim: &Claim, settled: Result<String, String>) {
+    let what = what(claim);
+    match settled {
+        Ok(content) => {
+            made.notes.extend(as_after_a_crash(&what, &claim.of));
+            made.notes.push(format!(
+                "{what}: its snapshot is {content}, which stays until davit sweep --volume-snapshots after its point is gone"
+            ));
+        }
+        Err(why) => made.missing.push(Missing { what, why }),
+    }
 }
 
 /// A snapshot of the storage is of one instant, and no writer knows of it.
@@ -107,53 +142,17 @@ fn as_after_a_crash(what: &str, of: &Use) -> Option<String> {
     })
 }
 
-/// The class of each driver: its default one, or its only one.
-pub(super) async fn classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
-    let kind = kind("volumesnapshotclasses", "VolumeSnapshotClass", false);
-    let mut listing = cluster.list(Query::all(&kind));
-    let mut found: BTreeMap<String, Vec<(bool, String)>> = BTreeMap::new();
-    loop {
-        match listing.next().await {
-            Ok(Some(item)) => {
-                let class: Value = serde_json::from_slice(&item).unwrap_or_default();
-                let driver = class["driver"].as_str().unwrap_or_default().to_owned();
-                let default = object::annotation(&class, DEFAULT) == Some("true");
-                found.entry(driver).or_default().push((!default, object::name(&class).to_owned()));
-            }
-            Ok(None) => break,
-            Err(why) if why.fault == Fault::NotFound => {
-                return Err("the cluster knows no VolumeSnapshots: its snapshot controller is not installed".to_owned());
-            }
-            Err(why) => return Err(format!("its snapshot classes cannot be listed: {why}")),
-        }
-    }
-    let one = |(driver, mut classes): (String, Vec<(bool, String)>)| {
-        classes.sort();
-        let clear = classes.len() == 1 || classes.iter().filter(|(other, _)| !other).count() == 1;
-        clear.then(|| (driver, classes.swap_remove(0).1))
-    };
-    Ok(found.into_iter().filter_map(one).collect())
-}
-
 async fn ask(of: &Of<'_>, claim: &Claim, classes: &Result<BTreeMap<String, String>, String>) -> Result<String, String> {
     let classes = classes.as_ref().map_err(Clone::clone)?;
-    let volume = claim.volume.as_deref().ok_or("it is bound to no volume")?;
-    let volumes =
-        Kind { resource: "persistentvolumes".to_owned(), kind: "PersistentVolume".to_owned(), ..Kind::namespaces() };
-    let volume =
-        of.cluster.one(&volumes, None, volume).await.map_err(|why| format!("its volume cannot be looked at: {why}"))?;
-    let driver = volume.as_ref().and_then(|volume| volume["spec"]["csi"]["driver"].as_str());
-    let driver =
-        driver.ok_or("no CSI driver serves it, so nothing can snapshot it (--volumes files saves its files)")?;
-    let class = classes.get(driver).ok_or_else(|| {
+    let driver = driver(of.cluster, claim.volume.as_deref()).await?;
+    let class = classes.get(&driver).ok_or_else(|| {
         format!("there is no one VolumeSnapshotClass for the driver {driver}: mark one with {DEFAULT}: \"true\"")
     })?;
-    let text = format!("{} {}", of.run, claim.name);
-    let name = format!("davit-{}", &Sha256::of(text.as_bytes()).to_string()[..16]);
+    let name = of.name(&claim.name);
     let body = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "VolumeSnapshot",
-        "metadata": {"name": name, "labels": {RUN_LABEL: of.run.to_lowercase(), REPOSITORY_LABEL: of.repository}},
+        "metadata": {"name": name, "labels": of.labels()},
         "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim.name}}
     });
     match of.cluster.create(&snapshots(), Some(of.namespace), &body, Write::default()).await {
@@ -163,32 +162,43 @@ async fn ask(of: &Of<'_>, claim: &Claim, classes: &Result<BTreeMap<String, Strin
 }
 
 /// Waits until the storage is done, and has the content stay; gives its name.
-async fn settle(of: &Of<'_>, name: &str, claim: &str, began: Duration) -> Result<String, String> {
-    let looked = |why: ApiError| format!("its VolumeSnapshot cannot be looked at: {why}");
+pub(super) async fn settle(of: &Of<'_>, name: &str, claim: &str, began: Duration) -> Result<String, String> {
+    let (content, _) = wait(of, &snapshots(), name, began).await?;
+    let mut labels = of.labels();
+    labels[CLAIM_LABEL] = label(claim).into();
+    keep(of, &contents(), &content, &labels).await?;
+    Ok(content)
+}
+
+/// Waits until the storage is done; the name of the content, and the object as it is then.
+pub(super) async fn wait(of: &Of<'_>, kind: &Kind, name: &str, began: Duration) -> Result<(String, Value), String> {
+    let word = &kind.kind;
+    let bound = format!("bound{word}ContentName");
     let mut last = "nobody says why".to_owned();
     loop {
-        let there = of.cluster.one(&snapshots(), Some(of.namespace), name).await.map_err(looked)?;
-        let Some(there) = there else { return Err("its VolumeSnapshot was deleted by somebody".to_owned()) };
+        let there = of.cluster.one(kind, Some(of.namespace), name).await;
+        let there = there.map_err(|why| format!("its {word} cannot be looked at: {why}"))?;
+        let Some(there) = there else { return Err(format!("its {word} was deleted by somebody")) };
         let status = &there["status"];
         if let Some(why) = status["error"]["message"].as_str() {
             why.clone_into(&mut last);
         }
-        if let (Some(true), Some(content)) =
-            (status["readyToUse"].as_bool(), status["boundVolumeSnapshotContentName"].as_str())
-        {
-            let labels =
-                json!({RUN_LABEL: of.run.to_lowercase(), REPOSITORY_LABEL: of.repository, CLAIM_LABEL: label(claim)});
-            let patch = json!({"metadata": {"labels": labels}, "spec": {"deletionPolicy": "Retain"}});
-            let kept = of.cluster.patch(&contents(), (None, content), Patch::Merge, &patch, Write::default()).await;
-            return match kept {
-                Ok(_) => Ok(content.to_owned()),
-                Err(why) => Err(format!("its snapshot {content} would go with the namespace: {why}")),
-            };
+        if let (Some(true), Some(content)) = (status["readyToUse"].as_bool(), status[&bound].as_str()) {
+            return Ok((content.to_owned(), there));
         }
         if of.clock.monotonic().saturating_sub(began) > READY {
             return Err(format!("its snapshot is not ready within ten minutes: {last}"));
         }
         of.clock.sleep(LOOK_AGAIN).await;
+    }
+}
+
+/// Has a content stay, and says whose it is.
+pub(super) async fn keep(of: &Of<'_>, kind: &Kind, content: &str, labels: &Value) -> Result<(), String> {
+    let patch = json!({"metadata": {"labels": labels}, "spec": {"deletionPolicy": "Retain"}});
+    match of.cluster.patch(kind, (None, content), Patch::Merge, &patch, Write::default()).await {
+        Ok(_) => Ok(()),
+        Err(why) => Err(format!("its snapshot {content} would go with the namespace: {why}")),
     }
 }
 
@@ -198,13 +208,15 @@ fn label(name: &str) -> &str {
 }
 
 /// Takes the `VolumeSnapshot`s away; their contents stay. What cannot be taken away, in words.
-pub(in crate::snapshot) async fn close(of: &Of<'_>, names: &[String]) -> Vec<String> {
+pub(in crate::snapshot) async fn close(of: &Of<'_>, made: &Made) -> Vec<String> {
     let cluster = of.cluster.insisting();
     let mut left = Vec::new();
-    for name in names {
-        match cluster.delete(&snapshots(), (Some(of.namespace), name), Delete::default(), Write::default()).await {
+    // A member of a group does not go before its group does.
+    let single = made.names.iter().map(|name| (snapshots(), name));
+    for (kind, name) in made.groups.iter().map(|(kind, name)| (kind.clone(), name)).chain(single) {
+        match cluster.delete(&kind, (Some(of.namespace), name), Delete::default(), Write::default()).await {
             Err(why) if why.fault != Fault::NotFound => {
-                left.push(format!("the VolumeSnapshot {name} is left behind: {why}"));
+                left.push(format!("the {} {name} is left behind: {why}", kind.kind));
             }
             _ => {}
         }

@@ -4,19 +4,25 @@
 //! node, and reads only; what that account cannot read makes the snapshot incomplete.
 
 mod claims;
+mod classes;
 pub(super) mod csi;
 mod cut;
+mod fate;
 mod fill;
+mod group;
 mod leftover;
+mod members;
 mod pod;
 mod rewire;
 mod take;
 
 pub use claims::{Claim, Use};
 pub use fill::{Stored, stored};
+pub use group::{LABEL as GROUP_LABEL, VELERO_LABEL as VELERO_GROUP_LABEL};
 pub use leftover::{StorageSnapshot, leftovers, remove};
 
 pub(super) use claims::plan;
+pub(super) use csi::RUN_LABEL;
 pub(super) use fill::{Into, fill};
 pub(super) use pod::Open;
 pub(super) use rewire::rewire;
@@ -88,7 +94,16 @@ const LONGEST: Duration = Duration::from_hours(12);
 
 /// The class that `--volumes csi` uses for each driver, or why it cannot be used at all.
 pub async fn snapshot_classes(cluster: &Cluster) -> Result<BTreeMap<String, String>, String> {
-    csi::classes(cluster).await
+    classes::classes(cluster).await
+}
+
+/// The class that `--volumes csi` uses for groups of volumes of each driver, or why there can be none; nothing where the
+/// cluster does not know groups.
+pub async fn group_classes(cluster: &Cluster) -> Option<Result<BTreeMap<String, String>, String>> {
+    match group::served(cluster).await {
+        Ok(kinds) => Some(group::classes(cluster, &kinds?).await),
+        Err(why) => Some(Err(why.to_string())),
+    }
 }
 
 /// Pods, before anything was discovered.

@@ -10,6 +10,8 @@ use std::collections::BTreeMap;
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 const CONTENTS: &str = "volumesnapshotcontents.snapshot.storage.k8s.io";
 const CLAIMS: &str = "persistentvolumeclaims";
+/// On a member of a group; only the deletion of its group lifts it.
+const IN_GROUP: &str = "snapshot.storage.kubernetes.io/volumesnapshot-in-group-protection";
 
 /// What a snapshot of the storage is restored from.
 struct Handle {
@@ -29,7 +31,7 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
         let Some(content) = bound.and_then(|name| contents.get(name)).copied() else { continue };
         let Some(handle) = handle(&saved[content].body.open(), &saved[at]) else { continue };
         let claim = body.pointer("/spec/source/persistentVolumeClaimName").and_then(Value::as_str).map(str::to_owned);
-        let ours = object::metadata(&body).is_some_and(|metadata| metadata["labels"][RUN_LABEL].is_string());
+        let ours = object::label(&body, RUN_LABEL).is_some();
         let (namespace, name) = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
         if let (true, Some(claim)) = (ours, claim) {
             begins_with.insert((namespace, claim), name);
@@ -38,6 +40,7 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
         if let Some(fields) = body.as_object_mut() {
             fields.remove("status");
         }
+        leave_group(&mut body);
         saved[at].body = body.into();
         saved[content].identity.name.clone_from(&handle.content);
         saved[content].body = handle.body.into();
@@ -50,6 +53,22 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
                 body["spec"]["dataSource"] = source.clone();
                 body["spec"]["dataSourceRef"] = source;
             });
+        }
+    }
+}
+
+/// A member of a group comes back as a snapshot by itself: nobody makes its group again.
+fn leave_group(body: &mut Value) {
+    let Some(metadata) = body.get_mut("metadata").and_then(Value::as_object_mut) else { return };
+    for (field, is_of_group) in [
+        ("ownerReferences", (|owner| owner["kind"] == "VolumeGroupSnapshot") as fn(&Value) -> bool),
+        ("finalizers", |finalizer| finalizer == IN_GROUP),
+    ] {
+        let Some(all) = metadata.get_mut(field).and_then(Value::as_array_mut) else { continue };
+        all.retain(|one| !is_of_group(one));
+        // The server keeps no empty list.
+        if all.is_empty() {
+            metadata.remove(field);
         }
     }
 }
@@ -138,10 +157,33 @@ mod tests {
     }
 
     #[test]
+    fn a_member_of_a_group_comes_back_without_it() {
+        let mut all = shop(RUN_LABEL);
+        all[0].body.change(|body| {
+            body["metadata"]["ownerReferences"] = json!([{"kind": "VolumeGroupSnapshot", "name": "davit-2", "uid": "g"},
+                {"kind": "Widget", "name": "w", "uid": "w"}]);
+            body["metadata"]["finalizers"] = json!([IN_GROUP, "example.com/mine"]);
+        });
+        rewire(&mut all);
+        let metadata = &all[0].body.open()["metadata"];
+        assert_eq!(metadata["ownerReferences"], json!([{"kind": "Widget", "name": "w", "uid": "w"}]));
+        assert_eq!(metadata["finalizers"], json!(["example.com/mine"]));
+        let mut all = shop(RUN_LABEL);
+        all[0].body.change(|body| body["metadata"]["finalizers"] = json!([IN_GROUP]));
+        rewire(&mut all);
+        assert!(all[0].body.open()["metadata"].get("finalizers").is_none());
+    }
+
+    #[test]
     fn somebody_elses_snapshot_is_kept_and_its_claim_is_not_touched() {
         let mut all = shop("app");
         rewire(&mut all);
         assert!(all[0].body.open()["spec"]["source"]["volumeSnapshotContentName"].is_string());
+        assert!(all[1].body.open()["spec"]["dataSource"].is_null());
+        // One without any label, too.
+        let mut all = shop("app");
+        all[0].body.change(|body| drop(body["metadata"].as_object_mut().map(|metadata| metadata.remove("labels"))));
+        rewire(&mut all);
         assert!(all[1].body.open()["spec"]["dataSource"].is_null());
     }
 
