@@ -301,10 +301,22 @@ fn alerts_that_were_expected_fire_or_are_missed() {
 
     // One that never fires is missed, and the drill waits for its time; one that fires all the time says nothing.
     let _application = Application::of(&server);
-    let alerts = r#"alerts=[{"name": "never", "within": "20s", "command": ["false"]},
-        {"name": "always", "within": "1m", "command": ["true"]},
-        {"name": "nobody", "within": "2s", "command": ["/nowhere/check"]}]"#;
-    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", alerts])));
+    let alerts = |nobody: &str| {
+        format!(
+            r#"alerts=[{{"name": "never", "within": "20s", "command": ["false"]}},
+            {{"name": "always", "within": "1m", "command": ["true"]}},
+            {{"name": "nobody", "within": "2s", "command": ["{nobody}"]}}]"#
+        )
+    };
+    let refused = desk.davit(&quick(&path, &setting(["fault.victims=1", &alerts("/nowhere/check")])));
+    assert_eq!(refused.code, 2, "{}", refused.stderr);
+    assert!(refused.stderr.contains("the alert nobody: there is no program /nowhere/check"), "{}", refused.stderr);
+    // That what it is written for is missing shows only when it is begun.
+    desk.write("check", "#!/nowhere/sh\n");
+    let check = desk.path().join("check");
+    std::fs::set_permissions(&check, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let check = check.to_str().unwrap();
+    let (code, report) = drill(&desk, &quick(&path, &setting(["fault.victims=1", &alerts(check)])));
     assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("missed")), "{:#}", report["verdict"]);
     assert!(sentence(&report).starts_with("alert never: it did not fire within 20.00 s of the fault"), "{report:#}");
     for (name, word, verdict) in
@@ -314,5 +326,5 @@ fn alerts_that_were_expected_fire_or_are_missed() {
         assert_eq!((row["word"].as_str(), row["verdict"].as_str()), (Some(word), Some(verdict)), "{row:#}");
     }
     assert!(alert(&report, "always")["sentence"].as_str().unwrap().contains("before the fault"));
-    assert!(alert(&report, "nobody")["sentence"].as_str().unwrap().contains("/nowhere/check"));
+    assert!(alert(&report, "nobody")["sentence"].as_str().unwrap().contains(check));
 }

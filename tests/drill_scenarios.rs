@@ -117,6 +117,24 @@ fn each_scenario_of_a_database_on_one_machine_is_planned_as_it_lies_in_its_file(
         assert_eq!(said.code, code, "{more:?}: {}", said.stderr);
         assert!(said.stderr.contains(text), "{more:?}: {}", said.stderr);
     }
+    // A way back that cannot work is known before there is no other.
+    let nobody = format!("target.processes.standby.url=postgres://postgres@127.0.0.1:{}/shop", free_port());
+    let itself = format!("target.processes.standby.url={}", primary.url("shop"));
+    let none =
+        ["rto", "rpo", "redundancy", "acknowledgement", "detection"].map(|name| format!("objectives.{name}=none"));
+    let none: Vec<&str> = none.iter().map(String::as_str).collect();
+    for (name, more, code, text) in [
+        ("primary-crash-async", &[nobody.as_str()][..], 3, "planning the promotion"),
+        ("primary-crash-async", &[itself.as_str()], 3, "it is no standby"),
+        ("primary-crash-restart", &["recovery.command=[/nonexistent/restart]"], 2, "no program /nonexistent/restart"),
+        ("lock-storm", &none, 2, "every objective is none"),
+    ] {
+        let path = scenario(name);
+        let said = desk.davit(&[&["drill", path.as_str()], &setting(more.iter().copied())[..]].concat());
+        assert_eq!(said.code, code, "{name} {more:?}: {}{}", said.stdout, said.stderr);
+        assert!(said.stderr.contains(text), "{name} {more:?}: {}", said.stderr);
+    }
+    assert_eq!(primary.psql("shop", "SELECT 1"), "1");
 }
 
 #[test]
@@ -138,6 +156,15 @@ fn who_waits_for_a_locked_table_is_seen_and_who_does_not_need_it_is_not() {
     assert_eq!(class(&report, "lost"), 0);
     schema_support::must_be("drill", &report);
     made_again(&desk, &report);
+    // What was put in place of the file's values is part of which drill it was.
+    assert!(
+        report["identity"]["scenario"].as_str().unwrap().contains(" --set fault.lasts=3s"),
+        "{:#}",
+        report["identity"]
+    );
+    // A drill's journal lies beside those of backups, and is none of them.
+    let (code, listed) = desk.json(&["points", "--runs"]);
+    assert_eq!((code, listed["runs"].as_array().map(Vec::len)), (0, Some(0)), "{listed:#}");
 
     // The same without anybody in the way: another table is locked that nobody asks for.
     let set = setting(["fault.lasts=3s", "fault.with.tables=public.customers"]);

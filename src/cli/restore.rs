@@ -158,6 +158,10 @@ impl Document for Restored {
         });
         if let Some(kept) = &report.kept {
             page.line(format!("  the database that was there is kept as {kept}; drop it when you are sure"));
+            page.line(format!(
+                "  backups of {} were those of the database that was there: the next one wants davit backup --rebind",
+                report.source
+            ));
         }
         for damage in &report.lost {
             page.line(format!("  LOST  {}", damaged(damage)));

@@ -37,7 +37,10 @@ pub(super) async fn run(source: Option<&SourceName>, shell: &Shell) -> Result<En
 /// The newest runs that left no point, newest first: they failed, were killed, or go on.
 pub(super) async fn without_a_point(repository: &Repository, source: Option<&SourceName>) -> Result<Vec<RunRow>> {
     let read = futures_util::stream::iter(repository.runs().await?)
-        .map(|run| async move { Ok::<_, Error>(RunRow::told(&run, &repository.events::<Line>(&run).await?)) })
+        .map(|run| async move {
+            let lines = repository.events_of_kind::<Line>(&run).await?;
+            Ok::<_, Error>(lines.and_then(|lines| RunRow::told(&run, &lines)))
+        })
         .buffered(SIDE_BY_SIDE)
         .try_filter_map(|row| std::future::ready(Ok(row)))
         .try_filter(|row| std::future::ready(source.is_none_or(|source| row.source == *source)));

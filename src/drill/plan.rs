@@ -8,8 +8,9 @@ use super::namespace;
 use crate::backup::restore::{self, Adjust, Existing, Part, Proof, Wanted};
 use crate::chaos::{self, Amount, GuardName, Incident, Request, Seed, Server, Target, TargetKind, Window};
 use crate::error::{Error, Kind, Result};
+use crate::humane;
 use crate::id::RunId;
-use crate::postgres::ConnInfo;
+use crate::postgres::{ConnInfo, connect};
 use crate::probe::StreamPlan;
 use crate::repository::PointSpec;
 use crate::repository::manifest::PointKind;
@@ -118,6 +119,9 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
         }
     }
     let fault = chaos::plan(&means.chaos, request).await?;
+    if scenario.recovery.by == RecoveryBy::Promote {
+        can_be_promoted(means, &access).await?;
+    }
     let restore = match &scenario.recovery.by {
         RecoveryBy::Restore { provision, .. } => {
             let found = means.restore.repository.resolve(&point(&scenario)?).await?;
@@ -125,7 +129,16 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
                 (PointKind::Namespace, _) => namespace::plan(means, &scenario, &found).await?,
                 (_, true) => Box::pin(restore_plan(means, &scenario, &access)).await?.summary().steps,
                 // The server that it goes into is made later; that the point is there can be known now.
-                (_, false) => Vec::new(),
+                (_, false) => {
+                    let (point, source, age) = (found.point(), &found.source, humane::time(found.snapshot_time));
+                    let into = access.into.as_ref().or(access.primary.as_ref());
+                    let into = into.map(|url| ConnInfo::parse(url.reveal(), &means.chaos.postgres)).transpose()?;
+                    let into = into.map_or_else(String::new, |conn| format!(" into {}", conn.describe()));
+                    vec![
+                        format!("{} makes a server", provision.join(" ")),
+                        format!("point {point} of {source}, of {age},{into}"),
+                    ]
+                }
             }
         }
         _ => Vec::new(),
@@ -134,6 +147,23 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let file = file.to_owned();
     let script = Script { run, file, scenario, access, choices, streams: own, elsewhere, holds_for };
     Ok(Plan { script, fault, restore })
+}
+
+/// Looks at the standby that is to take over: once the primary is gone it is too late to learn that there is none.
+async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
+    let url =
+        access.standby.as_ref().ok_or_else(|| Error::input("planning the promotion: the standby's URL is missing"))?;
+    let conn = ConnInfo::parse(url.reveal(), &means.chaos.postgres)?;
+    let doing = || format!("planning the promotion of {}", conn.describe());
+    // Nothing was touched yet.
+    let session = connect(&conn, "drill").await.map_err(|error| error.during(doing()).as_kind(Kind::Refused))?;
+    let standby = session.is_standby();
+    session.close().await;
+    if standby {
+        return Ok(());
+    }
+    Err(Error::refused(format!("{}: it is no standby, and takes writes already", doing()))
+        .hint("`standby: {url: …}` in the target names the server that follows the primary"))
 }
 
 /// What can be said about a scenario without looking at its target: whether its fault is known and may be aimed there, and
@@ -158,6 +188,10 @@ pub fn check(scenario: &Scenario) -> Result<()> {
     if scenario.recovery.by == RecoveryBy::Promote && scenario.target.place.standby().is_none() {
         return Err(Error::input("planning the recovery: there is no standby to promote")
             .hint("add `standby: {url: …}` to the target"));
+    }
+    if scenario.nothing_is_judged() {
+        return Err(Error::input("planning the drill: every objective is none, so that it could only be passed")
+            .hint("say what is promised: objectives.rto, objectives.rpo, an alert, or a check"));
     }
     hold::check(scenario)?;
     guards(scenario)?;
@@ -390,7 +424,8 @@ impl Plan {
         } else {
             format!(", {} after it was noticed", Span(recovery.decision))
         };
-        lines.push(format!("recovery: {}{decision}", recovery.by.words()));
+        let command = recovery.by.command().map_or_else(String::new, |words| format!(": {words}"));
+        lines.push(format!("recovery: {}{command}{decision}", recovery.by.words()));
         lines.extend(self.restore.iter().map(|step| format!("restore: {step}")));
         lines.push(format!(
             "watched for at most {}; restored once it behaves for {}",

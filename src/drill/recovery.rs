@@ -175,7 +175,12 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
     let plan = Box::pin(restore_plan(desk.means, &desk.script.scenario, &desk.script.access)).await?;
     let summary = plan.summary();
     let outcome = Box::pin(restore::run(&means, plan)).await;
-    let told = outcome.as_ref().map(|report| format!("{} rows from point {}", report.rows, report.point));
+    let told = outcome.as_ref().map(|report| {
+        let kept = report.kept.as_ref().map_or_else(String::new, |kept| {
+            format!("; the database that was there is kept as {kept}, and the next backup wants --rebind")
+        });
+        format!("{} rows from point {}{kept}", report.rows, report.point)
+    });
     let told = told.map_err(|error| Error::failed(error.to_string()));
     desk.notebook.step("restore the recovery point", start, &told)?;
     let report = outcome?;

@@ -199,7 +199,10 @@ pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
     desk.notebook.note(Event::Healing(Healing {
         what: format!("the ledger's table {}", table.name()),
         proven: removed.is_ok(),
-        detail: removed.as_ref().err().map_or_else(|| "it is gone".to_owned(), Error::to_string),
+        detail: match &removed {
+            Ok(()) => "it is gone".to_owned(),
+            Err(error) => format!("{error}; once the server answers: DROP TABLE {}", table.name()),
+        },
     }))?;
     removed
 }

@@ -8,6 +8,7 @@ use crate::id::RunId;
 use futures_util::TryStreamExt;
 use serde::Serialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
+use serde_json::Value;
 use std::collections::BTreeMap;
 
 impl Repository {
@@ -65,6 +66,19 @@ impl Repository {
             }
         }
         Ok(found)
+    }
+
+    /// The same, where the journal is one of this kind of event; nothing where its first line is another kind's, such as a
+    /// drill's. Of that no more is read than its beginning.
+    pub async fn events_of_kind<T: DeserializeOwned>(&self, run: &RunId) -> Result<Option<Vec<T>>> {
+        let doing = || format!("reading the journal of run {run}");
+        let first = self.record::<Vec<Value>>(&layout::journal_batch(run, 0)).await;
+        let first = first.map_err(|error| Error::from(error).during(doing()))?;
+        let line = first.and_then(|(batch, _)| batch.into_iter().next());
+        if line.is_none_or(|line| serde_json::from_value::<T>(line).is_err()) {
+            return Ok(None);
+        }
+        self.events(run).await.map(Some)
     }
 
     /// What [`Self::put_events`] put away, in order. A batch that is missing between others, or damaged, is an error: a

@@ -276,6 +276,36 @@ pub struct Limits {
     pub availability: Share,
 }
 
+impl Scenario {
+    /// Whether nothing that it measures could be missed.
+    pub fn nothing_is_judged(&self) -> bool {
+        let Objectives { rto, rpo, detection, redundancy, acknowledgement } = self.objectives;
+        let aims = [rto, rpo, detection, redundancy, acknowledgement];
+        aims.iter().all(|aim| aim.objective().is_none()) && self.alerts.is_empty() && self.checks.is_empty()
+    }
+
+    /// The programs of this machine that it runs: what each is for, and its words.
+    pub fn programs(&self) -> Vec<(String, &[String])> {
+        let recovery = match &self.recovery.by {
+            RecoveryBy::Command(command) => Some(("the recovery".to_owned(), command.as_slice())),
+            RecoveryBy::Restore { provision, .. } if !provision.is_empty() => {
+                Some(("the server that is restored into".to_owned(), provision.as_slice()))
+            }
+            _ => None,
+        };
+        let checks = self.checks.iter().filter_map(|check| match &check.how {
+            CheckHow::Command(command) => Some((format!("the check {}", check.name), command.as_slice())),
+            _ => None,
+        });
+        let alerts = self.alerts.iter().filter_map(|alert| match &alert.how {
+            AlertHow::Command(command) => Some((format!("the alert {}", alert.name), command.as_slice())),
+            AlertHow::Alertmanager { .. } => None,
+        });
+        let cleanup = self.cleanup.iter().map(|step| (format!("the cleanup {}", step.name), step.command.as_slice()));
+        recovery.into_iter().chain(checks).chain(alerts).chain(cleanup).collect()
+    }
+}
+
 /// Reads the text of the scenario in `file`, with some of its values replaced.
 pub fn read(text: &str, file: &Path, overrides: &[Override]) -> Result<Scenario> {
     let (scenario, problems) = examine(text, overrides)?;

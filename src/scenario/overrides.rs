@@ -1,6 +1,7 @@
 //! Values that the command line puts in place of a scenario's: `--set target.in=cluster`.
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::secret::redact;
 use serde_json::{Map, Value};
 use std::fmt;
 use std::str::FromStr;
@@ -25,6 +26,23 @@ impl FromStr for Override {
         // What is no YAML by itself (a URL with odd signs) is a text.
         let value = serde_saphyr::from_str(value).unwrap_or_else(|_| Value::String(value.to_owned()));
         Ok(Self { path, value })
+    }
+}
+
+impl Override {
+    /// The argument that sets it again, as a report shows it: `--set load.writes=200/s`. Where a server is, with what may be
+    /// a password, is left out.
+    pub fn argument(&self) -> String {
+        const PLACES: [&str; 4] = ["url", "clients", "into", "target"];
+        let place = self.path.last().is_some_and(|last| PLACES.contains(&last.as_str()));
+        let value = match &self.value {
+            _ if place => "…".to_owned(),
+            Value::String(text) => text.clone(),
+            Value::Object(_) | Value::Array(_) => "…".to_owned(),
+            other => other.to_string(),
+        };
+        let quote = if value.contains(|c: char| c.is_whitespace() || "'\"$*?;&|<>()".contains(c)) { "'" } else { "" };
+        format!("--set {quote}{self}={}{quote}", redact(&value))
     }
 }
 

@@ -152,6 +152,7 @@ fn fits(pattern: &str, text: &str) -> bool {
     let word = |rest: &str| !rest.is_empty() && rest.chars().all(|c| c.is_ascii_lowercase());
     match pattern {
         "^[0-9]+ ?[a-z]+$" => number_then(digit, &word),
+        "^[0-9]+ ?[A-Za-z]+$" => number_then(digit, &|rest| word(&rest.to_ascii_lowercase())),
         "^([0-9]+ ?[a-z]+|none)$" => text == "none" || number_then(digit, &word),
         "^[0-9.]+ ?%$" => number_then(decimal, &|rest| rest == "%"),
         "^[0-9.]+ ?/s$" => number_then(decimal, &|rest| rest == "/s"),

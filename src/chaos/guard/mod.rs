@@ -15,6 +15,7 @@ use super::request::{Caps, Request};
 use super::select::{self, Victim};
 use super::target::Target;
 use crate::error::{Error, Result};
+use crate::repository::lease::Lease;
 use serde::{Deserialize, Serialize};
 use standing::Standing;
 use std::fmt;
@@ -179,12 +180,14 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
     });
     let open = open_intents(scene.means).await?;
     let runs: std::collections::BTreeSet<&str> = open.iter().map(|intent| intent.run.as_str()).collect();
-    findings.push(match open.len() {
-        0 => Finding::yes(GuardName::OpenIntent, "no fault of an earlier run is left"),
-        count => {
-            let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
-            Finding::no(GuardName::OpenIntent, format!("{count} not proven undone, of run {runs}"))
-        }
+    let lease = Lease::holder(scene.means.repository.store(), &scene.means.clock, super::LEASE);
+    let living = if open.is_empty() { None } else { lease.await? };
+    let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
+    findings.push(match (open.len(), living) {
+        (0, _) => Finding::yes(GuardName::OpenIntent, "no fault of an earlier run is left"),
+        // Its runner lives: there is nothing to clean up, and the janitor would be refused.
+        (_, Some(holder)) => Finding::no(GuardName::Lease, format!("run {runs} is under way ({holder})")),
+        (count, None) => Finding::no(GuardName::OpenIntent, format!("{count} not proven undone, of run {runs}")),
     });
     if let Some(namespace) = scene.target.namespace() {
         findings.push(protected(namespace, &scene.means.helper.namespace, request));

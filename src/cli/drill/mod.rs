@@ -1,5 +1,7 @@
 //! `davit drill SCENARIO`: reads, plans, prints the plan, drills, and reports.
 
+mod ready;
+
 use crate::backup::restore;
 use crate::chaos;
 use crate::cli::args::DrillArgs;
@@ -13,7 +15,7 @@ use crate::error::{Kind, Result};
 use crate::journal::Progress;
 use crate::report::render::{self, Form};
 use crate::report::{DrillReport, Repeated};
-use crate::scenario::{self, RecoveryBy, Scenario};
+use crate::scenario::{self, Override, RecoveryBy, Scenario};
 use crate::secret::{Secret, SecretRef};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -25,8 +27,14 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
     // What cannot be meant is said before anything is opened.
     drill::check(&scenario)?;
     let access = access(&scenario, &args.scenario, shell)?;
+    ready::programs(&scenario, &shell.settings.environment)?;
+    if let Some(directory) = &args.report {
+        ready::report_folder(directory)?;
+    }
     let means = means(args, &scenario, shell).await?;
-    let file = args.scenario.display().to_string();
+    // With what was put in place of its values: the same file with others is another drill.
+    let words = std::iter::once(args.scenario.display().to_string()).chain(args.set.iter().map(Override::argument));
+    let file = words.collect::<Vec<_>>().join(" ");
     let mut document = Drilled::default();
     for number in 1..=args.repeat {
         let choices = Choices {

@@ -47,7 +47,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
     let facts = Facts::of(journal)?;
     let streams = look(&facts);
     let paths = paths(&facts, &streams);
-    let compared = facts.fault().and_then(|fault| compare(&facts, fault));
+    let mut compared = facts.fault().and_then(|fault| compare(&facts, fault));
     let steady = steady(&facts, &streams);
     let Judged { rows, verdict } = judge(&facts, &paths, compared.as_ref(), &steady.missed_after);
     let why = why_invalid(&facts, &steady.missed_before);
@@ -55,6 +55,10 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
     let timeline = timeline(&facts, &paths);
     let cleanup = cleanup(&facts);
     let overall = overall(&facts, &verdict, &rows, &cleanup);
+    // A run that proves nothing adds to no confidence.
+    if let Some(compared) = compared.as_mut().filter(|_| overall.word == "invalid") {
+        compared.row.confidence = None;
+    }
     let phases = phases(&facts, &timeline);
     let observers = observers(&facts, &streams, &rows);
     Ok(DrillReport {

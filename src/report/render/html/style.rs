@@ -45,7 +45,7 @@ th,td{padding:7px 12px;border-bottom:1px solid var(--line);vertical-align:top}
 tbody tr:last-child td{border-bottom:0}
 td.num,th.num{text-align:right;white-space:nowrap}
 td.dim,.dim{color:var(--soft)}
-td:first-child{overflow-wrap:normal}
+td:first-child{overflow-wrap:normal}td code{overflow-wrap:anywhere}
 .figure{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 12px 6px;overflow-x:auto;margin:0 0 14px;break-inside:avoid}
 .figure svg{display:block;width:100%;height:auto;min-width:660px}
 .figure figcaption{color:var(--soft);font-size:13px;margin:0 0 6px}
