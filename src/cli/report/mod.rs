@@ -32,6 +32,9 @@ async fn of_drill(args: &ReportDrillArgs, shell: &Shell) -> Result<Ended> {
 
 async fn of_month(args: &ReportMonthArgs, shell: &Shell) -> Result<Ended> {
     let month: Month = args.month.parse()?;
+    if month.span().0 > shell.clock.now() {
+        return Err(Error::input(format!("reporting {month}: that month has not begun")));
+    }
     let repository = shell.repository(None).await?;
     let report = gather(month, &repository, shell).await?;
     if let Some(directory) = &args.report {

@@ -12,11 +12,14 @@ const HIGH_DAYS: i64 = 14;
 /// What is not known yet is found out by the next monthly drill.
 const NORMAL_DAYS: i64 = 30;
 
+/// How urgent it is that something is still broken.
+pub(in crate::report) const NOW: &str = "now";
+
 /// Until when an action of a drill that began then is to be done: what is still broken on that day, a missed objective within
 /// 14 days, what was undecided or invalid within 30.
 pub(in crate::report) fn due(severity: &str, began: Timestamp) -> Date {
     let days = match severity {
-        "now" => 0,
+        NOW => 0,
         "high" => HIGH_DAYS,
         _ => NORMAL_DAYS,
     };
@@ -41,7 +44,7 @@ pub(super) fn actions(
     };
     let mut actions = Vec::new();
     for row in cleanup.healed.iter().filter(|row| !row.proven) {
-        actions.push(action("now", format!("put back by hand: {} ({})", row.what, row.detail)));
+        actions.push(action(NOW, format!("put back by hand: {} ({})", row.what, row.detail)));
     }
     for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("missed")) {
         actions.push(action("high", format!("{} missed: {}", row.name, row.sentence)));

@@ -20,7 +20,7 @@ pub(in crate::report) mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
 
-pub(in crate::report) use actions::due;
+pub(in crate::report) use actions::{NOW, due};
 pub use alerts::AlertRow;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,

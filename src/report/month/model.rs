@@ -108,8 +108,11 @@ pub struct Plot {
     pub title: String,
     /// At most so many seconds.
     pub objective: f64,
-    /// Each valid run.
+    /// Each valid run with a figure.
     pub dots: Vec<Dot>,
+    /// How many valid runs of this month have none: what was not restored for as long as it was watched has no time.
+    #[serde(default)]
+    pub unmeasured: u64,
 }
 
 /// One figure.
@@ -128,11 +131,18 @@ pub struct Dot {
 }
 
 impl Plot {
-    /// `3 runs, 12.3 s to 15.0 s (wanted at most 15 min)`, with every extreme and no average.
+    /// `3 runs, 12.3 s to 15.0 s (wanted at most 15 min), and 1 run without a figure`, with every extreme and no average.
     pub fn words(&self) -> String {
         let (low, high) = self.extremes();
-        let runs = crate::humane::counted(self.dots.len() as u64, "run");
-        format!("{runs}, {} (wanted at most {})", Bounds { low, high }, aim(self.objective))
+        let counted = crate::humane::counted;
+        let wanted = format!("(wanted at most {})", aim(self.objective));
+        let without = format!("{} without a figure", counted(self.unmeasured, "run"));
+        let runs = counted(self.dots.len() as u64, "run");
+        match (self.dots.len(), self.unmeasured) {
+            (0, _) => format!("{without} {wanted}"),
+            (_, 0) => format!("{runs}, {} {wanted}", Bounds { low, high }),
+            _ => format!("{runs}, {} {wanted}, and {without}", Bounds { low, high }),
+        }
     }
 
     /// The least and the most that any run allows.

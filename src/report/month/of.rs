@@ -3,7 +3,7 @@
 use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
 use crate::error::{Error, Result};
 use crate::humane::counted;
-use crate::report::drill::{Bounds, DrillReport, due};
+use crate::report::drill::{Bounds, DrillReport, NOW, due};
 use crate::report::repeat;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -173,33 +173,45 @@ fn undrilled<'a>(known: &[&DrillReport], sources: &'a [Source]) -> impl Iterator
     sources.iter().map(|source| source.name.as_str()).filter(move |name| !restored.contains(*name))
 }
 
-/// One plot for each scenario and objective; a changed scenario is a series of its own and not drawn with the old one.
+/// One plot for each scenario and objective. A changed scenario, or one with other settings, is a series of its own: it is
+/// drawn apart, and the old one does not vanish.
 fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
-    let mut plots: BTreeMap<(String, String, String), Plot> = BTreeMap::new();
-    let current: BTreeMap<&str, _> =
-        known.iter().map(|drill| (drill.identity.scenario.as_str(), drill.identity.scenario_sha256)).collect();
+    let mut plots: BTreeMap<(String, String, String, String), Plot> = BTreeMap::new();
     for drill in known.iter().filter(|drill| valid(drill)) {
         let identity = &drill.identity;
-        if current.get(identity.scenario.as_str()) != Some(&identity.scenario_sha256) {
-            continue;
-        }
+        let this_month = identity.began >= from;
         for row in &drill.objectives {
-            let (Some(objective), Some(actual)) = (row.objective, row.actual) else { continue };
+            let Some(objective) = row.objective else { continue };
             let title = format!("{} · {}", identity.title, row.name);
             let title = if row.key == "rto" && !row.by.is_empty() { format!("{title} · {}", row.by) } else { title };
-            let key = (identity.service.clone(), title.clone(), row.by.clone());
-            let plot = plots.entry(key).or_insert(Plot { title, objective, dots: Vec::new() });
-            plot.objective = objective;
+            let hash = identity.scenario_sha256.to_string();
+            let key = (identity.service.clone(), title.clone(), row.by.clone(), hash);
+            let plot = plots.entry(key).or_insert(Plot { title, objective, dots: Vec::new(), unmeasured: 0 });
+            let Some(actual) = row.actual else {
+                plot.unmeasured += u64::from(this_month);
+                continue;
+            };
             plot.dots.push(Dot {
                 run: drill.run.to_string(),
                 began: identity.began,
                 actual,
                 word: row.verdict.clone().unwrap_or_default(),
-                this_month: identity.began >= from,
+                this_month,
             });
         }
     }
-    plots.into_values().filter(|plot| plot.dots.iter().any(|dot| dot.this_month)).collect()
+    plots.retain(|_, plot| plot.unmeasured > 0 || plot.dots.iter().any(|dot| dot.this_month));
+    let mut namesakes: BTreeMap<String, usize> = BTreeMap::new();
+    for plot in plots.values() {
+        *namesakes.entry(plot.title.clone()).or_default() += 1;
+    }
+    let told_apart = |((_, _, _, hash), mut plot): ((String, String, String, String), Plot)| {
+        if namesakes[&plot.title] > 1 {
+            plot.title = format!("{} (scenario {})", plot.title, short(&hash));
+        }
+        plot
+    };
+    plots.into_iter().map(told_apart).collect()
 }
 
 /// An action stays open until a later valid run of the same scenario met its objectives.
@@ -213,6 +225,10 @@ fn actions(known: &[&DrillReport], (from, until): (Timestamp, Timestamp)) -> Vec
         let last = again().next_back();
         for action in &drill.actions {
             let (state, detail) = match (closed, last) {
+                (Some(later), _) if action.severity == NOW => (
+                    "open",
+                    format!("re-test {} met, which does not show that it was put back", day(later.identity.began)),
+                ),
                 (Some(later), _) => ("closed", format!("re-test {} met", day(later.identity.began))),
                 (None, Some(later)) => {
                     ("open", format!("re-test {} {}", day(later.identity.began), later.verdict.word))
@@ -265,8 +281,9 @@ fn health(source: &Source, own: &[&DrillReport], (from, until): (Timestamp, Time
         age_seconds: newest.map(|(at, _)| until.duration_since(at).as_secs_f64().round()),
         bytes: newest.map_or(0, |(_, bytes)| bytes),
         longest_gap_seconds: gaps.reduce(f64::max).map(f64::round),
-        restored: source.restored.clone(),
-        stored: source.stored.clone(),
+        // What was proven later was not known then.
+        restored: source.restored.clone().filter(|proof| proof.when < until),
+        stored: source.stored.clone().filter(|proof| proof.when < until),
         drilled: drilled.collect(),
     }
 }

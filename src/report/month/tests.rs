@@ -169,6 +169,49 @@ fn every_run_is_a_dot_and_nothing_is_averaged() {
 }
 
 #[test]
+fn a_scenario_with_other_settings_is_drawn_apart_and_what_was_never_restored_is_counted() {
+    let of_run = |run, outage: u64| Made { run, outage: Duration::from_millis(outage), ..Made::default() }.report();
+    let mut drills = [
+        of_run("20261103T020000Z-n2a3b4", 8_400),
+        of_run("20261104T020000Z-n2a3b4", 9_400),
+        of_run("20261105T020000Z-n2a3b4", 12_400),
+    ];
+    // The newest is of another version, and proves nothing; the one before has no figure.
+    drills[2].identity.scenario_sha256 = crate::id::Sha256::of(b"other settings");
+    let month = |drills: &[DrillReport]| of("2026-11".parse().unwrap(), at("2026-11-30T00:00:00Z"), drills, &[]);
+    let rto = |month: &MonthReport| -> Vec<(String, String)> {
+        let plots =
+            month.plots.iter().filter(|plot| plot.title.ends_with("sql-fresh") || plot.title.contains("sql-fresh ("));
+        plots.map(|plot| (plot.title.clone(), plot.words())).collect()
+    };
+    let apart = rto(&month(&drills));
+    assert_eq!(apart.len(), 2, "{apart:?}");
+    assert!(apart.iter().all(|(title, _)| title.contains(" (scenario ")), "{apart:?}");
+    assert!(apart.iter().any(|(_, words)| words.starts_with("2 runs, ")), "{apart:?}");
+    assert!(apart.iter().any(|(_, words)| words.starts_with("1 run, ")), "{apart:?}");
+    drills[2].validity.word = "invalid".to_owned();
+    for row in &mut drills[1].objectives {
+        row.actual = None;
+    }
+    let left = rto(&month(&drills));
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert!(left[0].1.starts_with("1 run, ") && left[0].1.ends_with(", and 1 run without a figure"), "{left:?}");
+    assert!(!left[0].0.contains("(scenario"), "{left:?}");
+}
+
+#[test]
+fn a_proof_from_after_the_month_was_not_known_in_it() {
+    let later = Proof { point: "20261120T010000Z-p1q2r3".to_owned(), when: at("2026-11-20T03:00:00Z"), ok: true };
+    let source = Source { name: "shop".to_owned(), restored: Some(later), ..Source::default() };
+    let told = |month: &str| {
+        let report = of(month.parse().unwrap(), at("2026-12-02T00:00:00Z"), &[], std::slice::from_ref(&source));
+        report.backups[0].restored_words()
+    };
+    assert_eq!(told("2026-10"), "NEVER RESTORED");
+    assert!(told("2026-11").contains("20 Nov"), "{}", told("2026-11"));
+}
+
+#[test]
 fn a_source_without_a_proof_says_so() {
     let month = november();
     assert_eq!(month.backups[1].restored_words(), "NEVER RESTORED");
