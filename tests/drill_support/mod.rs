@@ -2,7 +2,11 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses its own part of this module")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
-#![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "how long a machine stays busy is its own affair, and told")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "how long a machine stays busy is its own affair, and told"
+)]
 
 use crate::cli_support::Desk;
 use crate::support::postgres::PgServer;
