@@ -187,6 +187,7 @@ fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
             let hash = identity.scenario_sha256.to_string();
             let key = (identity.service.clone(), title.clone(), row.by.clone(), hash);
             let plot = plots.entry(key).or_insert(Plot { title, objective, dots: Vec::new(), unmeasured: 0 });
+            plot.objective = objective;
             let Some(actual) = row.actual else {
                 plot.unmeasured += u64::from(this_month);
                 continue;
