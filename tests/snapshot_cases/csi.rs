@@ -100,11 +100,9 @@ pub fn claim(plane: &ControlPlane, namespace: &str, name: &str, driver: &str, me
 }
 
 /// Saves a namespace with its volumes while somebody stands in for the driver.
-fn save(plane: &ControlPlane, desk: &Desk, namespace: &str, account: &str) -> Said {
-    meanwhile(
-        || stand_in(plane, namespace),
-        || desk.davit(&["snapshot", "create", namespace, "--volumes", "csi", "--kubeconfig", account]),
-    )
+fn save(plane: &ControlPlane, desk: &Desk, namespace: &str, account: &str, more: &[&str]) -> Said {
+    let create = ["snapshot", "create", namespace, "--volumes", "csi", "--kubeconfig", account];
+    meanwhile(|| stand_in(plane, namespace), || desk.davit(&[&create, more].concat()))
 }
 
 /// Does something while something else is done over and over.
@@ -303,7 +301,7 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
     let account = account(plane, &desk, "stored");
     // With the rights that deploy/ gives, and no others.
-    let said = save(plane, &desk, "stored", &account);
+    let said = save(plane, &desk, "stored", &account, &[]);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert!(said.stderr.contains("which stays until davit sweep --volume-snapshots"), "{}", said.stderr);
     assert_eq!(
@@ -334,6 +332,13 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     let claim = plane.get(&["pvc", "data", "-n", "stored-copy"]).unwrap();
     assert_eq!(claim["spec"]["dataSource"]["name"], snapshot["metadata"]["name"], "{claim:#}");
     assert!(claim["spec"]["volumeName"].is_null(), "{claim:#}");
+
+    // A selector that takes the claim takes its snapshot, too: else it would come back empty.
+    plane.kubectl(&["label", "pvc", "data", "-n", "stored", "app=data"], "").unwrap();
+    let said = save(plane, &desk, "stored", &account, &["--selector", "app=data"]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let said = desk.davit(&["snapshot", "restore", "stored@latest", "--into", "stored-chosen", "--plan"]);
+    assert!(said.stdout.contains("its volume begins with what the snapshot davit-"), "{}", said.stdout);
 }
 
 /// A role, what is taken from it, and how saving ends without it.

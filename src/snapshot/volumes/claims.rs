@@ -14,6 +14,9 @@ pub struct Claim {
     pub name: String,
     /// Its uid.
     pub uid: String,
+    /// Its labels.
+    #[serde(skip)]
+    pub labels: Value,
     /// The volume that it is bound to.
     #[serde(skip)]
     pub volume: Option<String>,
@@ -91,7 +94,8 @@ fn judged(claim: &Value, pods: &[Value]) -> Claim {
     };
     let volume = claim["spec"]["volumeName"].as_str().map(str::to_owned);
     let group = group::of_claim(claim).map(str::to_owned);
-    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), volume, group, of }
+    let labels = claim["metadata"]["labels"].clone();
+    Claim { name: name.to_owned(), uid: object::uid(claim).to_owned(), labels, volume, group, of }
 }
 
 fn used(claim: &str, pods: &[Value]) -> Use {

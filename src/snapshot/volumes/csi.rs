@@ -54,6 +54,13 @@ impl Of<'_> {
         format!("davit-{}", &Sha256::of(text.as_bytes()).to_string()[..16])
     }
 
+    /// The labels of a claim's `VolumeSnapshot`: the claim's own, too, so that a selector that takes the claim takes it.
+    pub(super) fn labels_of(&self, claim: &Claim) -> Value {
+        let mut labels = claim.labels.as_object().cloned().unwrap_or_default();
+        labels.extend(self.labels().as_object().cloned().unwrap_or_default());
+        labels.into()
+    }
+
     /// The labels of everything that is made.
     pub(super) fn labels(&self) -> Value {
         json!({RUN_LABEL: self.run.to_lowercase(), REPOSITORY_LABEL: self.repository})
@@ -152,7 +159,7 @@ async fn ask(of: &Of<'_>, claim: &Claim, classes: &Result<BTreeMap<String, Strin
     let body = json!({
         "apiVersion": format!("{GROUP}/v1"),
         "kind": "VolumeSnapshot",
-        "metadata": {"name": name, "labels": of.labels()},
+        "metadata": {"name": name, "labels": of.labels_of(claim)},
         "spec": {"volumeSnapshotClassName": class, "source": {"persistentVolumeClaimName": claim.name}}
     });
     match of.cluster.create(&snapshots(), Some(of.namespace), &body, Write::default()).await {

@@ -4,7 +4,7 @@
 //! The content of the group stays as those of its members do. The storage's snapshots are taken away by it alone, and a
 //! `VolumeSnapshot` that a restore makes of a member is not ready in a cluster without it where the driver names the group.
 
-use super::claims;
+use super::claims::{self, Claim};
 use super::csi::{self, Made, Of};
 use super::group::{self, Asked};
 use crate::cluster::{Patch, Query, Write};
@@ -23,7 +23,7 @@ pub(super) async fn settle(of: &Of<'_>, asked: Asked<'_>, began: Duration, made:
     for claim in claims {
         let member = members.iter().find(|member| source(member) == Some(&claim.name));
         let settled = match member {
-            Some(member) => one(of, object::name(member), &claim.name, began).await,
+            Some(member) => one(of, object::name(member), claim, began).await,
             None => Err("the storage made no snapshot of it with the others".to_owned()),
         };
         match settled {
@@ -81,9 +81,9 @@ fn source(member: &Value) -> Option<&str> {
 
 /// Has the content of a member stay; gives its name. The labels of the member say to a restore that the claim begins
 /// with it.
-async fn one(of: &Of<'_>, name: &str, claim: &str, began: Duration) -> Result<String, String> {
-    let content = csi::settle(of, name, claim, began).await?;
-    let patch = json!({"metadata": {"labels": of.labels()}});
+async fn one(of: &Of<'_>, name: &str, claim: &Claim, began: Duration) -> Result<String, String> {
+    let content = csi::settle(of, name, &claim.name, began).await?;
+    let patch = json!({"metadata": {"labels": of.labels_of(claim)}});
     let at = (Some(of.namespace), name);
     match of.cluster.patch(&csi::snapshots(), at, Patch::Merge, &patch, Write::default()).await {
         Ok(_) => Ok(content),
