@@ -339,6 +339,12 @@ fn a_lost_database_is_restored_into_another_server() {
     let mut desk = desk(&clients, &first);
     desk.set("DRILL_RESTORE_URL", &second.url("shop"));
     proven_backup(&desk, &first);
+    let path = scenario("database-lost");
+    let old = setting(["recovery.provision=[\"true\"]", "guards.backup_age=1s"]);
+    let refused = desk.davit(&[&["drill", path.as_str()], &old[..]].concat());
+    assert_eq!(refused.code, 3, "{}", refused.stderr);
+    assert!(refused.stderr.contains(" old, and 1s are allowed"), "{}", refused.stderr);
+    assert_eq!(first.psql("shop", "SELECT 1"), "1", "nothing was broken");
     let report = met(&desk, "database-lost", &["--set", "recovery.provision=[\"true\"]"]);
     assert_eq!(second.psql("shop", "SELECT count(*) FROM orders"), "20000");
     assert!(report["phases"].as_array().unwrap().iter().any(|phase| phase["name"] == "provisioning"));

@@ -158,10 +158,7 @@ impl Document for Restored {
         });
         if let Some(kept) = &report.kept {
             page.line(format!("  the database that was there is kept as {kept}; drop it when you are sure"));
-            page.line(format!(
-                "  backups of {} were those of the database that was there: the next one wants davit backup --rebind",
-                report.source
-            ));
+            page.line("  the next backup of it wants --rebind, once: it is another database than the one of the backups so far");
         }
         for damage in &report.lost {
             page.line(format!("  LOST  {}", damaged(damage)));

@@ -12,11 +12,12 @@ use crate::humane;
 use crate::id::RunId;
 use crate::postgres::{ConnInfo, connect};
 use crate::probe::StreamPlan;
-use crate::repository::PointSpec;
 use crate::repository::manifest::PointKind;
+use crate::repository::{PointSpec, PointSummary};
 use crate::scenario::{IncidentWish, ObserverWish, Place, RecoveryBy, Scenario, Victims};
 use crate::secret::Secret;
 use crate::units::Span;
+use jiff::Timestamp;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
@@ -125,6 +126,7 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let restore = match &scenario.recovery.by {
         RecoveryBy::Restore { provision, .. } => {
             let found = means.restore.repository.resolve(&point(&scenario)?).await?;
+            fresh_enough(&found, scenario.guards.backup_age, means.clock().now())?;
             match (found.kind, provision.is_empty()) {
                 (PointKind::Namespace, _) => namespace::plan(means, &scenario, &found).await?,
                 (_, true) => Box::pin(restore_plan(means, &scenario, &access)).await?.summary().steps,
@@ -147,6 +149,18 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let file = file.to_owned();
     let script = Script { run, file, scenario, access, choices, streams: own, elsewhere, holds_for };
     Ok(Plan { script, fault, restore })
+}
+
+/// Whether the point that is restored is as new as the scenario wants it: whatever the fault, more must not be lost.
+fn fresh_enough(found: &PointSummary, limit: Option<Duration>, now: Timestamp) -> Result<()> {
+    let Some(limit) = limit else { return Ok(()) };
+    if now.duration_since(found.snapshot_time).unsigned_abs() <= limit {
+        return Ok(());
+    }
+    let old = humane::age(found.snapshot_time, now);
+    let what = format!("planning the restore: {} is {old} old, and {} are allowed", found.point(), Span(limit));
+    Err(Error::refused(what)
+        .hint("davit backup, then davit verify --depth restored; or change guards.backup_age of the scenario"))
 }
 
 /// Looks at the standby that is to take over: once the primary is gone it is too late to learn that there is none.

@@ -185,8 +185,14 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
     let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
     findings.push(match (open.len(), living) {
         (0, _) => Finding::yes(GuardName::OpenIntent, "no fault of an earlier run is left"),
-        // Its runner lives: there is nothing to clean up, and the janitor would be refused.
-        (_, Some(holder)) => Finding::no(GuardName::Lease, format!("run {runs} is under way ({holder})")),
+        // While its runner lives there is nothing to clean up, and the janitor would be refused.
+        (count, Some(holder)) => Finding::no(
+            GuardName::OpenIntent,
+            format!(
+                "{count} not proven undone, of run {runs}, whose runner ({holder}) lives or died a moment ago: davit chaos \
+                 stop {runs} ends one that lives"
+            ),
+        ),
         (count, None) => Finding::no(GuardName::OpenIntent, format!("{count} not proven undone, of run {runs}")),
     });
     if let Some(namespace) = scene.target.namespace() {
