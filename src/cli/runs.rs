@@ -44,7 +44,10 @@ pub(super) async fn without_a_point(repository: &Repository, source: Option<&Sou
         .buffered(SIDE_BY_SIDE)
         .try_filter_map(|row| std::future::ready(Ok(row)))
         .try_filter(|row| std::future::ready(source.is_none_or(|source| row.source == *source)));
-    read.take(NEWEST).try_collect().await
+    let mut newest: Vec<RunRow> = read.take(NEWEST).try_collect().await?;
+    // An id knows the second; two runs of one second are in order by their journals alone.
+    newest.sort_by_key(|row| std::cmp::Reverse(row.began));
+    Ok(newest)
 }
 
 /// One run in the list.
@@ -175,5 +178,39 @@ impl Document for Listed {
             }
         }
         page.text()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SimClock;
+    use crate::repository::{InitOptions, Keys, OpenContext};
+    use crate::store::MemoryStore;
+    use std::sync::Arc;
+
+    #[tokio::test]
+    async fn two_runs_of_one_second_are_listed_by_the_instants_of_their_journals() {
+        let second = Timestamp::from_second(1_800_000_000).unwrap();
+        let clock = Arc::new(SimClock::at(second));
+        let store = MemoryStore::new(clock.clone());
+        let made = Repository::init(store.clone(), &InitOptions::default(), clock.clone()).await.unwrap();
+        let keys = Keys { writer: Some(made.writer), reader: Some(made.reader) };
+        let repository = Repository::open(store, keys, OpenContext::new(clock)).await.unwrap();
+        // Names as chance may make them: the later run's sorts before the other's.
+        let begun = [("20270115T080000Z-zzzzzz", 100), ("20270115T080000Z-aaaaaa", 900)];
+        for (run, millis) in begun {
+            let what = What::RunBegan {
+                verb: "backup".into(),
+                source: "shop".parse().unwrap(),
+                holder: "host, process 1".into(),
+                tool: "davit".into(),
+            };
+            let at = second + jiff::SignedDuration::from_millis(millis);
+            repository.put_events(&run.parse().unwrap(), 0, &[Line { at, what }]).await.unwrap();
+        }
+        let rows = without_a_point(&repository, None).await.unwrap();
+        let listed: Vec<&str> = rows.iter().map(|row| row.run.as_str()).collect();
+        assert_eq!(listed, [begun[1].0, begun[0].0]);
     }
 }
