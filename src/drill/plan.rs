@@ -135,10 +135,10 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
                     let (point, source, age) = (found.point(), &found.source, humane::time(found.snapshot_time));
                     let into = access.into.as_ref().or(access.primary.as_ref());
                     let into = into.map(|url| ConnInfo::parse(url.reveal(), &means.chaos.postgres)).transpose()?;
-                    let into = into.map_or_else(String::new, |conn| format!(" into {}", conn.describe()));
+                    let into = into.map_or_else(String::new, |conn| format!(", into {}", conn.describe()));
                     vec![
                         format!("{} makes a server", provision.join(" ")),
-                        format!("point {point} of {source}, of {age},{into}"),
+                        format!("point {point} of {source}, of {age}{into}"),
                     ]
                 }
             }

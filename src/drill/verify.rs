@@ -201,7 +201,7 @@ pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
         proven: removed.is_ok(),
         detail: match &removed {
             Ok(()) => "it is gone".to_owned(),
-            Err(error) => format!("{error}; once the server answers: DROP TABLE {}", table.name()),
+            Err(error) => format!("{error}; look at it once the server answers, then: DROP TABLE {}", table.name()),
         },
     }))?;
     removed

@@ -68,30 +68,31 @@ impl Repository {
         Ok(found)
     }
 
-    /// The same, where the journal is one of this kind of event; nothing where its first line is another kind's, such as a
-    /// drill's. Of that no more is read than its beginning.
-    pub async fn events_of_kind<T: DeserializeOwned>(&self, run: &RunId) -> Result<Option<Vec<T>>> {
-        let doing = || format!("reading the journal of run {run}");
-        let first = self.record::<Vec<Value>>(&layout::journal_batch(run, 0)).await;
-        let first = first.map_err(|error| Error::from(error).during(doing()))?;
-        let line = first.and_then(|(batch, _)| batch.into_iter().next());
-        if line.is_none_or(|line| serde_json::from_value::<T>(line).is_err()) {
-            return Ok(None);
-        }
-        self.events(run).await.map(Some)
-    }
-
     /// What [`Self::put_events`] put away, in order. A batch that is missing between others, or damaged, is an error: a
     /// part of a journal says something else than the whole.
     pub async fn events<T: DeserializeOwned>(&self, run: &RunId) -> Result<Vec<T>> {
-        let doing = || format!("reading the journal of run {run}");
         let mut all = Vec::new();
-        for number in 0.. {
-            let key = layout::journal_batch(run, number);
-            let batch = self.record::<Vec<T>>(&key).await.map_err(|error| Error::from(error).during(doing()))?;
-            let Some((batch, _)) = batch else { break };
+        let mut number = 0;
+        while let Some(batch) = self.batch::<T>(run, number).await? {
             all.extend(batch);
+            number += 1;
         }
         Ok(all)
+    }
+
+    /// [`Self::events`] of a journal of this kind of event; nothing where its first line is another kind's, such as a
+    /// drill's, of which only the beginning is read.
+    pub async fn events_of_kind<T: DeserializeOwned>(&self, run: &RunId) -> Result<Option<Vec<T>>> {
+        let first = self.batch::<Value>(run, 0).await?.and_then(|batch| batch.into_iter().next());
+        match first.map(serde_json::from_value::<T>) {
+            Some(Ok(_)) => self.events(run).await.map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    async fn batch<T: DeserializeOwned>(&self, run: &RunId, number: u64) -> Result<Option<Vec<T>>> {
+        let batch = self.record::<Vec<T>>(&layout::journal_batch(run, number)).await;
+        let batch = batch.map_err(|error| Error::from(error).during(format!("reading the journal of run {run}")))?;
+        Ok(batch.map(|(batch, _)| batch))
     }
 }

@@ -84,3 +84,21 @@ fn no_block(replaced: &Override, part: &str) -> Error {
     Error::input(format!("reading --set {replaced}: the scenario has no block that could hold {part:?}"))
         .hint("name entries from the outermost inwards, such as objectives.rto=5m")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_argument_is_shown_as_it_was_and_no_password_with_it() {
+        for (given, shown) in [
+            ("objectives.rto=5m", "--set objectives.rto=5m"),
+            ("fault.with.tables=public.a b", "--set 'fault.with.tables=public.a b'"),
+            ("target.processes.clients=postgres://eva:hunter2@db/shop", "--set target.processes.clients=…"),
+            ("fault.with.primary=postgres://eva:hunter2@db/shop", "--set fault.with.primary=postgres://eva:…@db/shop"),
+            ("recovery.command=[restart, hunter2]", "--set recovery.command=…"),
+        ] {
+            assert_eq!(given.parse::<Override>().unwrap().argument(), shown);
+        }
+    }
+}

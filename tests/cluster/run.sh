@@ -18,7 +18,7 @@ flock --shared 9
 threads=${DAVIT_TEST_THREADS:-3}
 programs() { for file in "$here"/../cluster_*.rs; do basename "$file" .rs; done; }
 if [ "${DAVIT_SOAK:-}" = 1 ]; then
-  programs | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
+  programs | "$here/../lanes.sh" 1 -- --ignored --test-threads="${DAVIT_TEST_THREADS:-2}" soak
   exit
 fi
 

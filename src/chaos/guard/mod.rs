@@ -190,7 +190,7 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
             GuardName::OpenIntent,
             format!(
                 "{count} not proven undone, of run {runs}, whose runner ({holder}) lives or died a moment ago: davit chaos \
-                 stop {runs} ends one that lives"
+                 stop RUN ends one that lives"
             ),
         ),
         (count, None) => Finding::no(GuardName::OpenIntent, format!("{count} not proven undone, of run {runs}")),

@@ -3,9 +3,8 @@
 
 use crate::config::Environment;
 use crate::error::{Context, Error, Kind, Result};
+use crate::postgres::tools::is_program;
 use crate::scenario::Scenario;
-use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// Looks for every program that the scenario will run.
@@ -22,8 +21,6 @@ pub(super) fn programs(scenario: &Scenario, environment: &Environment) -> Result
 }
 
 fn can_be_run(program: &str, environment: &Environment) -> bool {
-    let is_program =
-        |path: &Path| fs::metadata(path).is_ok_and(|about| about.is_file() && about.permissions().mode() & 0o111 != 0);
     if program.contains('/') {
         return is_program(Path::new(program));
     }
@@ -47,6 +44,8 @@ pub(super) fn report_folder(directory: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a_folder_that_cannot_be_written_to_is_known_before_and_nothing_is_left_in_one_that_can() {
