@@ -194,6 +194,7 @@ fn began() -> Began {
             recovery: "platform".to_owned(),
             ends_validated: false,
             ends_with: None,
+            unasked: None,
         },
         aims: Aims { rto: Some(Duration::from_mins(15)), ..Aims::default() },
         steady: SteadyRule::default(),

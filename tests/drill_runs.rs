@@ -313,6 +313,13 @@ fn a_dropped_table_is_restored_beside_and_swapped_in() {
     assert_eq!(server.psql("shop", "SELECT count(*) FROM orders"), "20000");
     // What was written after the backup is lost, and said.
     assert!(row(&report, "rpo")["actual"]["high"].as_f64().unwrap() > 4.0);
+    // So is what others went on writing while the table was gone, which whoever asks for it has felt.
+    assert_eq!(report["integrity"]["shape"], "since-point");
+    assert!(report["integrity"]["lost_after_fault"].as_u64().unwrap() > 0, "{:#}", report["integrity"]);
+    let reads = report["streams"].as_array().unwrap().iter().find(|stream| stream["path"] == "reads").unwrap();
+    assert!(reads["recovery_time"]["low"].as_f64().unwrap() > 0.3, "{reads:#}");
+    let felt = report["timeline"].as_array().unwrap().iter().find(|moment| moment["symbol"] == "t2").unwrap();
+    assert_eq!(felt["evidence"], "probes of reads", "{felt:#}");
     let phases: Vec<&str> =
         report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
     for phase in ["detection", "decision", "definitions", "fetch", "load", "read back", "first good query"] {

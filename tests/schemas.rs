@@ -53,6 +53,19 @@ fn every_scenario_of_the_project_names_a_fault_that_can_be_aimed_at_its_target()
 }
 
 #[test]
+fn a_scenario_of_the_project_that_strikes_a_table_asks_for_it() {
+    let mut struck = 0;
+    for (path, scenario) in scenarios() {
+        let with = &scenario["fault"]["with"];
+        let Some(table) = with["table"].as_str().or(with["tables"].as_str()) else { continue };
+        let query = scenario["target"]["processes"]["query"].as_str().unwrap_or_default();
+        assert!(query.contains(table), "{path}: the outage of {table} is seen by whoever asks for it: {query:?}");
+        struck += 1;
+    }
+    assert!(struck >= 2, "{struck}");
+}
+
+#[test]
 fn every_entry_that_the_reader_takes_is_in_the_schema() {
     let whole = "
 title: t

@@ -3,11 +3,13 @@
 use super::means::Access;
 use super::plan::{Elsewhere, Stream, writes};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::script::words::{Word, words};
 use crate::postgres::{ConnInfo, connect};
 use crate::probe::sql::reading;
 use crate::probe::{Ask, Connection, StreamPlan};
 use crate::scenario::{ObserverWish, Query, Scenario};
 use crate::secret::Secret;
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -130,6 +132,31 @@ pub(super) async fn try_out(conn: &ConnInfo, streams: &[Stream]) -> Result<()> {
     asked.map(drop).map_err(|error| refused(error).hint("`query` in the scenario's target says what they ask"))
 }
 
+/// How faults of tables are told which ones.
+const TABLES: [&str; 2] = ["table", "tables"];
+
+/// Tables that the fault strikes and that nobody's query names: a server without them answers all that is asked of it. Over
+/// another protocol nobody knows what a request reads.
+pub(super) fn unasked<'a>(scenario: &Scenario, streams: impl Iterator<Item = &'a Stream>) -> Option<String> {
+    let streams: Vec<&Stream> = streams.collect();
+    if !streams.iter().all(|stream| stream.plan.ask.is_sql()) {
+        return None;
+    }
+    let struck = TABLES.iter().find_map(|name| scenario.fault.with.get(*name)?.as_str())?;
+    let asked: BTreeSet<String> = streams
+        .iter()
+        .filter_map(|stream| match &stream.plan.ask {
+            Ask::Query { query, .. } => Some(words(query)),
+            _ => None,
+        })
+        .flatten()
+        .filter_map(|word| word.name())
+        .collect();
+    let unasked = |table: &&str| words(table).last().and_then(Word::name).is_none_or(|name| !asked.contains(&name));
+    let unasked: Vec<&str> = struck.split(',').map(str::trim).filter(unasked).collect();
+    (!unasked.is_empty()).then(|| unasked.join(", "))
+}
+
 /// What observers elsewhere ask.
 pub(super) fn elsewhere(scenario: &Scenario, access: &Access) -> Result<Vec<Elsewhere>> {
     let one = |wish: &ObserverWish| {
@@ -138,4 +165,36 @@ pub(super) fn elsewhere(scenario: &Scenario, access: &Access) -> Result<Vec<Else
         Ok(Elsewhere { wish: wish.clone(), seat: None, clients, streams })
     };
     scenario.observers.iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    /// What nobody asks for, where these are the query and what the fault is told.
+    fn left(clients: &str, query: &str, with: &str) -> Option<String> {
+        let text = format!(
+            "title: t\nwhy: w\nobjectives: {{rto: 15m, rpo: 0s}}\n\
+             target: {{service: s, environment: e, processes: {{clients: '{clients}'{query}}}}}\n\
+             fault: {{name: dropped-table, with: {{{with}}}}}\nrecovery: platform\n"
+        );
+        let scenario = crate::scenario::read(&text, Path::new("x.yaml"), &[]).unwrap();
+        let clients = Secret::new(clients.to_owned());
+        let streams = streams(&scenario, &clients, &Asker::Own { names: None }).unwrap();
+        unasked(&scenario, streams.iter())
+    }
+
+    #[test]
+    fn a_table_that_the_fault_strikes_is_asked_for_or_said_not_to_be() {
+        let (database, orders) = ("postgres://a@b/c", ", query: 'SELECT count(*) FROM public.orders WHERE id = 1'");
+        let said = |query: &str, with: &str| left(database, query, with);
+        assert_eq!(said("", "table: public.orders").as_deref(), Some("public.orders"), "SELECT 1 touches no table");
+        assert_eq!(said(orders, "table: public.orders"), None);
+        assert_eq!(said(orders, "table: 'shop.\"orders\"'"), None, "a name is the same in quotes");
+        assert_eq!(said(orders, "tables: 'public.orders, public.customers'").as_deref(), Some("public.customers"));
+        assert_eq!(said("", ""), None, "no table is struck");
+        // What a page of a shop reads is not known here.
+        assert_eq!(left("http://shop.test/", "", "table: public.orders"), None);
+    }
 }

@@ -75,6 +75,7 @@ impl<'a> Desk<'a> {
                 recovery: recovery.by.words(),
                 ends_validated: recovery.by.ends_validated(),
                 ends_with: recovery.by.command().filter(|_| recovery.rto_ends == RtoEnds::Command),
+                unasked: self.script.unasked(),
             },
             aims: Aims {
                 rto: aim(objectives.rto),

@@ -447,11 +447,23 @@ impl Plan {
             Span(limits.hold)
         ));
         lines.extend(hold::remark(&self.script.scenario).map(|remark| format!("note: {remark}")));
+        lines.extend(self.script.unasked().map(|tables| {
+            format!(
+                "note: no probe asks for {tables}: that others cannot use what the fault strikes will not be seen; give the target \
+                 a `query` that reads it"
+            )
+        }));
         lines
     }
 }
 
 impl Script {
+    /// Tables that the fault strikes and that no probe asks for.
+    pub(super) fn unasked(&self) -> Option<String> {
+        let everywhere = self.elsewhere.iter().flat_map(|observer| &observer.streams);
+        asking::unasked(&self.scenario, self.streams.iter().chain(everywhere))
+    }
+
     /// The names of the streams by which this machine judges the recovery time.
     pub(super) fn judged(&self) -> Vec<String> {
         judged(&self.streams).collect()

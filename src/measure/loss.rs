@@ -16,8 +16,11 @@ pub enum Shape {
     Suffix,
     /// Writes are missing before others that survived: corruption, or a restore that is not whole. A time says nothing then.
     Holes,
-    /// Writes acknowledged after the fault are missing: two servers answered. A time says nothing then.
+    /// Writes acknowledged after the fault are missing: two servers answered, or the recovery threw away what one of them had
+    /// taken. A time says nothing then.
     BeyondFault,
+    /// Everything since the recovery point that was restored, up to the recovery: what restores do, and no surprise.
+    SincePoint,
 }
 
 /// What was lost.
@@ -83,7 +86,7 @@ impl Loss {
     pub fn judge(&self, objective: Objective) -> Verdict {
         match self.shape {
             Shape::None => Verdict::Met,
-            Shape::Suffix => objective.judge(self.age),
+            Shape::Suffix | Shape::SincePoint => objective.judge(self.age),
             Shape::Holes | Shape::BeyondFault => Verdict::Missed,
         }
     }

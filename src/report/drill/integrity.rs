@@ -9,6 +9,7 @@ use crate::measure::loss::{contradictions, loss};
 use crate::measure::{Attempt, Classes, Interval, Loss, Outcome, Shape, confidence};
 use crate::report::words::{bounds, secs};
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 /// So many ids of a class help to find it; more only fill a page.
 const EXAMPLES: usize = 10;
@@ -17,6 +18,8 @@ const EXAMPLES: usize = 10;
 pub(super) struct Compared {
     pub(super) classes: Classes,
     pub(super) loss: Loss,
+    /// Lost ones that were acknowledged after the fault, and for how long after it.
+    pub(super) later: Option<(u64, Duration)>,
     pub(super) row: Integrity,
     /// What contradicts itself.
     pub(super) findings: Vec<String>,
@@ -32,6 +35,11 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
     let survivor = Survivor { timeline: facts.survival.and_then(|survival| survival.after), fault: fault.high };
     let classes = classify(attempts, &reads, survivor);
     let mut loss = loss(attempts, &classes, fault);
+    // The ledger is younger than the point: a restore of that point took all of it away.
+    if loss.count > 0 && facts.restored.is_some_and(|restored| !restored.ledger_covered) {
+        loss.shape = Shape::SincePoint;
+    }
+    let later = later(attempts, &classes, fault);
     let mut findings = Vec::new();
     let (mut log, mut log_agrees, mut history) = (None, None, None);
     if let Some(survival) = facts.survival {
@@ -82,13 +90,21 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         loss_seconds: missing.then(|| bounds(loss.age)),
         newest_lost_seconds: loss.newest.map(secs),
         loss_bytes: loss.bytes,
+        lost_after_fault: later.map_or(0, |(count, _)| count),
         resolution_seconds: resolution(attempts, fault),
         history,
         log_agrees,
         log,
         confidence: (!missing).then(|| confidence::sentence(1)),
     };
-    Some(Compared { classes, loss, row, findings })
+    Some(Compared { classes, loss, later, row, findings })
+}
+
+/// Lost writes that were acknowledged after the fault: how many, and until how long after it.
+fn later(attempts: &[Attempt], classes: &Classes, fault: Interval) -> Option<(u64, Duration)> {
+    let later = attempts.iter().filter(|write| classes.lost.contains(&write.id) && write.invoked > fault.high);
+    let last = later.clone().map(|write| write.ended).max()?;
+    Some((later.count() as u64, last.saturating_sub(fault.low)))
 }
 
 /// The longest time between two acknowledged writes that follow each other before the fault.
@@ -130,7 +146,13 @@ pub(super) fn shape(shape: Shape) -> (&'static str, &'static str) {
         Shape::Holes => ("holes", "writes are missing before others that survived: no time describes such a loss"),
         Shape::BeyondFault => (
             "beyond-fault",
-            "writes acknowledged after the fault are missing: two servers answered, and no time describes that",
+            "writes acknowledged after the fault are missing: two servers answered, or the recovery threw away what one of them \
+             had taken; no time describes that",
+        ),
+        Shape::SincePoint => (
+            "since-point",
+            "every write between the recovery point and the recovery is missing, those acknowledged after the fault among them: \
+             the restore put the point in the place of what was there",
         ),
     }
 }

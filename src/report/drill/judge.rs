@@ -236,18 +236,16 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
     let wanted = facts.began.aims.rpo;
     let row = row("rpo", "data lost (RPO)", "age of the oldest lost acknowledged write", wanted);
     if let (Some(restored), Some(fault)) = (facts.restored.filter(|restored| !restored.ledger_covered), facts.fault()) {
-        // What was restored is older than the ledger: it says at least how much was lost, the point's age at most.
-        let at_least = compared.filter(|compared| compared.loss.count > 0).map(|compared| compared.loss.age.low);
-        return point_age(facts, row, restored.snapshot_time, (fault, at_least.unwrap_or_default()), judged);
+        return point_age(facts, row, restored.snapshot_time, fault, compared, judged);
     }
     if let Some(Compared { loss, .. }) = compared {
         let writes = format!("{} of {} acknowledged writes", count(loss.count), count(loss.acknowledged));
         let sentence = match loss.shape {
             Shape::None => format!("0 lost in {} acknowledged writes", count(loss.acknowledged)),
-            Shape::Suffix => format!("{writes}, the oldest {} old", bounds(loss.age)),
+            Shape::Suffix | Shape::SincePoint => format!("{writes}, the oldest {} old", bounds(loss.age)),
             Shape::Holes | Shape::BeyondFault => format!("{writes}: {}", super::integrity::shape(loss.shape).1),
         };
-        let actual = matches!(loss.shape, Shape::None | Shape::Suffix).then(|| bounds(loss.age));
+        let actual = matches!(loss.shape, Shape::None | Shape::Suffix | Shape::SincePoint).then(|| bounds(loss.age));
         let verdict = wanted.map(|wanted| match loss.acknowledged {
             0 => invalid("no write was acknowledged, so none could be lost"),
             _ => loss.judge(Objective(wanted)),
@@ -270,19 +268,33 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
     }
 }
 
-/// A restore loses at most what came after the instant its point is of.
+/// A restore loses what was written after the instant its point is of: before the fault, which is what is judged, and from the
+/// fault until the recovery, which is said beside it. The ledger, which is younger than the point, says at least how much.
 fn point_age(
     facts: &Facts<'_>,
     row: ObjectiveRow,
     point: Timestamp,
-    (fault, at_least): (Interval, Duration),
+    fault: Interval,
+    compared: Option<&Compared>,
     judged: &mut Judged,
 ) {
     let wall = facts.began.wall.checked_add(fault.high.saturating_sub(facts.zero)).unwrap_or(facts.began.wall);
     let age = Duration::try_from(wall.duration_since(point)).unwrap_or_default();
+    let lost = compared.filter(|compared| compared.loss.count > 0);
+    let at_least = lost.map(|compared| compared.loss.age.low).unwrap_or_default();
     let actual = Interval::new(at_least.min(age), age);
     let verdict = facts.began.aims.rpo.map(|wanted| Objective(wanted).judge(actual));
-    let sentence = format!("at most what was written in the {} after the recovery point", seconds(secs(age)));
+    let before = seconds(secs(age));
+    let (meanwhile, writes) = lost.map_or_else(Default::default, |Compared { loss, later, .. }| {
+        let (more, after) = later.map_or_else(Default::default, |(number, until)| {
+            let more = format!(", and {} after it", seconds(secs(until)));
+            (more, format!(", {} of them acknowledged after the fault", count(number)))
+        });
+        let (of, all) = (count(loss.count), count(loss.acknowledged));
+        (more, format!("; of the drill's own writes {of} of {all} acknowledged ones{after}"))
+    });
+    let sentence =
+        format!("all that was written since the recovery point is lost: {before} before the fault{meanwhile}{writes}");
     let by = "age of the recovery point at the fault, by the wall clock".to_owned();
     judged.add(ObjectiveRow { by, actual: Some(bounds(actual)), sentence, ..row }, verdict);
 }

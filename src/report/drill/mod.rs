@@ -19,6 +19,8 @@ mod said;
 pub(in crate::report) mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
+#[cfg(test)]
+mod tests_restored;
 
 pub(in crate::report) use actions::{NOW, due};
 pub use alerts::AlertRow;

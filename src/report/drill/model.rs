@@ -336,7 +336,7 @@ pub struct Integrity {
     pub reads: u64,
     /// Each class.
     pub classes: Vec<ClassRow>,
-    /// `none`, `suffix`, `holes` or `beyond-fault`.
+    /// `none`, `suffix`, `holes`, `beyond-fault` or `since-point`.
     pub shape: String,
     /// What the shape means.
     pub shape_means: String,
@@ -346,6 +346,9 @@ pub struct Integrity {
     pub newest_lost_seconds: Option<f64>,
     /// Bytes of the log that the survivor did not have.
     pub loss_bytes: Option<u64>,
+    /// Lost writes that were acknowledged after the fault.
+    #[serde(default)]
+    pub lost_after_fault: u64,
     /// Seconds between two acknowledged writes before the fault: no shorter loss can be seen.
     pub resolution_seconds: Option<f64>,
     /// The old history, the surviving one, and where they part.

@@ -175,9 +175,8 @@ fn timeline(facts: &Facts<'_>, paths: &[Path]) -> Timeline {
         timeline.set(*instant, *at);
     }
     if let Some(path) = worst(paths)
-        && let End::Restored { restored, onset, first_success, .. } = &path.end
+        && let End::Restored { restored, first_success, .. } = &path.end
     {
-        timeline.set(Instant::Onset, *onset);
         timeline.set(Instant::Restored, *restored);
         if let Some(first) = first_success {
             let elsewhere = facts.elsewhere.iter().find(|one| one.observer.name == path.observer);
@@ -185,7 +184,19 @@ fn timeline(facts: &Facts<'_>, paths: &[Path]) -> Timeline {
             timeline.set(Instant::FirstSuccess, Interval::exact(*first).widened(error));
         }
     }
+    if let Some((_, onset)) = first_felt(paths) {
+        timeline.set(Instant::Onset, onset);
+    }
     timeline
+}
+
+/// The path on which the fault was felt first: that it ended earlier there than on the worst one does not make it later.
+fn first_felt(paths: &[Path]) -> Option<(&Path, Interval)> {
+    let felt = paths.iter().filter_map(|path| match &path.end {
+        End::Restored { onset, .. } => Some((path, *onset)),
+        _ => None,
+    });
+    felt.min_by_key(|(_, onset)| (onset.high, onset.low))
 }
 
 /// The worst path of which something is known: one that its observer did not see dates nothing.
@@ -195,11 +206,13 @@ fn worst(paths: &[Path]) -> Option<&Path> {
 
 fn moments(facts: &Facts<'_>, timeline: &Timeline, paths: &[Path]) -> Vec<Moment> {
     let path = worst(paths).map_or("no path was judged", |path| path.name.as_str());
+    let felt = first_felt(paths).map_or(path, |(path, _)| path.name.as_str());
     let moment = |(instant, name): &(Instant, &str)| {
         let at = timeline.get(*instant);
         let from_probes = matches!(instant, Instant::Onset | Instant::FirstSuccess | Instant::Restored);
         let evidence = match (facts.marks.get(instant), at) {
             (Some((_, evidence)), _) if !from_probes => (*evidence).to_owned(),
+            (_, Some(_)) if *instant == Instant::Onset => format!("probes of {felt}"),
             (_, Some(_)) => format!("probes of {path}"),
             _ => "not seen".to_owned(),
         };
@@ -514,6 +527,11 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
     }
     if let Some(every) = streams.iter().filter(|seen| seen.judged()).map(|seen| seen.stream.every).max() {
         limits.push(format!("a probe every {}: an outage shorter than that may pass unseen", aim(secs(every))));
+    }
+    if let Some(tables) = &facts.began.scenario.unasked {
+        limits.push(format!(
+            "no probe asked for {tables}: that others could not use what the fault struck is not in the times of these paths"
+        ));
     }
     let stalled = Stall::total(&facts.stalls);
     if stalled > Duration::ZERO {

@@ -238,6 +238,7 @@ impl Made {
                 recovery: "promote standby".to_owned(),
                 ends_validated: false,
                 ends_with: None,
+                unasked: None,
             },
             aims: self.aims,
             steady: SteadyRule { p95: Some(ms(500)), p99: Some(ms(1000)), errors: Some(0.001), throughput: None },
@@ -378,6 +379,29 @@ fn the_recovery_time_contains_the_outage_on_every_path() {
     // Two periods, the answer, and how exactly the fault is known.
     assert!(fresh.high - fresh.low < 0.25, "{fresh}");
     assert_eq!(report.streams[2].recovery, "no probe failed: no outage longer than 113 ms");
+}
+
+#[test]
+fn users_felt_it_when_the_first_of_them_did_whoever_waited_longest() {
+    let mut journal = Made::default().journal();
+    for line in &mut journal {
+        if let Event::Samples { stream, samples } = &mut line.event
+            && stream == "sql-pooled"
+        {
+            // The path that comes back last is gone two seconds later than the other one.
+            let held = |sample: &Sample| (FAULT - ms(50)..FAULT + ms(2000)).contains(&sample.due);
+            let later = samples
+                .samples()
+                .map(|sample| if held(&sample) { Sample { answer: Answer::Good, ..sample } } else { sample });
+            *samples = PackedSamples::of(&later.collect::<Vec<_>>());
+        }
+    }
+    let report = super::of(&journal).unwrap();
+    let moment = |symbol: &str| report.timeline.iter().find(|moment| moment.symbol == symbol).unwrap();
+    assert_eq!(moment("t8").evidence, "probes of sql-pooled");
+    let felt = moment("t2");
+    assert_eq!(felt.evidence, "probes of sql-fresh");
+    assert!(felt.since_fault.unwrap().high < 0.2, "{felt:?}");
 }
 
 #[test]

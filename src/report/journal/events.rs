@@ -248,6 +248,9 @@ pub struct ScenarioFacts {
     /// The step that must have ended well within the recovery time, too, where one must.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ends_with: Option<String>,
+    /// Tables that the fault strikes and that no probe asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unasked: Option<String>,
 }
 
 /// What is wanted; nothing where it does not apply.

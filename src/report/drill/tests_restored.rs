@@ -1,0 +1,95 @@
+//! What a restore takes away, and what probes that ask for something else do not see.
+
+use super::tests::Made;
+use crate::measure::Outcome;
+use crate::report::journal::{Event, Line, PackedRead, Restored, Survival};
+use crate::report::render::{self, Form};
+use std::time::Duration;
+
+/// The fault of these journals, on their axis.
+const FAULT: Duration = Duration::from_secs(1030);
+
+/// A table is dropped while the server goes on answering; six seconds later the point of ten seconds before the fault is in
+/// the place of everything, and the ledger begins anew.
+fn restored(lost_until: Duration) -> Vec<Line> {
+    let made = Made { outage: Duration::ZERO, lost: 0, fault_name: "dropped-table", ..Made::default() };
+    let mut lines = made.journal();
+    let writes = lines.iter().find_map(|line| match &line.event {
+        Event::Writes(writes) => Some(writes.writes()),
+        _ => None,
+    });
+    let writes = writes.unwrap();
+    let there = writes.iter().filter(|write| write.outcome == Outcome::Ok && write.ended > lost_until);
+    let rows: Vec<(u64, u64)> = there.map(|write| (write.id, write.payload)).collect();
+    for line in &mut lines {
+        match &mut line.event {
+            Event::Began(began) => {
+                began.scenario.ends_validated = true;
+                began.scenario.recovery = "restore from latest-verified".to_owned();
+            }
+            Event::Read(read) => *read = PackedRead::of(rows.iter().copied(), &writes),
+            Event::Survival(survival) => {
+                *survival = Survival { before: Some(4), after: Some(4), fork: None, old_commits: None };
+            }
+            _ => {}
+        }
+    }
+    let restored = Restored {
+        point: "20261120T020020Z-p1q2r3".to_owned(),
+        source: "cloudflow".to_owned(),
+        snapshot_time: "2026-11-20T02:00:20Z".parse().unwrap(),
+        phases: Vec::new(),
+        rows: 21_001,
+        objects: None,
+        bytes: 190 << 10,
+        bytes_today: 190 << 10,
+        proof: "every table was read back and is that of the backup".to_owned(),
+        ledger_covered: false,
+    };
+    let at = FAULT + Duration::from_secs(6);
+    lines.insert(lines.len() - 1, Line { at, event: Event::Restored(Box::new(restored)) });
+    lines
+}
+
+#[test]
+fn a_restore_loses_what_was_acknowledged_before_the_fault_and_after_it() {
+    let lines = restored(FAULT + Duration::from_secs(6));
+    super::tests::stored_is_the_same(&lines);
+    let report = super::of(&lines).unwrap();
+    let integrity = report.integrity.as_ref().unwrap();
+    assert_eq!((integrity.shape.as_str(), integrity.lost_after_fault), ("since-point", 1_199));
+    let rpo = report.objectives.iter().find(|row| row.key == "rpo").unwrap();
+    let said = "all that was written since the recovery point is lost: 10.00 s before the fault, and 6.01 s after it; of the drill's \
+                own writes 7,198 of 23,998 acknowledged ones, 1,199 of them acknowledged after the fault";
+    assert_eq!(rpo.sentence, said);
+    assert_eq!(rpo.verdict.as_deref(), Some("met"), "what the point is too old by is judged as before: {rpo:?}");
+    assert!(report.verdict.sentence.contains(said), "{}", report.verdict.sentence);
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json] {
+        let page = render::drill(&report, form).unwrap();
+        assert!(!page.contains("two servers"), "one server answered: {form:?}");
+        assert!(
+            page.contains("every write between the recovery point and the recovery is missing") || form == Form::Html
+        );
+    }
+}
+
+#[test]
+fn a_restore_of_what_went_down_at_once_loses_nothing_after_the_fault() {
+    let report = super::of(&restored(FAULT)).unwrap();
+    let rpo = report.objectives.iter().find(|row| row.key == "rpo").unwrap();
+    let said = "all that was written since the recovery point is lost: 10.00 s before the fault; of the drill's own writes \
+                5,998 of 23,998 acknowledged ones";
+    assert_eq!(rpo.sentence, said);
+}
+
+#[test]
+fn what_no_probe_asked_for_is_said_to_be_unseen() {
+    let mut lines = restored(FAULT + Duration::from_secs(6));
+    let limits = |lines: &[Line]| super::of(lines).unwrap().validity.limits.join("\n");
+    assert!(!limits(&lines).contains("no probe asked for"));
+    if let Event::Began(began) = &mut lines[0].event {
+        began.scenario.unasked = Some("public.orders".to_owned());
+    }
+    super::tests::stored_is_the_same(&lines);
+    assert!(limits(&lines).contains("no probe asked for public.orders: "), "{}", limits(&lines));
+}
