@@ -151,7 +151,10 @@ fn journal(streams: u64) -> Vec<Line> {
         }
     }
     say(end, Event::Stalls(Vec::new()));
-    say(end, Event::Healing(Healing { what: "it".to_owned(), proven: true, detail: "as before".to_owned() }));
+    say(
+        end,
+        Event::Healing(Healing { nothing: false, what: "it".to_owned(), proven: true, detail: "as before".to_owned() }),
+    );
     say(end, Event::Ended);
     lines
 }

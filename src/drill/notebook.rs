@@ -3,7 +3,7 @@
 //! A line is on the disk before what follows it is done. If the runner dies, what it wrote until then is a journal without
 //! an end, and its report says so.
 
-use crate::chaos::{self, Witness};
+use crate::chaos::{self, ReadBack, Witness};
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::{Instant, Interval};
@@ -126,6 +126,7 @@ impl Notebook {
             }
             chaos::Event::Aborting { why } => self.note(Event::Aborted { why }),
             chaos::Event::ReadBack { number, read_back, .. } => self.note(Event::Healing(Healing {
+                nothing: matches!(read_back, ReadBack::NothingToUndo { .. }),
                 what: self.said(number),
                 proven: read_back.is_good(),
                 detail: read_back.text().to_owned(),

@@ -322,6 +322,7 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
         let outcome = recovery::run(&step.command).await;
         desk.notebook.step(&step.name, from, &outcome)?;
         desk.notebook.note(Event::Healing(crate::report::journal::Healing {
+            nothing: false,
             what: step.name.clone(),
             proven: outcome.is_ok(),
             detail: outcome.unwrap_or_else(|error| error.to_string()),

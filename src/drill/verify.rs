@@ -197,6 +197,7 @@ pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
         Err(error) => Err(error),
     };
     desk.notebook.note(Event::Healing(Healing {
+        nothing: false,
         what: format!("the ledger's table {}", table.name()),
         proven: removed.is_ok(),
         detail: match &removed {

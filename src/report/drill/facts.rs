@@ -6,7 +6,7 @@ use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
     AlertSeen, Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples,
-    PlannedVictim, ReplicaSeen, Restored, Stream, Survival, Watched,
+    PlannedVictim, ReplicaSeen, Restored, Stage, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -47,6 +47,10 @@ pub(super) struct Facts<'a> {
     pub(super) recovery_failed: Option<&'a str>,
     pub(super) aborted: Option<&'a str>,
     pub(super) healings: Vec<&'a Healing>,
+    /// What became of the fault itself when it was undone, and between which instants that was.
+    pub(super) undone: Vec<(Interval, &'a Healing)>,
+    /// Since when it is being undone; nothing before that, and nothing once it is over.
+    undoing: Option<Duration>,
     pub(super) surprises: Vec<String>,
     pub(super) ended: bool,
 }
@@ -125,6 +129,8 @@ impl<'a> Facts<'a> {
             recovery_failed: None,
             aborted: None,
             healings: Vec::new(),
+            undone: Vec::new(),
+            undoing: None,
             surprises: Vec::new(),
             ended: false,
         };
@@ -137,6 +143,9 @@ impl<'a> Facts<'a> {
 
     fn take(&mut self, line: &'a Line) -> Result<()> {
         match &line.event {
+            // What is put back after the comparison is the drill's own.
+            Event::Stage(Stage::Verification) => self.undoing = None,
+            Event::Stage(Stage::Healing) => self.undoing = Some(line.at),
             Event::Began(_) | Event::Stage(_) => {}
             Event::Observer(observer) => {
                 self.elsewhere.push(Elsewhere { observer, error: None, stalls: Vec::new(), cut: None, watched: None });
@@ -191,7 +200,10 @@ impl<'a> Facts<'a> {
                 }
             }
             Event::Unacknowledged { until } => drop(self.person.get_or_insert(Person::Nobody { until: *until })),
-            Event::Healing(healing) => self.healings.push(healing),
+            Event::Healing(healing) => {
+                self.undone.extend(self.undoing.map(|since| (Interval::new(since, line.at), healing)));
+                self.healings.push(healing);
+            }
             Event::Surprise { what } => self.surprises.push(what.clone()),
             Event::Ended => self.ended = true,
         }

@@ -11,14 +11,18 @@ mod observers;
 mod of;
 mod paths;
 mod person;
+mod phases;
 mod recovery;
 mod replica;
 mod said;
+mod undone;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
+#[cfg(test)]
+mod tests_phases;
 #[cfg(test)]
 mod tests_restored;
 

@@ -197,7 +197,7 @@ pub struct SteadyRow {
 /// A dated instant.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Moment {
-    /// `t0` to `t10`, and `tm` for a person.
+    /// `t0` to `t10`, `th` for the end of the fault where something undoes it, and `tm` for a person.
     pub symbol: String,
     /// Its word.
     pub name: String,

@@ -13,14 +13,15 @@ use super::model::{
 use super::observers::observers;
 use super::paths::{End, Path, paths};
 use super::person;
+use super::phases::phases;
 use super::recovery::{Seen, look};
 use super::replica;
+use super::undone;
 use crate::error::{Kind, Result};
-use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
 use crate::report::journal::{Began, FILE, Line, digest};
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
-use crate::report::words::{aim, bounds, percent, seconds, secs, since};
+use crate::report::words::{aim, percent, seconds, secs, since};
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -226,8 +227,13 @@ fn moments(facts: &Facts<'_>, timeline: &Timeline, paths: &[Path]) -> Vec<Moment
             evidence,
         }
     };
-    let moments = INSTANTS.iter().map(moment);
-    moments.chain(person::moment(facts)).collect()
+    let mut moments: Vec<Moment> = INSTANTS.iter().map(moment).collect();
+    // Where a fault lasts, nobody is served before it is undone.
+    let first =
+        moments.iter().position(|moment| moment.symbol == Instant::FirstSuccess.symbol()).unwrap_or(moments.len());
+    moments.splice(first..first, undone::moment(facts));
+    moments.extend(person::moment(facts));
+    moments
 }
 
 /// From one instant to another that may lie before it.
@@ -236,45 +242,6 @@ pub(super) fn after(at: Interval, fault: Interval) -> Bounds {
         return Bounds { low: 0.0, high: 0.0 };
     }
     Bounds { low: since(at, fault.high).low, high: since(at, fault.low).high }
-}
-
-fn phases(facts: &Facts<'_>, timeline: &Timeline) -> Vec<PhaseRow> {
-    let mut rows = Vec::new();
-    for phase in PHASES {
-        // What is redundant again before it is restored was never degraded.
-        let ends = timeline.get(phase.from).zip(timeline.get(phase.to));
-        let Some((from, until)) = ends.filter(|(from, until)| until.high >= from.low) else { continue };
-        let restores = facts.restored.is_some();
-        let counts = match phase.name {
-            "detection" | "decision" => true,
-            "failover" | "routing" | "reconnection" => !restores,
-            "validation" => facts.began.scenario.ends_validated,
-            _ => false,
-        };
-        if restores && matches!(phase.name, "failover" | "routing" | "reconnection") {
-            continue;
-        }
-        rows.push(PhaseRow {
-            name: phase.name.to_owned(),
-            from: since(from, facts.zero),
-            until: since(until, facts.zero),
-            length: bounds(until.since(from)),
-            counts,
-        });
-    }
-    rows.extend(person::phase(facts));
-    for phase in facts.restored.iter().flat_map(|restored| &restored.phases) {
-        let (from, until) = (Interval::exact(phase.from), Interval::exact(phase.until));
-        rows.push(PhaseRow {
-            name: phase.name.clone(),
-            from: since(from, facts.zero),
-            until: since(until, facts.zero),
-            length: bounds(until.since(from)),
-            counts: true,
-        });
-    }
-    rows.sort_by(|one, other| one.from.low.total_cmp(&other.from.low).then(one.until.low.total_cmp(&other.until.low)));
-    rows
 }
 
 fn restore(facts: &Facts<'_>, phases: &[PhaseRow]) -> Option<RestoreRow> {

@@ -158,6 +158,7 @@ impl Made {
         say(
             end,
             Event::Healing(Healing {
+                nothing: false,
                 what: "primary-crash of server at 127.0.0.1:5432".to_owned(),
                 proven: self.healed,
                 detail: if self.healed {
@@ -202,6 +203,7 @@ impl Made {
             let why = "not all of its processes were gone within 10 s".to_owned();
             say(FAULT + ms(10_000), Event::Unproven { why });
             let healing = Healing {
+                nothing: true,
                 what: "primary-crash".to_owned(),
                 proven: true,
                 detail: "the same server answers".to_owned(),

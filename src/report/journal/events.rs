@@ -529,6 +529,9 @@ pub struct CheckSeen {
 /// What was looked at after one thing was undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Healing {
+    /// That nothing undoes it, or that nothing was there to undo: what was seen is how it stands, and not that it is as before.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub nothing: bool,
     /// What was undone.
     pub what: String,
     /// Whether it is proven to be as before.
