@@ -5,6 +5,7 @@ mod html;
 mod junit;
 mod markdown;
 mod openmetrics;
+mod page;
 mod text;
 
 #[cfg(test)]

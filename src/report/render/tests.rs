@@ -90,6 +90,24 @@ fn a_day_of_probes_is_a_page_below_a_megabyte() {
 }
 
 #[test]
+fn a_report_in_text_fits_a_terminal_and_leaves_nothing_out() {
+    let mut pages: Vec<String> = four().map(|(_, made)| drill(&made.report(), Form::Text).unwrap()).to_vec();
+    pages.push(month(&november(), Form::Text).unwrap());
+    for line in pages.iter().flat_map(|page| page.lines()) {
+        assert!(line.chars().count() <= page::WIDTH, "{line}");
+    }
+    for ((_, made), page) in four().into_iter().zip(&pages) {
+        let (report, words) = (made.report(), page.split_whitespace().collect::<Vec<_>>());
+        let known = report.timeline.iter().filter(|moment| moment.since_fault.is_some());
+        let said = report.objectives.iter().flat_map(|row| [&row.sentence, &row.by]);
+        let said = said.chain([&report.verdict.sentence]).chain(known.map(|moment| &moment.evidence));
+        for word in said.flat_map(|text| text.split_whitespace()) {
+            assert!(words.contains(&word), "{word} is not in {page}");
+        }
+    }
+}
+
+#[test]
 fn a_drill_in_text_is_the_one_we_reviewed() {
     for (name, made) in four() {
         insta::with_settings!({ prepend_module_to_snapshot => false, snapshot_path => "../../../tests/golden/report" }, {

@@ -1,44 +1,17 @@
 //! For a terminal.
 
+use super::page::Page;
 use super::sign;
 use crate::humane::{count, time};
 use crate::report::drill::DrillReport;
 use crate::report::month::MonthReport;
 use crate::report::words::{percent, seconds};
 
-/// A page that grows line by line.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn line(&mut self, line: impl AsRef<str>) {
-        self.0.push_str(line.as_ref().trim_end());
-        self.0.push('\n');
-    }
-
-    fn title(&mut self, title: &str) {
-        self.line("");
-        self.line(title);
-    }
-
-    /// Columns two blanks apart.
-    fn rows(&mut self, rows: &[Vec<String>]) {
-        let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
-        let width =
-            |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count()).max();
-        let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
-        for row in rows {
-            let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
-            self.line(format!("  {}", cells.collect::<Vec<_>>().join("  ")));
-        }
-    }
-}
-
 /// A drill.
 pub(super) fn drill(report: &DrillReport) -> String {
     let mut page = Page::default();
     let (verdict, identity) = (&report.verdict, &report.identity);
-    page.line(format!("{} {}: {}", sign(Some(&verdict.word)), verdict.word.to_uppercase(), verdict.sentence));
+    page.headline(&format!("{} {}: {}", sign(Some(&verdict.word)), verdict.word.to_uppercase(), verdict.sentence));
     page.line(format!("  {}", identity.title));
     page.line(format!(
         "  run {}, {} in {}, {}, seed {}",
@@ -55,7 +28,7 @@ pub(super) fn drill(report: &DrillReport) -> String {
     timeline(&mut page, report);
     integrity(&mut page, report);
     rest(&mut page, report);
-    page.0
+    page.text()
 }
 
 fn objectives(page: &mut Page, report: &DrillReport) {
@@ -300,5 +273,5 @@ pub(super) fn month(report: &MonthReport) -> String {
         ]
     };
     page.rows(&report.drills.iter().map(row).collect::<Vec<_>>());
-    page.0
+    page.text()
 }
