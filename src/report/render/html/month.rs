@@ -1,7 +1,7 @@
 //! The page of a month.
 
 use super::super::escape;
-use super::scale::{Scale, round_up};
+use super::scale::{Scale, durations};
 use super::{Page, chip, document};
 use crate::humane::time;
 use crate::report::month::{Cell, MonthReport, Plot};
@@ -104,16 +104,15 @@ fn plots(page: &mut Page, report: &MonthReport) {
 /// A row of dots over one axis.
 fn dots(plot: &Plot) -> String {
     let (_, most) = plot.extremes();
-    let until = round_up(most.max(plot.objective) * 1.05);
+    let marks = durations(most.max(plot.objective) * 1.05);
+    let until = marks.last().map_or(1.0, |(last, _)| *last);
     let x = Scale { from: 0.0, until, start: LEFT, size: WIDTH - LEFT - RIGHT };
     let mut svg = format!("<svg viewBox=\"0 0 {WIDTH} 74\" role=\"img\" aria-label=\"{}\">", escape(&plot.words()));
     let right = WIDTH - RIGHT;
     // Writing to a String cannot fail.
     let _ignored = write!(svg, "<path class=\"axis\" d=\"M{LEFT} 46H{right}\"/>");
-    for share in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let value = until * share;
-        let label = if value <= 0.0 { "0".to_owned() } else { aim(value) };
-        let anchor = if share <= 0.0 { "start" } else { "middle" };
+    for (value, label) in marks {
+        let anchor = if value <= 0.0 { "start" } else { "middle" };
         let _ignored = write!(
             svg,
             "<path class=\"axis\" d=\"M{0:.1} 46v5\"/><text x=\"{0:.1}\" y=\"66\" text-anchor=\"{anchor}\">{label}</text>",

@@ -68,6 +68,36 @@ fn moment(at: f64, step: f64) -> String {
     }
 }
 
+/// Units of an axis of durations: how many seconds one is, and its word.
+const UNITS: [(f64, &str); 5] = [(86_400.0, "d"), (3600.0, "h"), (60.0, "min"), (1.0, "s"), (0.001, "ms")];
+/// An axis of durations has at most so many parts.
+const PARTS: f64 = 5.0;
+
+/// Marks from nothing to at least `most` seconds, all in one unit: where each is, and what stands beside it.
+pub(super) fn durations(most: f64) -> Vec<(f64, String)> {
+    // What would need fewer than two of a unit is told in the next smaller one.
+    let unit = UNITS.into_iter().find(|(unit, _)| most >= unit * 2.0).unwrap_or((0.001, "ms"));
+    let step = round_step(most / unit.0 / PARTS, unit.0);
+    let mut marks = vec![(0.0, "0".to_owned())];
+    while marks.last().is_some_and(|(at, _)| *at < most * 0.999_999) {
+        #[expect(clippy::cast_precision_loss, reason = "a handful of marks")]
+        let number = step * marks.len() as f64;
+        marks.push((number * unit.0, format!("{number} {}", unit.1)));
+    }
+    marks
+}
+
+/// The next round number of a unit at or above a value. Hours are counted in quarters of a day, minutes and seconds in quarters
+/// of an hour and of a minute.
+fn round_step(value: f64, unit: f64) -> f64 {
+    let steps: &[f64] = match unit {
+        3600.0 => &[1.0, 2.0, 3.0, 4.0, 6.0, 12.0],
+        60.0 | 1.0 => &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0],
+        _ => &[],
+    };
+    steps.iter().copied().find(|step| *step >= value * 0.999_999).unwrap_or_else(|| round_up(value).max(1.0))
+}
+
 /// The next round number at or above a value: 1, 2 or 5 times a power of ten.
 pub(super) fn round_up(value: f64) -> f64 {
     if value <= 0.0 {
@@ -93,5 +123,23 @@ mod tests {
         assert_eq!(texts(0.0, 86_400.0, 43_200.0), ["−12 h", "−6 h", "0", "+6 h", "+12 h"]);
         let rounded = [0.0, 3.2, 50.0, 980.0].map(|value| format!("{}", round_up(value)));
         assert_eq!(rounded, ["1", "5", "50", "1000"]);
+    }
+
+    #[test]
+    fn an_axis_of_durations_has_one_unit_and_round_numbers_of_it() {
+        let texts = |most| durations(most).into_iter().map(|(_, text)| text).collect::<Vec<_>>().join(", ");
+        for (most, marks) in [
+            (0.3, "0, 100 ms, 200 ms, 300 ms"),
+            (15.0, "0, 5 s, 10 s, 15 s"),
+            (90.0, "0, 20 s, 40 s, 60 s, 80 s, 100 s"),
+            (900.0, "0, 5 min, 10 min, 15 min"),
+            (3600.0 * 1.05, "0, 15 min, 30 min, 45 min, 60 min, 75 min"),
+            (14_400.0 * 1.05, "0, 1 h, 2 h, 3 h, 4 h, 5 h"),
+            (86_400.0 * 1.05, "0, 6 h, 12 h, 18 h, 24 h, 30 h"),
+            (604_800.0, "0, 2 d, 4 d, 6 d, 8 d"),
+        ] {
+            assert_eq!(texts(most), marks, "{most}");
+            assert!(durations(most).last().is_some_and(|(at, _)| *at >= most * 0.999), "{most}");
+        }
     }
 }
