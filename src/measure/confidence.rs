@@ -28,7 +28,9 @@ pub fn sentence(runs: u32) -> String {
     let bound = loss_below(runs) * 100.0;
     let plural = if runs == 1 { "" } else { "s" };
     let bound = if bound < 10.0 { format!("{bound:.1}") } else { format!("{bound:.0}") };
-    format!("0 lost in {runs} valid run{plural}: loss per drill below {bound} % at 95 %")
+    format!(
+        "0 lost in {runs} valid run{plural}: with 95 % confidence fewer than {bound} of 100 such drills would lose something"
+    )
 }
 
 #[cfg(test)]
@@ -41,7 +43,11 @@ mod tests {
         let shares: Vec<f64> = [5, 12, 29, 59].into_iter().map(|runs| percent(share_below_worst(runs))).collect();
         assert_eq!(shares, [55.0, 78.0, 90.0, 95.0]);
         assert_eq!(runs_for(0.95), 59);
-        assert_eq!(sentence(12), "0 lost in 12 valid runs: loss per drill below 22 % at 95 %");
-        assert_eq!(sentence(59), "0 lost in 59 valid runs: loss per drill below 5.0 % at 95 %");
+        let said = |runs: &str, bound: &str| {
+            format!("0 lost in {runs}: with 95 % confidence fewer than {bound} of 100 such drills would lose something")
+        };
+        assert_eq!(sentence(1), said("1 valid run", "95"));
+        assert_eq!(sentence(12), said("12 valid runs", "22"));
+        assert_eq!(sentence(59), said("59 valid runs", "5.0"));
     }
 }

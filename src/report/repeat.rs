@@ -137,7 +137,9 @@ pub(super) fn sure(runs: &[&DrillReport]) -> String {
     let worst = match open {
         0 => {
             let share = confidence::share_below_worst(counted_runs) * 100.0;
-            format!("{valid}: at 95 %, {share:.0} % of all recoveries are no slower than the slowest seen")
+            format!(
+                "{valid}: with 95 % confidence at least {share:.0} of 100 such recoveries would be no slower than the slowest of these"
+            )
         }
         // What did not end has no slowest.
         open => format!("{open} of {valid} had not recovered when nobody looked any more: nothing bounds the slowest"),
@@ -186,8 +188,8 @@ mod tests {
             "1 of 3 runs: not valid, and not counted",
             "recovery time (RTO) in 2 valid runs: minimum 8.60 to 8.83 s, median 8.60 to 12.82 s, maximum 12.60 to 12.82 s",
             "one by one: 8.60 to 8.83 s; 12.60 to 12.82 s",
-            "0 lost in 2 valid runs: loss per drill below 78 % at 95 %; 2 valid runs: at 95 %, 22 % of all recoveries are no \
-             slower than the slowest seen",
+            "0 lost in 2 valid runs: with 95 % confidence fewer than 78 of 100 such drills would lose something; 2 valid runs: \
+             with 95 % confidence at least 22 of 100 such recoveries would be no slower than the slowest of these",
         ];
         assert_eq!(repeated.lines(), said);
         let nothing = Repeated::of(&drills[2..]);
