@@ -464,8 +464,11 @@ pub struct Cleanup {
 pub struct HealingRow {
     /// What was undone.
     pub what: String,
-    /// Whether it is as before.
+    /// Whether nothing of it is left to undo.
     pub proven: bool,
+    /// That nothing undoes it, or nothing was there to undo: what was seen is how it stands, and not that it is as before.
+    #[serde(default)]
+    pub nothing_to_undo: bool,
     /// What was seen.
     pub detail: String,
 }

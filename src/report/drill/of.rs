@@ -376,16 +376,21 @@ fn cleanup(facts: &Facts<'_>) -> Cleanup {
     let row = |healing: &&crate::report::journal::Healing| HealingRow {
         what: healing.what.clone(),
         proven: healing.proven,
+        nothing_to_undo: healing.nothing,
         detail: healing.detail.clone(),
     };
     let healed: Vec<HealingRow> = facts.healings.iter().map(row).collect();
     let injected = facts.marks.contains_key(&Instant::Requested);
     let open: Vec<&str> = healed.iter().filter(|row| !row.proven).map(|row| row.what.as_str()).collect();
+    let nothing: Vec<&str> = healed.iter().filter(|row| row.nothing_to_undo).map(|row| row.what.as_str()).collect();
     let (proven, sentence) = match (injected, healed.is_empty(), open.is_empty()) {
         (false, true, _) => (true, "nothing was injected, so there was nothing to undo".to_owned()),
         (true, true, _) => (false, "nobody looked whether the fault was undone".to_owned()),
         (_, _, false) => (false, format!("NOT PROVEN: {}", open.join(", "))),
-        _ => (true, "everything was put back and looked at".to_owned()),
+        _ if nothing.is_empty() => (true, "everything was put back and looked at".to_owned()),
+        // How that stands is seen; that it is well again is said by the objectives, or by nobody.
+        _ if nothing.len() == healed.len() => (true, format!("nothing was to be undone of {}", nothing.join(", "))),
+        _ => (true, format!("put back and looked at, but for what nothing undoes: {}", nothing.join(", "))),
     };
     Cleanup { proven, sentence, healed }
 }

@@ -1,6 +1,6 @@
 //! How parts of a report are said, in every form the same.
 
-use super::model::{Affected, Bounds, Budget, ObserverRow, RawFile, RestoreRow, Width};
+use super::model::{Affected, Bounds, Budget, HealingRow, ObserverRow, RawFile, RestoreRow, Width};
 use crate::humane::{bytes, count, counted};
 use crate::report::words::{self, percent};
 
@@ -11,6 +11,23 @@ impl ObserverRow {
             Some(0.0) => "the drill's own clock".to_owned(),
             Some(error) => format!("its clock known to {}", words::error(error)),
             None => "its clock not known".to_owned(),
+        }
+    }
+}
+
+impl HealingRow {
+    /// What was seen: that something is as before is said of nothing else than what was put back.
+    pub fn words(&self) -> String {
+        let nothing = if self.proven && self.nothing_to_undo { "nothing to undo; " } else { "" };
+        format!("{nothing}{}", self.detail)
+    }
+
+    /// The verdict that its sign is of; none where nothing was to be proven.
+    pub fn verdict(&self) -> Option<&'static str> {
+        match (self.proven, self.nothing_to_undo) {
+            (false, _) => Some("missed"),
+            (true, true) => None,
+            (true, false) => Some("met"),
         }
     }
 }

@@ -158,7 +158,7 @@ impl Made {
         say(
             end,
             Event::Healing(Healing {
-                nothing: false,
+                nothing: self.healed,
                 what: "primary-crash of server at 127.0.0.1:5432".to_owned(),
                 proven: self.healed,
                 detail: if self.healed {

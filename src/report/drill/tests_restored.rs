@@ -1,5 +1,6 @@
 //! What a restore takes away, and what probes that ask for something else do not see.
 
+use super::DrillReport;
 use super::tests::Made;
 use crate::measure::Outcome;
 use crate::report::journal::{Event, Line, PackedRead, Restored, Survival};
@@ -92,4 +93,36 @@ fn what_no_probe_asked_for_is_said_to_be_unseen() {
     }
     super::tests::stored_is_the_same(&lines);
     assert!(limits(&lines).contains("no probe asked for public.orders: "), "{}", limits(&lines));
+}
+
+#[test]
+fn what_nothing_undoes_is_not_ticked_off() {
+    let with = |nothing: bool, proven: bool| {
+        let mut lines = Made::default().journal();
+        for line in &mut lines {
+            if let Event::Healing(healing) = &mut line.event {
+                (healing.nothing, healing.proven) = (nothing, proven);
+            }
+        }
+        super::of(&lines).unwrap()
+    };
+    let what = "primary-crash of server at 127.0.0.1:5432";
+    let line = |report: &DrillReport, form: Form| {
+        let page = render::drill(report, form).unwrap();
+        let (_, cleanup) = page.split_once("leanup").unwrap();
+        cleanup.lines().find(|line| line.contains(&format!("{what}: "))).unwrap().to_owned()
+    };
+    let down = with(true, true);
+    assert_eq!(down.cleanup.sentence, format!("nothing was to be undone of {what}"));
+    assert!(down.cleanup.proven && down.verdict.exit_code == 0);
+    for form in [Form::Text, Form::Markdown] {
+        let line = line(&down, form);
+        assert!(line.contains(&format!("· {what}: nothing to undo; the server is down")), "{line}");
+    }
+    let page = render::drill(&down, Form::Html).unwrap();
+    assert!(page.contains(">nothing to undo<") && !page.contains(">proven<"));
+    assert!(line(&with(false, true), Form::Text).contains("✓ "));
+    for nothing in [true, false] {
+        assert!(line(&with(nothing, false), Form::Text).contains("✗ "), "what was not looked at is not proven");
+    }
 }

@@ -217,13 +217,7 @@ fn rest(page: &mut Page, report: &DrillReport) {
     alerts(page, report);
     page.title("Safety");
     page.list([format!("cleanup: {}", report.cleanup.sentence)]);
-    page.list(
-        report
-            .cleanup
-            .healed
-            .iter()
-            .map(|row| format!("{} {}: {}", if row.proven { "✓" } else { "✗" }, row.what, row.detail)),
-    );
+    page.list(report.cleanup.healed.iter().map(|row| format!("{} {}: {}", sign(row.verdict()), row.what, row.words())));
     let radius = &report.blast_radius;
     page.list([format!(
         "blast radius: planned {}; touched {}; {} matched; cap {}",

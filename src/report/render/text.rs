@@ -161,7 +161,7 @@ fn rest(page: &mut Page, report: &DrillReport) {
     page.title("cleanup");
     page.line(format!("  {}", report.cleanup.sentence));
     for healed in &report.cleanup.healed {
-        page.line(format!("  {} {}: {}", if healed.proven { "✓" } else { "✗" }, healed.what, healed.detail));
+        page.line(format!("  {} {}: {}", sign(healed.verdict()), healed.what, healed.words()));
     }
     if let Some(budget) = &report.error_budget {
         page.title("error budget");

@@ -336,10 +336,10 @@ fn safety(page: &mut Page, report: &DrillReport) {
         page.table(
             ["", "what was undone", "seen afterwards"],
             cleanup.healed.iter().map(|row| {
-                let word = if row.proven {
-                    "<span class=\"good\">proven</span>"
-                } else {
-                    "<span class=\"bad\">NOT proven</span>"
+                let word = match (row.proven, row.nothing_to_undo) {
+                    (false, _) => "<span class=\"bad\">NOT proven</span>",
+                    (true, true) => "<span class=\"dim\">nothing to undo</span>",
+                    (true, false) => "<span class=\"good\">proven</span>",
                 };
                 [word.to_owned(), escape(&row.what), escape(&row.detail)]
             }),
