@@ -120,6 +120,30 @@ fn a_recovery_that_somebody_interrupts_is_no_finding() {
     assert_eq!(code, Some(Some(4)));
 }
 
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_drill_that_is_killed_is_listed_in_its_month_with_its_run() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("lock-storm");
+    let mut child = desk.command(&quick(&path, &[])).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut story = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    assert!(story.any(|line| line.contains("steady state before: ")));
+    child.kill().unwrap();
+    assert_eq!(child.wait().unwrap().code(), None, "it had no time to say anything");
+    let today = std::process::Command::new("date").args(["-u", "+%Y-%m"]).output().unwrap().stdout;
+    let (code, month) = desk.json(&["report", "month", String::from_utf8(today).unwrap().trim()]);
+    assert_eq!(code, 0, "{month:#}");
+    schema_support::must_be("month", &month);
+    assert_eq!((&month["tally"]["run"], &month["tally"]["unfinished"]), (&Value::from(1), &Value::from(1)));
+    let line = &month["drills"][0];
+    assert_eq!((line["word"].as_str(), &line["clean"]), (Some("unfinished"), &Value::Bool(false)), "{line:#}");
+    assert_eq!(month["confidence"], Value::Array(Vec::new()), "it is no valid run");
+    let said = desk.davit(&["report", "drill", line["run"].as_str().unwrap()]);
+    assert!(said.code == 0 && said.stdout.contains("the journal ends early"), "{}{}", said.stdout, said.stderr);
+}
+
 /// What a drill says that does not begin.
 fn not_begun(desk: &Desk) -> (i32, String) {
     let path = scenario("backend-kill");

@@ -39,4 +39,4 @@ pub use means::{Access, Means};
 pub use network::prepare_network;
 pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, fault_of, plan};
 pub use run::{Done, run};
-pub use store::rebuild;
+pub use store::{rebuild, without_report};

@@ -26,6 +26,8 @@ pub(super) struct Notebook {
 struct Inner {
     file: File,
     lines: Vec<Line>,
+    /// So many of them are in the repository already.
+    stored: usize,
     /// What chaos says about one victim becomes a sentence only with its name.
     victims: Vec<String>,
     fault: String,
@@ -37,7 +39,7 @@ impl Notebook {
         let path = folder.join(FILE);
         let doing = || format!("making the drill's journal {}", path.display());
         let file = File::options().append(true).create_new(true).open(&path).context(Kind::Failed, doing)?;
-        let inner = Inner { file, lines: Vec::new(), victims: Vec::new(), fault: String::new() };
+        let inner = Inner { file, lines: Vec::new(), stored: 0, victims: Vec::new(), fault: String::new() };
         Ok(Self { clock, path, inner: Arc::new(Mutex::new(inner)) })
     }
 
@@ -76,6 +78,21 @@ impl Notebook {
             Err(error) => (false, error.to_string()),
         };
         self.note(Event::Step { what: what.to_owned(), from, ok, detail })
+    }
+
+    /// Everything written so far, to be stored.
+    pub(super) fn lines(&self) -> Vec<Line> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    }
+
+    /// So many lines are in the repository now.
+    pub(super) fn is_stored(&self, lines: usize) {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).stored = lines;
+    }
+
+    /// How many lines are in the repository.
+    pub(super) fn stored(&self) -> usize {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).stored
     }
 
     /// Everything written so far; after this it is only on the disk.

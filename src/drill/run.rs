@@ -10,7 +10,7 @@ use super::person;
 use super::plan::{Plan, Script};
 use super::platform::Platform;
 use super::recovery::{self, recover};
-use super::store::store;
+use super::store::{begin, store};
 use super::verify::{look_before, remove_table, verify};
 use crate::chaos::{self, Ending, Injection};
 use crate::error::{Error, Kind, Result};
@@ -109,6 +109,9 @@ async fn refused(desk: &Desk<'_>, error: Error, kept: &Kept) -> Error {
 
 /// Steady state, fault, recovery, healing, steady state; and meanwhile a person may notice.
 async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept) -> Result<()> {
+    let beginning = desk.notebook.lines();
+    begin(&desk.means.chaos.repository, &desk.script.run, &beginning).await?;
+    desk.notebook.is_stored(beginning.len());
     let Some(steady) = steady_before(desk).await? else { return Ok(()) };
     let (tell, over) = oneshot::channel();
     let striking = async {
@@ -337,7 +340,7 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
 async fn finish(desk: &Desk<'_>) -> Result<Done> {
     let journal = desk.notebook.take_lines();
     let report = drill::of(&journal)?;
-    store(&desk.means.chaos.repository, &journal, &report)
+    store(&desk.means.chaos.repository, &journal, desk.notebook.stored(), &report)
         .await
         .map_err(|error| with_journal(error, &desk.notebook))?;
     Ok(Done { report, journal, folder: desk.folder.clone() })

@@ -2,19 +2,30 @@
 
 use crate::error::{Error, Result};
 use crate::id::RunId;
-use crate::report::journal::{Line, text};
+use crate::report::journal::{Event, Line, text};
 use crate::report::month::Month;
 use crate::report::{DrillReport, drill};
 use crate::repository::Repository;
+use std::collections::BTreeSet;
 
 /// A batch of the journal is an object that is sealed and signed as a whole: large enough to compress, small enough for
 /// memory.
 const BATCH_BYTES: usize = 4 << 20;
 
-/// Stores a journal in batches, and then its report.
-pub(super) async fn store(repository: &Repository, journal: &[Line], report: &DrillReport) -> Result<()> {
-    let (mut batch, mut size, mut number) = (Vec::new(), 0, 0);
-    for line in journal {
+/// Stores the beginning of a journal before anything is broken: a drill that is killed leaves that it was begun.
+pub(super) async fn begin(repository: &Repository, run: &RunId, lines: &[Line]) -> Result<()> {
+    repository.put_events(run, 0, lines).await
+}
+
+/// Stores what of a journal is not stored yet, in batches, and then its report.
+pub(super) async fn store(
+    repository: &Repository,
+    journal: &[Line],
+    stored: usize,
+    report: &DrillReport,
+) -> Result<()> {
+    let (mut batch, mut size, mut number) = (Vec::new(), 0, u64::from(stored > 0));
+    for line in journal.iter().skip(stored) {
         let length = text(line)?.len();
         if size + length > BATCH_BYTES && !batch.is_empty() {
             repository.put_events(&report.run, number, &batch).await?;
@@ -26,6 +37,23 @@ pub(super) async fn store(repository: &Repository, journal: &[Line], report: &Dr
     repository.put_events(&report.run, number, &batch).await?;
     let month = Month::of(report.identity.began).to_string();
     repository.put_report(&month, &report.run, report).await
+}
+
+/// Drills whose journals are here and whose reports are not: they were killed, or are still under way.
+///
+/// # Errors
+/// Where a journal cannot be read.
+pub async fn without_report(repository: &Repository, known: &[DrillReport]) -> Result<Vec<DrillReport>> {
+    let known: BTreeSet<&RunId> = known.iter().map(|report| &report.run).collect();
+    let mut found = Vec::new();
+    for run in repository.runs().await?.into_iter().filter(|run| !known.contains(run)) {
+        // Other runs keep journals, too, with lines of their own.
+        let journal = repository.events_of_kind::<Line>(&run).await?.unwrap_or_default();
+        if matches!(journal.first(), Some(Line { event: Event::Began(_), .. })) {
+            found.push(drill::of(&journal)?);
+        }
+    }
+    Ok(found)
 }
 
 /// The report of a drill, made again from its stored journal and nothing else.

@@ -57,7 +57,9 @@ fn shown(text: &str) -> Result<Ended> {
 
 /// What the repository knows of drills and of recovery points.
 async fn gather(month: Month, repository: &Repository, shell: &Shell) -> Result<MonthReport> {
-    let drills: Vec<DrillReport> = repository.reports().await?;
+    let mut drills: Vec<DrillReport> = repository.reports().await?;
+    let without = drill::without_report(repository, &drills).await?;
+    drills.extend(without);
     let mut sources: BTreeMap<String, Source> = BTreeMap::new();
     // A source that is set and has no recovery point is what somebody must see.
     for name in shell.settings.sources.keys() {

@@ -46,10 +46,14 @@ pub(super) fn actions(
     for row in cleanup.healed.iter().filter(|row| !row.proven) {
         actions.push(action(NOW, format!("put back by hand: {} ({})", row.what, row.detail)));
     }
+    if !facts.ended {
+        let what = "find out what the drill left that did not end (davit chaos status), and repeat it";
+        actions.push(action("high", what.to_owned()));
+    }
     for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("missed")) {
         actions.push(action("high", format!("{} missed: {}", row.name, row.sentence)));
     }
-    if matches!(verdict, Verdict::Invalid { .. }) && cleanup.proven {
+    if matches!(verdict, Verdict::Invalid { .. }) && cleanup.proven && facts.ended {
         actions.push(action("normal", format!("repeat the drill: {}", overall.sentence)));
     }
     for row in rows.iter().filter(|row| row.verdict.as_deref() == Some("undecided")) {

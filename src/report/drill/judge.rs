@@ -3,7 +3,7 @@
 use super::alerts;
 use super::facts::Facts;
 use super::integrity::Compared;
-use super::model::ObjectiveRow;
+use super::model::{DrillReport, ObjectiveRow};
 use super::paths::{End, Path};
 use super::person::{self, Person};
 use super::replica;
@@ -15,6 +15,14 @@ use std::time::Duration;
 
 /// From when a service counts as degraded that no client felt to be gone.
 const UNFELT: &str = "from the proven fault, which no client felt, until as redundant as before";
+
+/// Why a run proves nothing whose journal has no end.
+const UNFINISHED: &str = "the journal ends early: the drill was killed before it was over, or is still under way";
+
+/// Whether a drill did not come to its end: then nobody knows what it left.
+pub(in crate::report) fn unfinished(report: &DrillReport) -> bool {
+    report.validity.why.iter().any(|why| why == UNFINISHED)
+}
 
 /// The rows of a report, and the worst of their verdicts.
 pub(super) struct Judged {
@@ -414,7 +422,7 @@ pub(super) fn why_invalid(facts: &Facts<'_>, missed_before: &[String]) -> Vec<St
         why.push("the fault is not proven to have taken effect".to_owned());
     }
     if !facts.ended {
-        why.push("the journal ends early: the drill was killed before it was over".to_owned());
+        why.push(UNFINISHED.to_owned());
     }
     why
 }

@@ -28,6 +28,7 @@ mod tests_restored;
 
 pub(in crate::report) use actions::{NOW, due};
 pub use alerts::AlertRow;
+pub(in crate::report) use judge::unfinished;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
     GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RawFile,

@@ -383,7 +383,9 @@ fn cleanup(facts: &Facts<'_>) -> Cleanup {
     let injected = facts.marks.contains_key(&Instant::Requested);
     let open: Vec<&str> = healed.iter().filter(|row| !row.proven).map(|row| row.what.as_str()).collect();
     let nothing: Vec<&str> = healed.iter().filter(|row| row.nothing_to_undo).map(|row| row.what.as_str()).collect();
+    let known = facts.ended || !healed.is_empty();
     let (proven, sentence) = match (injected, healed.is_empty(), open.is_empty()) {
+        _ if !known => (false, "not known: the journal ends before anything was put back".to_owned()),
         (false, true, _) => (true, "nothing was injected, so there was nothing to undo".to_owned()),
         (true, true, _) => (false, "nobody looked whether the fault was undone".to_owned()),
         (_, _, false) => (false, format!("NOT PROVEN: {}", open.join(", "))),

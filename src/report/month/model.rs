@@ -49,6 +49,9 @@ pub struct Tally {
     pub undecided: u64,
     /// Prove nothing.
     pub invalid: u64,
+    /// Did not come to their end: killed, or still under way. They prove nothing, either.
+    #[serde(default)]
+    pub unfinished: u64,
 }
 
 /// What was drilled where.
@@ -260,12 +263,19 @@ pub struct DrillLine {
     pub service: String,
     /// The fault.
     pub fault: String,
-    /// How it ended.
+    /// How it ended; `unfinished` if it did not.
     pub word: String,
     /// In a sentence.
     pub sentence: String,
     /// Whether everything was put back.
     pub clean: bool,
+}
+
+impl DrillLine {
+    /// What came of it; of one that did not end also which it was, because its report is nowhere else.
+    pub fn words(&self) -> String {
+        if self.word == "unfinished" { format!("run {}: {}", self.run, self.sentence) } else { self.sentence.clone() }
+    }
 }
 
 impl MonthReport {

@@ -3,7 +3,7 @@
 use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
 use crate::error::{Error, Result};
 use crate::humane::counted;
-use crate::report::drill::{Bounds, DrillReport, NOW, due};
+use crate::report::drill::{Bounds, DrillReport, NOW, due, unfinished};
 use crate::report::repeat;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -95,22 +95,35 @@ fn valid(drill: &DrillReport) -> bool {
 }
 
 fn tally(own: &[&DrillReport]) -> Tally {
-    let count = |word: &str| own.iter().filter(|drill| drill.verdict.word == word).count() as u64;
+    let count = |is: &str| own.iter().filter(|drill| word(drill) == is).count() as u64;
     Tally {
         run: own.len() as u64,
         met: count("met"),
         missed: count("missed"),
         undecided: count("undecided"),
         invalid: count("invalid"),
+        unfinished: count(UNFINISHED),
     }
+}
+
+/// The word for a drill of which nobody knows how it ended.
+const UNFINISHED: &str = "unfinished";
+
+/// How a drill ended.
+fn word(drill: &DrillReport) -> &str {
+    if unfinished(drill) { UNFINISHED } else { &drill.verdict.word }
 }
 
 fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> String {
     let run = if tally.run == 0 { "no drill was run".to_owned() } else { counted(tally.run, "drill") };
     let mut parts = vec![run];
-    for (number, word) in
-        [(tally.met, "met"), (tally.missed, "missed"), (tally.undecided, "undecided"), (tally.invalid, "invalid")]
-    {
+    for (number, word) in [
+        (tally.met, "met"),
+        (tally.missed, "missed"),
+        (tally.undecided, "undecided"),
+        (tally.invalid, "invalid"),
+        (tally.unfinished, UNFINISHED),
+    ] {
         if number > 0 {
             parts.push(format!("{number} {word}"));
         }
@@ -231,9 +244,7 @@ fn actions(known: &[&DrillReport], (from, until): (Timestamp, Timestamp)) -> Vec
                     format!("re-test {} met, which does not show that it was put back", day(later.identity.began)),
                 ),
                 (Some(later), _) => ("closed", format!("re-test {} met", day(later.identity.began))),
-                (None, Some(later)) => {
-                    ("open", format!("re-test {} {}", day(later.identity.began), later.verdict.word))
-                }
+                (None, Some(later)) => ("open", format!("re-test {} {}", day(later.identity.began), word(later))),
                 (None, None) => ("open", format!("not re-tested yet: davit drill {}", action.retest)),
             };
             // What was closed before this month is history.
@@ -336,7 +347,7 @@ fn line(drill: &DrillReport) -> DrillLine {
         title: drill.identity.title.clone(),
         service: drill.identity.service.clone(),
         fault: drill.identity.fault.clone(),
-        word: drill.verdict.word.clone(),
+        word: word(drill).to_owned(),
         sentence: drill.verdict.sentence.clone(),
         clean: drill.cleanup.proven,
     }

@@ -73,7 +73,7 @@ pub(in crate::report) fn november() -> MonthReport {
 #[test]
 fn a_month_counts_its_own_drills_and_knows_the_earlier_ones() {
     let month = november();
-    assert_eq!(month.tally, Tally { run: 6, met: 3, missed: 1, undecided: 1, invalid: 1 });
+    assert_eq!(month.tally, Tally { run: 6, met: 3, missed: 1, undecided: 1, invalid: 1, unfinished: 0 });
     let cell = |fault: &str, service: &str| {
         let row = month.coverage.faults.iter().position(|name| name == fault).unwrap();
         let column = month.coverage.services.iter().position(|name| name == service).unwrap();
@@ -245,4 +245,28 @@ fn a_scenario_that_was_changed_is_told_from_the_one_that_it_was() {
     assert_eq!(told.len(), 2);
     assert!(told.iter().any(|told| told.starts_with("abababab, last run 9 November 2026 02:")), "{told:?}");
     assert!(told.iter().any(|told| told.contains(", last run 2 November 2026 02:")), "{told:?}");
+}
+
+#[test]
+fn a_drill_that_was_killed_is_listed_and_counts_for_nothing() {
+    let made = Made { run: "20261122T020000Z-d7q2xz", began: "2026-11-22T02:00:00Z", ..Made::default() };
+    // What was stored before anything was broken is all that there is of it.
+    let mut journal = made.journal();
+    journal.truncate(4);
+    let killed = crate::report::drill::of(&journal).unwrap();
+    assert_eq!(killed.cleanup.sentence, "not known: the journal ends before anything was put back");
+    assert!(killed.actions[0].what.contains("davit chaos status"), "{:?}", killed.actions);
+    let month = of("2026-11".parse().unwrap(), at("2026-11-30T00:00:00Z"), &[killed, Made::default().report()], &[]);
+    let tally = Tally { run: 2, met: 1, unfinished: 1, ..Tally::default() };
+    assert_eq!(month.tally, tally);
+    assert!(month.sentence.starts_with("2 drills, 1 met, 1 unfinished"), "{}", month.sentence);
+    let line = month.drills.iter().find(|line| line.run == made.run).unwrap();
+    assert_eq!((line.word.as_str(), line.clean), ("unfinished", false));
+    assert!(month.confidence.iter().all(|line| line.contains("1 valid run")), "{:?}", month.confidence);
+    assert!(month.plots.iter().flat_map(|plot| &plot.dots).all(|dot| dot.run != made.run));
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::Junit] {
+        let page = render::month(&month, form).unwrap();
+        assert!(page.contains(made.run), "{form:?}: {page}");
+    }
+    assert!(render::month(&month, Form::OpenMetrics).unwrap().contains("unfinished"));
 }

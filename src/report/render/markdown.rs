@@ -325,7 +325,7 @@ pub(super) fn month(report: &MonthReport) -> String {
                 time(drill.began),
                 format!("{} {}", sign(Some(&drill.word)), drill.word),
                 drill.title.clone(),
-                drill.sentence.clone(),
+                drill.words(),
             ]
         }),
     );

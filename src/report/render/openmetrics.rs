@@ -110,9 +110,13 @@ pub(super) fn drills(drills: &[DrillReport]) -> String {
 pub(super) fn month(report: &MonthReport) -> String {
     let [mut counted, mut last, mut stale, mut age, mut open]: [Family; 5] = Default::default();
     let tally = &report.tally;
-    for (word, number) in
-        [("met", tally.met), ("missed", tally.missed), ("undecided", tally.undecided), ("invalid", tally.invalid)]
-    {
+    for (word, number) in [
+        ("met", tally.met),
+        ("missed", tally.missed),
+        ("undecided", tally.undecided),
+        ("invalid", tally.invalid),
+        ("unfinished", tally.unfinished),
+    ] {
         counted.add(&[("month", &report.month), ("verdict", word)], self::number(number));
     }
     for (fault, cells) in report.coverage.faults.iter().zip(&report.coverage.cells) {

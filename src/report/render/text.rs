@@ -269,7 +269,7 @@ pub(super) fn month(report: &MonthReport) -> String {
             format!("{} {}", sign(Some(&drill.word)), drill.word),
             drill.began.strftime("%d %H:%M").to_string(),
             drill.title.clone(),
-            drill.sentence.clone(),
+            drill.words(),
         ]
     };
     page.rows(&report.drills.iter().map(row).collect::<Vec<_>>());

@@ -19,7 +19,7 @@ pub(in crate::report::render) fn month(report: &MonthReport) -> String {
     page.raw("<p class=\"kicker\">Monthly report</p>");
     page.raw(format!("<h1>Drills of {}</h1>", escape(&report.month)));
     let tally = &report.tally;
-    let worst = match (tally.run, tally.missed, tally.invalid + tally.undecided) {
+    let worst = match (tally.run, tally.missed, tally.invalid + tally.undecided + tally.unfinished) {
         (0, ..) => "none",
         (_, 1.., _) => "missed",
         (_, _, 1..) => "undecided",
