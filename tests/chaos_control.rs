@@ -9,7 +9,7 @@ mod support;
 
 use chaos_support::{Diary, Site, healed};
 use control_support::{ControlPlane, control_plane};
-use davit::chaos::{self, Amount, Caps, GuardName, NoWitness, Request, Seed};
+use davit::chaos::{self, Amount, GuardName, NoWitness, Request, Seed};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::error::Kind;
 use serde_json::Value;
@@ -79,7 +79,7 @@ async fn deleted_pods_are_the_ones_of_the_seed_and_their_successors_are_none_of_
     let site = site(plane).await;
     let mut wanted = request("pod-delete", "chaos-delete/deployment/web");
     wanted.amount = Amount::Percent(50);
-    wanted.caps = Some(Caps { count: 2, percent: 50 });
+    wanted = wanted.capped(2, 50);
     wanted.seed = Some(Seed(11));
     let plan = chaos::plan(&site.means, wanted.clone()).await.unwrap();
     let victims: Vec<String> = plan.victims().into_iter().map(|victim| victim.key).collect();
@@ -93,13 +93,13 @@ async fn deleted_pods_are_the_ones_of_the_seed_and_their_successors_are_none_of_
 
     // All of them would leave nobody.
     wanted.amount = Amount::All;
-    wanted.caps = Some(Caps { count: 10, percent: 100 });
+    wanted = wanted.capped(10, 100);
     let refusal = site.refusal(wanted).await;
     assert!(refusal.kind() == Kind::Refused && refusal.to_string().contains("guard quorum"), "{refusal}");
     // The default caps leave a pod that stands alone in peace, and more than there are is no wish to be cut down.
     let mut five = request("pod-delete", "chaos-delete/pods/app=web");
     five.amount = Amount::Count(5);
-    assert!(site.refusal(five).await.to_string().contains("there is only 4 candidates"));
+    assert!(site.refusal(five).await.to_string().contains("5 were asked for, and there are 4 candidates"));
     let nobody = site.refusal(request("pod-delete", "chaos-delete/pods/app=nobody")).await;
     assert!(nobody.to_string().contains("there is nothing"), "{nobody}");
 }
@@ -194,12 +194,9 @@ async fn nodes_are_cordoned_tainted_and_drained_and_are_as_before_afterwards() {
     let names = nodes(plane, "chaos-node");
     let site = site(plane).await;
     let target = format!("node/{}", names[0]);
-    let all_three = Caps { percent: 100, ..Caps::default() };
     let aimed = |fault: &str| {
-        let mut request = request(fault, &target);
-        request.caps = Some(all_three);
         // The other tests of this file make nodes, too.
-        request.lifting(GuardName::Quorum)
+        request(fault, &target).capped(1, 100).lifting(GuardName::Quorum)
     };
     let before = spec(plane, &names[0]);
     let diary = Diary::default();
@@ -255,13 +252,12 @@ async fn a_node_is_stopped_by_a_command_of_the_user_and_comes_back_by_another() 
     std::fs::write(&power, "on").unwrap();
     let write = |word: &str| format!("test \"$NODE\" = {} && echo {word} > {}", names[1], power.display());
     let stop = || {
-        let mut request = request("node-stop", &format!("node/{}", names[1]))
+        request("node-stop", &format!("node/{}", names[1]))
             .with("do", &write("off"))
             .with("undo", &write("on"))
             .with("proof", &format!("grep -q off {}", power.display()))
-            .lifting(GuardName::Quorum);
-        request.caps = Some(Caps { count: 1, percent: 100 });
-        request
+            .lifting(GuardName::Quorum)
+            .capped(1, 100)
     };
     let diary = Diary::default();
     let injection = site.inject(stop(), &diary).await;

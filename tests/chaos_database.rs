@@ -8,7 +8,7 @@ mod chaos_support;
 mod support;
 
 use chaos_support::{Diary, Site, SmallDisk, healed, request, snapshot, staging};
-use davit::chaos::{self, Amount, Caps, GuardName, NoWitness, Seed};
+use davit::chaos::{self, Amount, GuardName, NoWitness, Request, Seed};
 use davit::error::Kind;
 use std::time::Duration;
 use support::postgres::PgServer;
@@ -53,7 +53,6 @@ async fn killed_backends_are_the_ones_that_the_seed_chose_and_no_others() {
 
     let mut wanted = request(&server, "backend-kill").with("application", "web");
     wanted.amount = Amount::Percent(30);
-    wanted.caps = Some(Caps { count: 5, percent: 50 });
     wanted.seed = Some(Seed(7));
     let first = chaos::plan(&site.means, wanted.clone()).await.unwrap();
     let again = chaos::plan(&site.means, wanted.clone()).await.unwrap();
@@ -64,6 +63,13 @@ async fn killed_backends_are_the_ones_that_the_seed_chose_and_no_others() {
     many.amount = Amount::Count(5);
     let refusal = site.refusal(many).await;
     assert!(refusal.kind() == Kind::Refused && refusal.to_string().contains("guard caps"), "{refusal}");
+    assert!(refusal.hint_text().unwrap().contains("raise --max-count"), "{refusal}");
+    // Whoever asks for a part has said how many: more than one of eight needs no other word, more than half does.
+    let mut most = wanted.clone();
+    most.amount = Amount::Percent(80);
+    assert!(site.refusal(most.clone()).await.to_string().contains("6 of 8; the cap is 50 %, rounded down: 4"));
+    most.max_percent = Some(80);
+    assert_eq!(chaos::plan(&site.means, most).await.unwrap().victims().len(), 6);
     assert_eq!(sessions(&server, "web"), "8", "a plan changes nothing");
 
     let diary = Diary::default();
@@ -77,6 +83,66 @@ async fn killed_backends_are_the_ones_that_the_seed_chose_and_no_others() {
     wait_until(20, "no client", || sessions(&server, "web") == "0");
     let nobody = site.refusal(request(&server, "backend-kill").with("application", "web")).await;
     assert!(nobody.kind() == Kind::Refused && nobody.to_string().contains("nothing"), "{nobody}");
+}
+
+/// A request by a login that may read which environment it is, and nothing else.
+fn by_a_clerk(server: &PgServer, fault: &str) -> Request {
+    let url = server.url("shop").replacen("postgres@", "clerk@", 1);
+    Request::new(fault, url.parse().unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_login_that_may_not_is_told_so_with_the_grant_before_anything_is_touched() {
+    let (server, site) = (shop(), Site::new().await);
+    server.psql(
+        "shop",
+        "CREATE ROLE clerk LOGIN; GRANT USAGE ON SCHEMA davit TO clerk; GRANT SELECT ON davit.environment TO clerk",
+    );
+    let standby = server.standby(&[]);
+    wait_until(20, "the clerk on the standby", || {
+        standby.psql("postgres", "SELECT count(*) FROM pg_roles WHERE rolname = 'clerk'") == "1"
+    });
+    let _client = Client::of(&server, "web");
+    wait_until(20, "a client", || sessions(&server, "web") == "1");
+    let before = (snapshot(&server), snapshot(&standby));
+    let lock = || by_a_clerk(&server, "lock-storm").with("tables", "orders");
+    let wanted = [
+        (lock(), "may not lock public.orders (GRANT SELECT, UPDATE ON public.orders TO \"clerk\")"),
+        (by_a_clerk(&server, "read-only"), "may not change settings of the database shop"),
+        (
+            by_a_clerk(&server, "read-only"),
+            "nor see the sessions of other roles (GRANT pg_read_all_stats TO \"clerk\")",
+        ),
+        (by_a_clerk(&standby, "replay-pause"), "may not call pg_wal_replay_pause"),
+        (by_a_clerk(&standby, "failover"), "may not call pg_promote"),
+        (
+            request(&server, "connection-exhaustion")
+                .with("as", &server.url("shop").replacen("postgres@", "nobody@", 1)),
+            "nobody",
+        ),
+    ];
+    for (request, why) in wanted {
+        let fault = request.fault.clone();
+        let refusal = site.refusal(request).await;
+        let text = refusal.to_string();
+        assert!(
+            refusal.kind() == Kind::Refused && text.contains("guard permission") && text.contains(why),
+            "{fault}: {text}"
+        );
+    }
+    assert_eq!((snapshot(&server), snapshot(&standby)), before);
+
+    // Those whose sessions it sees and may not end, until it is granted; a superuser's it never may.
+    server.psql("shop", "GRANT pg_read_all_stats TO clerk");
+    let kill = || by_a_clerk(&server, "backend-kill").with("application", "web").capped(1, 100);
+    assert!(site.refusal(kill()).await.to_string().contains("may not end all of these sessions"));
+    server.psql("shop", "GRANT pg_signal_backend TO clerk; ALTER DATABASE shop OWNER TO clerk");
+    assert!(site.refusal(kill()).await.to_string().contains("sessions of superusers are ended by superusers alone"));
+    assert!(site.refusal(by_a_clerk(&server, "read-only")).await.to_string().contains("may not end all of these"));
+    server.psql("shop", "GRANT SELECT, UPDATE ON orders TO clerk");
+    let diary = Diary::default();
+    healed(&site.inject(lock(), &diary).await.heal(&diary).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -333,6 +399,14 @@ async fn data_are_destroyed_only_where_it_was_allowed_and_a_proven_backup_is_the
     stale.backup_age = Duration::ZERO;
     assert!(site.refusal(stale).await.to_string().contains("guard verified-backup"));
 
+    // A login that may not is refused although everything else allows it.
+    server.psql("shop", "CREATE ROLE clerk LOGIN; GRANT USAGE ON SCHEMA davit TO clerk; GRANT SELECT ON davit.environment, orders TO clerk");
+    for (wanted, why) in faults().into_iter().zip(["delete rows of", "what only a superuser may", "drop public.orders"])
+    {
+        let target = by_a_clerk(&server, &wanted.fault).target;
+        let text = site.refusal(Request { target, ..wanted }).await.to_string();
+        assert!(text.contains("guard permission: \"clerk\" may not") && text.contains(why), "{text}");
+    }
     let diary = Diary::default();
     for (wanted, seen) in faults().into_iter().zip(["1000 rows of", "XX001", "does not know"]) {
         let injection = site.inject(wanted, &diary).await;

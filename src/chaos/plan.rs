@@ -74,7 +74,9 @@ async fn make(means: &Means, request: Request) -> Result<Plan> {
     let count = candidates.len();
     let victims = choose(fault, &request, seed, candidates)?;
     let mut findings = guard::after(&scene, fault, &request, count, &victims).await?;
-    findings.push(permission(&scene, &facts).await?);
+    if !facts.rbac.is_empty() {
+        findings.push(permission(&scene, &facts).await?);
+    }
     guards.extend(guard::judge(&request, findings)?);
     let mut prepared = Vec::with_capacity(victims.len());
     for victim in victims {
@@ -109,8 +111,8 @@ fn choose(fault: &dyn Fault, request: &Request, seed: Seed, candidates: Vec<Vict
         return Err(Error::refused(format!("{}: that many of {count}, rounded down, is none", doing())));
     }
     if wanted > count {
-        let there = counted(count as u64, "candidate");
-        return Err(Error::refused(format!("{}: {wanted} were asked for, and there is only {there}", doing()))
+        let there = if count == 1 { "is 1 candidate".to_owned() } else { format!("are {count} candidates") };
+        return Err(Error::refused(format!("{}: {wanted} were asked for, and there {there}", doing()))
             .hint("fewer than asked for would prove less than asked for"));
     }
     Ok(select::choose(seed, candidates, wanted))
@@ -119,9 +121,6 @@ fn choose(fault: &dyn Fault, request: &Request, seed: Seed, candidates: Vec<Vict
 /// Whether the account may do in the cluster what the fault and its undo take.
 async fn permission(scene: &Scene<'_>, facts: &Facts) -> Result<Finding> {
     let guard = GuardName::Permission;
-    if facts.rbac.is_empty() {
-        return Ok(Finding::yes(guard, "the fault needs nothing of a cluster"));
-    }
     let rules: Vec<_> = facts.rbac.iter().copied().chain(scene.target.reads()).collect();
     let missing = super::cluster::missing(scene, &rules).await?;
     Ok(if missing.is_empty() {

@@ -51,8 +51,10 @@ pub struct Request {
     pub duration: Duration,
     /// How many are hit.
     pub amount: Amount,
-    /// The most that may be hit; what the fault is usually meant for if not said.
-    pub caps: Option<Caps>,
+    /// The most that may be hit; what is usual for the fault if not said.
+    pub max_count: Option<usize>,
+    /// The most of a hundred that may be hit, rounded down; what is usual for the fault if not said.
+    pub max_percent: Option<u8>,
     /// Where victims and phase come from; a fresh one if not said.
     pub seed: Option<Seed>,
     /// The slowest control loop of the system: injection waits at random for a part of it.
@@ -88,7 +90,8 @@ impl Request {
             parameters: Parameters::default(),
             duration: Duration::from_secs(30),
             amount: Amount::Count(1),
-            caps: None,
+            max_count: None,
+            max_percent: None,
             seed: None,
             control_loop: Duration::ZERO,
             environment: None,
@@ -115,6 +118,13 @@ impl Request {
     #[must_use]
     pub fn lasting(mut self, duration: Duration) -> Self {
         self.duration = duration;
+        self
+    }
+
+    /// The same with other caps.
+    #[must_use]
+    pub fn capped(mut self, count: usize, percent: u8) -> Self {
+        (self.max_count, self.max_percent) = (Some(count), Some(percent));
         self
     }
 

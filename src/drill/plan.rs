@@ -283,15 +283,14 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     if let Some(lasts) = scenario.fault.lasts {
         request.duration = lasts;
     }
-    request.amount = match scenario.fault.victims {
-        Victims::Count(count) => Amount::Count(count as usize),
-        Victims::Percent(percent) => Amount::Percent(percent),
-        Victims::All => Amount::All,
-    };
     // What the scenario asks for is its own cap: it says how many, in the open.
-    if let Victims::Count(count) = scenario.fault.victims {
-        request.caps = Some(chaos::Caps { count: count as usize, percent: 100 });
-    }
+    let (amount, most, percent) = match scenario.fault.victims {
+        Victims::Count(count) => (Amount::Count(count as usize), count as usize, 100),
+        Victims::Percent(percent) => (Amount::Percent(percent), usize::MAX, percent),
+        Victims::All => (Amount::All, usize::MAX, 100),
+    };
+    request.amount = amount;
+    request = request.capped(most, percent);
     let limits = &scenario.limits;
     request.abort.extend(limits.abort_below.map(chaos::Condition::ReadyBelow));
     request.abort.extend(limits.abort_after.map(chaos::Condition::LongerThan));

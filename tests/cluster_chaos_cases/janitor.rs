@@ -7,7 +7,7 @@ use crate::nodes::{Open, node, nodes, verbs_of};
 use crate::stand::{IMAGE, Stand, desk};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
-use davit::chaos::{Caps, GuardName, Request};
+use davit::chaos::{GuardName, Request};
 use davit::cluster::{Connect, Place};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -26,10 +26,7 @@ async fn runner() {
     means.helper.image = IMAGE.to_owned();
     means.helper.namespace = text("helpers");
     means.helper.account = text("helpers");
-    let one_pod = |request: Request| {
-        let caps = Some(Caps { count: 1, percent: 100 });
-        Request { caps, ..request.lifting(GuardName::Quorum) }
-    };
+    let one_pod = |request: Request| request.lifting(GuardName::Quorum).capped(1, 100);
     obey(&orders, &means, one_pod).await;
 }
 

@@ -1,8 +1,9 @@
 //! `backend-kill`: ends sessions of the application, as an administrator or a failing network would.
 
-use super::TARGETS;
+use super::{TARGETS, rights};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -31,7 +32,7 @@ impl Fault for BackendKill {
             class: Class::SelfHealing,
             targets: TARGETS,
             summary: "ends sessions of the application (pg_terminate_backend)",
-            needs: "pg_signal_backend, or a superuser",
+            needs: "pg_signal_backend and, to see sessions of other roles, pg_read_all_stats; or a superuser",
             proof: "the session is gone from pg_stat_activity",
             heals: "the application connects again",
             expires: "at once",
@@ -66,6 +67,15 @@ impl Fault for BackendKill {
             Victim::new(format!("{}/{:010}", backend.started, backend.pid), shown).with(json!(backend))
         };
         Ok(rows.iter().map(victim).collect())
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let pids = victims.iter().filter_map(|victim| victim.facts["pid"].as_i64());
+        let pids = pids.map(|pid| pid.to_string()).collect::<Vec<_>>().join(", ");
+        let finding = rights::ask(&session, &[rights::end_sessions(&session, &format!("a.pid IN ({pids})"))]).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, _scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

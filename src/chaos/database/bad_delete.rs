@@ -1,8 +1,9 @@
 //! `bad-delete`: deletes rows of a table, as a statement with a wrong WHERE does.
 
-use super::{TARGETS, table, whole};
+use super::{TARGETS, rights, table, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use crate::postgres::Session;
@@ -23,7 +24,7 @@ impl Fault for BadDelete {
             class: Class::Irreversible,
             targets: TARGETS,
             summary: "deletes rows of a table",
-            needs: "DELETE on the table; a database marked disposable; a fresh backup that was restored and compared",
+            needs: "SELECT and DELETE on the table; a database marked disposable; a fresh backup that was restored and compared",
             proof: "rows that were counted before are not there any more",
             heals: "not: the rows are restored from the backup",
             expires: "never",
@@ -43,6 +44,14 @@ impl Fault for BadDelete {
         session.close().await;
         // A statement that hits nothing would prove nothing.
         if rows == 0 { Ok(Vec::new()) } else { whole(scene).await }
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let table = scene.parameters.needed("bad-delete", "table")?;
+        let finding = rights::ask(&session, &[rights::delete(&session, table).await?]).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
@@ -102,5 +111,7 @@ fn condition<'a>(scene: &Scene<'a>) -> &'a str {
 
 async fn count(session: &Session, table: &str, condition: &str) -> Result<i64> {
     let sql = format!("SELECT count(*) FROM {table} WHERE {condition}");
-    Ok(session.row(&format!("counting rows of {table}"), &sql, &[]).await?.get(0))
+    let counted = session.row(&format!("counting rows of {table}"), &sql, &[]).await;
+    let needs = format!("the login needs SELECT and DELETE on {table}");
+    Ok(counted.map_err(|error| error.hint(needs))?.get(0))
 }

@@ -3,6 +3,7 @@
 use super::{TARGETS, only_sessions, sessions, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::{Finding, GuardName};
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use crate::postgres::{self, ConnInfo, Fault as PgFault, Session};
@@ -46,6 +47,17 @@ impl Fault for ConnectionExhaustion {
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {
         taker(scene)?;
         whole(scene).await
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let conn = taker(scene)?;
+        Ok(vec![match postgres::try_connect(&conn, "chaos").await {
+            Ok(session) => {
+                session.close().await;
+                Finding::yes(GuardName::Permission, format!("{} logs in", conn.user()))
+            }
+            Err((_, error)) => Finding::no(GuardName::Permission, error.to_string()),
+        }])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

@@ -1,8 +1,9 @@
 //! `corrupted-page`: writes nonsense over one page of a table's file, as a failing disk does.
 
-use super::{TARGETS, local, table, whole};
+use super::{TARGETS, local, rights, table, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::{Context, Error, Kind, Result};
 use crate::postgres::{self, classify};
@@ -52,6 +53,13 @@ impl Fault for CorruptedPage {
         let pages: i64 = session.row("asking for the size of a table", sql, &[&table.oid]).await?.get(0);
         session.close().await;
         if (0..pages).contains(&page) { whole(scene).await } else { Ok(Vec::new()) }
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let finding = rights::ask(&session, &[rights::superuser()]).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

@@ -1,8 +1,9 @@
 //! `dropped-table`: drops a table, as a migration in the wrong window does.
 
-use super::{TARGETS, table, whole};
+use super::{TARGETS, rights, table, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::Result;
 use async_trait::async_trait;
@@ -40,6 +41,14 @@ impl Fault for DroppedTable {
         table::find(&session, scene.parameters.needed("dropped-table", "table")?).await?;
         session.close().await;
         whole(scene).await
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let table = scene.parameters.needed("dropped-table", "table")?;
+        let finding = rights::ask(&session, &[rights::drop_table(&session, table).await?]).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

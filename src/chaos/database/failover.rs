@@ -1,6 +1,6 @@
 //! `failover`: promotes a standby.
 
-use super::{TARGETS, whole};
+use super::{TARGETS, rights, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene, Server};
 use crate::chaos::guard::{Finding, GuardName};
@@ -50,13 +50,15 @@ impl Fault for Failover {
         let session = scene.session().await?;
         let sql = "SELECT coalesce((SELECT status FROM pg_catalog.pg_stat_wal_receiver), 'none')";
         let status: String = session.row("asking the standby for its primary", sql, &[]).await?.get(0);
+        let allowed = rights::ask(&session, &[rights::call(&session, "pg_promote(boolean, integer)")]).await?;
         session.close().await;
         let guard = GuardName::SplitBrain;
-        Ok(vec![if status == "streaming" {
+        let alone = if status == "streaming" {
             Finding::no(guard, "the primary lives and would go on taking writes beside the promoted standby")
         } else {
             Finding::yes(guard, "the standby receives nothing from a primary")
-        }])
+        };
+        Ok(vec![alone, allowed])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

@@ -1,8 +1,9 @@
 //! `lock-storm`: locks tables so that everybody waits, as a forgotten migration does.
 
-use super::{TARGETS, only_sessions, sessions, table, whole};
+use super::{TARGETS, only_sessions, rights, sessions, table, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -24,7 +25,7 @@ impl Fault for LockStorm {
             class: Class::Reversible,
             targets: TARGETS,
             summary: "holds table locks that everybody else waits for",
-            needs: "the rights to lock the tables (UPDATE, DELETE or TRUNCATE)",
+            needs: "the rights to read the tables and to lock them (SELECT, and UPDATE, DELETE or TRUNCATE)",
             proof: "the lock is granted in pg_locks, and another session does not get the table",
             heals: "its session is ended",
             expires: "the server ends the idle transaction (idle_in_transaction_session_timeout), and it ends with the runner",
@@ -49,6 +50,17 @@ impl Fault for LockStorm {
         }
         session.close().await;
         whole(scene).await
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let mut rights = Vec::new();
+        for name in scene.parameters.list("tables") {
+            rights.push(rights::lock(&session, &name).await?);
+        }
+        let finding = rights::ask(&session, &rights).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {

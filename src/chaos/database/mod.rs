@@ -14,6 +14,7 @@ mod primary_crash;
 mod primary_pause;
 mod read_only;
 mod replay_pause;
+mod rights;
 mod sessions;
 mod slow_queries;
 mod table;

@@ -1,9 +1,10 @@
 //! `read-only`: the database takes no writes, as after a failover to the wrong place.
 
 use super::replay_pause::Fuse;
-use super::{TARGETS, sessions, still_the_same, whole};
+use super::{TARGETS, rights, sessions, still_the_same, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene};
+use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use crate::postgres::Session;
@@ -16,10 +17,9 @@ use tokio_postgres::error::SqlState;
 
 const SOON: Duration = Duration::from_secs(10);
 const SETTING: &str = "default_transaction_read_only";
-/// Sessions keep the setting with which they began.
-const END_OTHERS: &str = "SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity \
-                          WHERE datname = pg_catalog.current_database() AND backend_type = 'client backend' \
-                          AND pid <> pg_catalog.pg_backend_pid() AND application_name NOT LIKE 'davit/%'";
+/// Sessions keep the setting with which they began, so these are ended.
+const OTHERS: &str = "a.datname = pg_catalog.current_database() AND a.backend_type = 'client backend' \
+                      AND a.pid <> pg_catalog.pg_backend_pid() AND a.application_name NOT LIKE 'davit/%'";
 
 #[derive(Debug)]
 pub(in crate::chaos) struct ReadOnly;
@@ -39,7 +39,7 @@ impl Fault for ReadOnly {
             class: Class::Reversible,
             targets: TARGETS,
             summary: "the database takes no writes; its sessions are ended so that all of them notice",
-            needs: "to own the database, and pg_signal_backend",
+            needs: "to own the database, pg_signal_backend and pg_read_all_stats",
             proof: "a write of a fresh session is refused with SQLSTATE 25006",
             heals: "the database's own setting is put back, and sessions that began read-only are ended",
             expires: "a session on the server itself puts the setting back",
@@ -51,6 +51,15 @@ impl Fault for ReadOnly {
 
     async fn candidates(&self, scene: &Scene<'_>) -> Result<Vec<Victim>> {
         whole(scene).await
+    }
+
+    async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
+        let session = scene.session().await?;
+        let rights =
+            [rights::own_database(&session), rights::see_sessions(&session), rights::end_sessions(&session, OTHERS)];
+        let finding = rights::ask(&session, &rights).await?;
+        session.close().await;
+        Ok(vec![finding])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
@@ -71,12 +80,12 @@ impl Fault for ReadOnly {
 
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
         let prior: Prior = prepared.prior()?;
-        let undo = format!("BEGIN; {}; COMMIT; {END_OTHERS}", back(&prior));
+        let undo = format!("BEGIN; {}; COMMIT; {}", back(&prior), end_others());
         let fuse = Fuse::light(scene, &undo).await?;
         let session = scene.session().await?;
         let set = format!("ALTER DATABASE {} SET {SETTING} = on", ident(&prior.database));
         session.execute("making the database read-only", &set).await?;
-        session.execute("ending its sessions", END_OTHERS).await?;
+        session.execute("ending its sessions", &end_others()).await?;
         session.close().await;
         Ok(Held::nothing().keep(fuse))
     }
@@ -101,7 +110,7 @@ impl Fault for ReadOnly {
             // Two messages: a transaction that has begun read-only stays so.
             session.execute("allowing this session to write", &format!("SET {SETTING} = off")).await?;
             session.execute("putting the setting back", &back).await?;
-            session.execute("ending sessions that began read-only", END_OTHERS).await?;
+            session.execute("ending sessions that began read-only", &end_others()).await?;
         }
         session.close().await;
         sessions::end(scene, prepared).await
@@ -127,6 +136,10 @@ async fn own(session: &Session) -> Result<Option<String>> {
                WHERE d.datname = pg_catalog.current_database() AND s.setrole = 0 AND entry LIKE 'default\\_transaction\\_read\\_only=%'";
     let rows = session.rows("reading the database's own settings", sql, &[]).await?;
     Ok(rows.first().and_then(|row| row.get::<_, String>(0).split_once('=').map(|(_, value)| value.to_owned())))
+}
+
+fn end_others() -> String {
+    format!("SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE {OTHERS}")
 }
 
 /// The statement that puts it back.

@@ -1,6 +1,6 @@
 //! `replay-pause`: a standby receives the log and does not replay it.
 
-use super::{TARGETS, sessions, still_the_same, whole};
+use super::{TARGETS, rights, sessions, still_the_same, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene, Server};
 use crate::chaos::guard::{Finding, GuardName};
@@ -47,25 +47,11 @@ impl Fault for ReplayPause {
     }
 
     async fn objections(&self, scene: &Scene<'_>, _victims: &[Victim]) -> Result<Vec<Finding>> {
-        let guard = GuardName::Quorum;
-        let Some(primary) = scene.parameters.get("primary").filter(|url| !url.is_empty()) else {
-            let session = scene.session().await?;
-            // Only commits that wait for replay are held up, and only the primary knows them.
-            let waits = session.texts("reading a setting", "SHOW synchronous_commit").await?;
-            let waits = waits.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default();
-            session.close().await;
-            let seen = "the primary was not asked whether commits wait for this standby's replay (--set primary=URL)";
-            return Ok(vec![Finding::of(guard, waits != "remote_apply", seen)]);
-        };
-        let session = postgres::connect(&ConnInfo::parse(primary, &scene.means.postgres)?, "chaos").await?;
-        let sql = "SELECT pg_catalog.current_setting('synchronous_commit'), \
-                   (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
-        let row = session.row("asking the primary who it waits for", sql, &[]).await?;
-        let (waits, synchronous): (String, i64) = (row.get(0), row.get(1));
+        let session = scene.session().await?;
+        let functions = ["pg_wal_replay_pause()", "pg_wal_replay_resume()"].map(|name| rights::call(&session, name));
+        let allowed = rights::ask(&session, &functions).await?;
         session.close().await;
-        let good = waits != "remote_apply" || synchronous > 1;
-        let seen = format!("synchronous_commit is {waits}, and {synchronous} standbys are synchronous");
-        Ok(vec![Finding::of(guard, good, seen)])
+        Ok(vec![waited_for(scene).await?, allowed])
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
@@ -123,6 +109,29 @@ impl Fault for ReplayPause {
             other => other,
         })
     }
+}
+
+/// Whether commits wait for what this standby replays.
+async fn waited_for(scene: &Scene<'_>) -> Result<Finding> {
+    let guard = GuardName::Quorum;
+    let Some(primary) = scene.parameters.get("primary").filter(|url| !url.is_empty()) else {
+        let session = scene.session().await?;
+        // Only commits that wait for replay are held up, and only the primary knows them.
+        let waits = session.texts("reading a setting", "SHOW synchronous_commit").await?;
+        let waits = waits.first().and_then(|row| row.first().cloned().flatten()).unwrap_or_default();
+        session.close().await;
+        let seen = "the primary was not asked whether commits wait for this standby's replay (--set primary=URL)";
+        return Ok(Finding::of(guard, waits != "remote_apply", seen));
+    };
+    let session = postgres::connect(&ConnInfo::parse(primary, &scene.means.postgres)?, "chaos").await?;
+    let sql = "SELECT pg_catalog.current_setting('synchronous_commit'), \
+                   (SELECT count(*) FROM pg_catalog.pg_stat_replication WHERE sync_state IN ('sync', 'quorum'))";
+    let row = session.row("asking the primary who it waits for", sql, &[]).await?;
+    let (waits, synchronous): (String, i64) = (row.get(0), row.get(1));
+    session.close().await;
+    let good = waits != "remote_apply" || synchronous > 1;
+    let seen = format!("synchronous_commit is {waits}, and {synchronous} standbys are synchronous");
+    Ok(Finding::of(guard, good, seen))
 }
 
 async fn paused(session: &Session) -> Result<bool> {

@@ -11,7 +11,7 @@ pub use window::Window;
 
 use super::fault::{Class, Facts, Fault, Scene};
 use super::intent::open_intents;
-use super::request::{Caps, Request};
+use super::request::{Amount, Caps, Request};
 use super::select::{self, Victim};
 use super::target::Target;
 use crate::error::{Error, Result};
@@ -104,6 +104,18 @@ const NAMES: [(GuardName, &str); 15] = [
     (GuardName::SplitBrain, "split-brain"),
 ];
 
+/// What makes three guards say yes, of a database and in a cluster.
+const DISPOSABLE: [&str; 2] = [
+    "mark it: UPDATE davit.environment SET disposable = true",
+    "mark it: kubectl annotate namespace NAME davit.dev/disposable=true",
+];
+const VERIFIED: [&str; 2] = [
+    "davit backup, then davit verify --depth restored",
+    "davit snapshot create, then davit snapshot verify --depth restored",
+];
+const PERMITTED: [&str; 2] =
+    ["davit chaos list says what each fault needs", "davit chaos rbac prints the exact roles that a fault needs"];
+
 impl GuardName {
     /// Its name.
     pub fn word(self) -> &'static str {
@@ -113,17 +125,29 @@ impl GuardName {
     /// How it can be made to say yes.
     pub const fn lift(self) -> Lift {
         match self {
-            Self::Disposable => Lift::Only(
-                "mark it: UPDATE davit.environment SET disposable = true, or the annotation davit.dev/disposable=true",
-            ),
-            Self::VerifiedBackup => Lift::Only(
-                "davit backup, then davit verify --depth restored; of a namespace davit snapshot create, then davit snapshot verify --depth restored",
-            ),
+            Self::Disposable => Lift::Only(DISPOSABLE[0]),
+            Self::VerifiedBackup => Lift::Only(VERIFIED[0]),
             Self::OpenIntent => Lift::Only("davit chaos status shows it; davit chaos janitor undoes it"),
             Self::Lease => Lift::Only("let the other drill end, or davit chaos stop its run"),
             Self::Production => Lift::Only("name it again with --confirm"),
-            Self::Permission => Lift::Only("davit chaos rbac prints the exact roles that a fault needs"),
+            Self::Permission => Lift::Only(PERMITTED[0]),
             _ => Lift::ByName,
+        }
+    }
+}
+
+impl GuardName {
+    /// [`Self::lift`] in the words of what is to be hit.
+    fn lifted_at(self, target: &Target) -> Lift {
+        let place = usize::from(target.kind().in_cluster());
+        match self {
+            Self::Disposable => Lift::Only(DISPOSABLE[place]),
+            Self::VerifiedBackup => Lift::Only(VERIFIED[place]),
+            Self::Permission => Lift::Only(PERMITTED[place]),
+            Self::Caps => Lift::Only(
+                "raise --max-count or --max-percent, in a scenario fault.victims; or --lift caps for this run",
+            ),
+            other => other.lift(),
         }
     }
 }
@@ -217,15 +241,20 @@ pub(super) async fn after(
     candidates: usize,
     victims: &[Victim],
 ) -> Result<Vec<Finding>> {
-    let usual = if fault.facts().many { Caps::default() } else { Caps { count: 1, percent: 100 } };
-    let caps = request.caps.unwrap_or(usual);
+    let usual = match request.amount {
+        _ if !fault.facts().many => Caps { count: 1, percent: 100 },
+        // Whoever asks for a part says how many: only the cap in percent is left to say.
+        Amount::Percent(_) => Caps { count: usize::MAX, ..Caps::default() },
+        Amount::Count(_) | Amount::All => Caps::default(),
+    };
+    let caps =
+        Caps { count: request.max_count.unwrap_or(usual.count), percent: request.max_percent.unwrap_or(usual.percent) };
     let most = select::most(caps, candidates);
-    let seen = format!(
-        "{} of {candidates}; the caps are {} and {} %, rounded down: {most}",
-        victims.len(),
-        caps.count,
-        caps.percent
-    );
+    let said = match caps {
+        Caps { count: usize::MAX, percent } => format!("the cap is {percent} %"),
+        Caps { count, percent } => format!("the caps are {count} and {percent} %"),
+    };
+    let seen = format!("{} of {candidates}; {said}, rounded down: {most}", victims.len());
     let mut findings = vec![Finding::of(GuardName::Caps, victims.len() <= most, seen)];
     if let Target::Nodes { .. } = scene.target {
         findings.extend(victims.iter().flat_map(|node| Standing::of_node(node).ask(request)));
@@ -279,13 +308,13 @@ pub(super) fn judge(request: &Request, findings: Vec<Finding>) -> Result<Vec<All
     let why: Vec<String> = refused.iter().map(|(guard, why)| format!("guard {guard}: {why}")).collect();
     let mut how: Vec<String> = refused
         .iter()
-        .map(|(guard, _)| match guard.lift() {
+        .map(|(guard, _)| match guard.lifted_at(&request.target) {
             Lift::ByName => format!("--lift {guard} for this run"),
             Lift::Only(how) => how.to_owned(),
         })
         .collect();
     how.dedup();
-    Err(Error::refused(format!("injecting {} into {}: {}", request.fault, request.target, why.join("; ")))
+    Err(Error::refused(format!("asking whether {} may hit {}: {}", request.fault, request.target, why.join("; ")))
         .hint(how.join("; ")))
 }
 
@@ -308,7 +337,7 @@ mod tests {
         assert_eq!(error.kind().exit_code(), 3);
         assert_eq!(
             error.to_string(),
-            "injecting pod-delete into shop/pods: guard opt-in: it does not; guard disposable: it is not"
+            "asking whether pod-delete may hit shop/pods: guard opt-in: it does not; guard disposable: it is not"
         );
         let hint = error.hint_text().unwrap();
         assert!(hint.starts_with("--lift opt-in for this run; mark it"), "{hint}");

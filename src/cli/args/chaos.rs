@@ -84,7 +84,7 @@ pub struct ChaosInjectArgs {
     /// How many are hit: 3, 25% (rounded down) or all
     #[arg(long, value_name = "N", default_value = "1")]
     pub amount: String,
-    /// Never hit more than so many [default: 1]
+    /// Never hit more than so many [default: 1; where --amount is a percentage, none]
     #[arg(long, value_name = "N", help_heading = "Guards")]
     pub max_count: Option<usize>,
     /// Never hit more than so many of a hundred, rounded down [default: 50]

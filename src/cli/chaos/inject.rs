@@ -3,8 +3,8 @@
 use super::journal::Journal;
 use super::means::{target, with_cluster};
 use crate::chaos::{
-    self, Allowed, Amount, Caps, Condition, Ear, Ending, Event, Healed, Healing, Heard, Incident, Injection, Noticed,
-    Plan, Proof, Request, Seed, Victim, Window, Witness,
+    self, Allowed, Amount, Condition, Ear, Ending, Event, Healed, Healing, Heard, Incident, Injection, Noticed, Plan,
+    Proof, Request, Seed, Victim, Window, Witness,
 };
 use crate::cli::args::ChaosInjectArgs;
 use crate::cli::exit::Exit;
@@ -97,13 +97,7 @@ fn request(args: &ChaosInjectArgs, shell: &Shell) -> Result<Request> {
     }
     request.seed = args.seed.map(Seed);
     request.amount = args.amount.parse::<Amount>()?;
-    if args.max_count.is_some() || args.max_percent.is_some() {
-        let usual = Caps::default();
-        request.caps = Some(Caps {
-            count: args.max_count.unwrap_or(usual.count),
-            percent: args.max_percent.unwrap_or(usual.percent),
-        });
-    }
+    (request.max_count, request.max_percent) = (args.max_count, args.max_percent);
     request.environment.clone_from(&args.environment);
     request.confirmed.clone_from(&args.confirm);
     request.windows = args.window.iter().map(|text| text.parse::<Window>()).collect::<Result<_>>()?;
