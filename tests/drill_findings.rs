@@ -145,21 +145,31 @@ fn a_drill_that_is_killed_is_listed_in_its_month_with_its_run() {
 }
 
 /// What a drill says that does not begin.
-fn not_begun(desk: &Desk) -> (i32, String) {
+fn not_begun(desk: &Desk, more: &[&str]) -> (i32, String) {
     let path = scenario("backend-kill");
-    let said = desk.davit(&quick(&path, &setting(["fault.victims=1"])));
+    let set = setting(["fault.victims=1"]);
+    let said = desk.davit(&quick(&path, &[&set[..], more].concat()));
     (said.code, said.stderr)
 }
 
 #[test]
 #[ignore = "needs PostgreSQL 15: make test"]
 fn a_drill_that_is_refused_after_it_made_its_table_takes_it_away_again() {
-    // Enough for the plan, and none for the probes.
-    let server = PgServer::start_with(15, &["max_connections=12", "superuser_reserved_connections=3"]);
+    let server = PgServer::start();
     shop(&server, false);
+    // Enough room for the probes when it is planned, and none any more when they begin.
+    server.psql(
+        "shop",
+        "CREATE ROLE app LOGIN; GRANT CREATE ON SCHEMA davit TO app; GRANT USAGE ON SCHEMA davit TO app;
+         CREATE FUNCTION fewer() RETURNS event_trigger LANGUAGE plpgsql SECURITY DEFINER AS
+         $$ BEGIN ALTER DATABASE shop CONNECTION LIMIT 9; END $$;
+         CREATE EVENT TRIGGER fewer ON ddl_command_end WHEN TAG IN ('CREATE TABLE') EXECUTE FUNCTION fewer()",
+    );
     let _application = Application::of(&server);
-    let desk = desk(&server.url("shop"), &server);
-    let (code, said) = not_begun(&desk);
+    let desk = desk(&server.url("shop").replacen("postgres@", "app@", 1), &server);
+    let (code, said) = not_begun(&desk, &["--dry-run"]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = not_begun(&desk, &[]);
     assert_eq!(code, 3, "{said}");
     assert!(said.contains("the probes may hold"), "{said}");
     assert_eq!(ledgers(&server), "0");
@@ -172,16 +182,25 @@ fn a_drill_that_is_refused_after_it_made_its_table_takes_it_away_again() {
     // Where it cannot be taken away a person is told, and what it is called.
     server.psql(
         "shop",
-        "CREATE FUNCTION keep() RETURNS event_trigger LANGUAGE plpgsql AS
+        "ALTER DATABASE shop CONNECTION LIMIT -1;
+         CREATE FUNCTION keep() RETURNS event_trigger LANGUAGE plpgsql AS
          $$ BEGIN RAISE EXCEPTION 'nothing is dropped here'; END $$;
          CREATE EVENT TRIGGER keep ON sql_drop EXECUTE FUNCTION keep()",
     );
-    let (code, said) = not_begun(&desk);
+    let (code, said) = not_begun(&desk, &[]);
     assert_eq!(code, 5, "{said}");
     for text in ["the probes may hold", "removing the table davit.\"ledger_", "nothing is dropped here"] {
         assert!(said.contains(text), "{text} is not in {said}");
     }
     assert_eq!(ledgers(&server), "1");
+    // It is named again until somebody has.
+    server.psql("shop", "ALTER DATABASE shop CONNECTION LIMIT -1");
+    let said =
+        desk.davit(&[&["drill", &scenario("backend-kill"), "--dry-run"], &setting(["fault.victims=1"])[..]].concat());
+    let (_, statement) =
+        said.stdout.split_once("has left its table: ").unwrap_or_else(|| panic!("{}{}", said.stdout, said.stderr));
+    server.psql("shop", &format!("DROP EVENT TRIGGER keep; {}", statement.lines().next().unwrap()));
+    assert_eq!(ledgers(&server), "0");
 }
 
 /// What a series says of one thing, bucket by bucket, over the whole drill.

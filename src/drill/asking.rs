@@ -2,16 +2,13 @@
 
 use super::means::Access;
 use super::plan::{Elsewhere, Stream, writes};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 use crate::postgres::script::words::{Word, words};
-use crate::postgres::{ConnInfo, connect};
-use crate::probe::sql::reading;
 use crate::probe::{Ask, Connection, StreamPlan};
 use crate::scenario::{ObserverWish, Query, Scenario};
 use crate::secret::Secret;
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
-use std::time::Duration;
 
 /// Who asks.
 pub(super) enum Asker<'a> {
@@ -23,9 +20,6 @@ pub(super) enum Asker<'a> {
     /// An observer elsewhere: it reads, and asks for names whom its own machine asks.
     Elsewhere(&'a ObserverWish),
 }
-
-/// How long a query may take that is asked once before anything happens: nothing of it is in a cache yet.
-const FIRST: Duration = Duration::from_secs(10);
 
 /// The streams of probes that the way of users asks for.
 pub(super) fn streams(scenario: &Scenario, clients: &Secret, asker: &Asker<'_>) -> Result<Vec<Stream>> {
@@ -114,22 +108,6 @@ fn asks_for_more(scenario: &Scenario, asker: &Asker<'_>) -> bool {
         Asker::Own { .. } => scenario.target.place.query().is_some(),
         Asker::Elsewhere(observer) => observer.query.is_some(),
     }
-}
-
-/// Asks once what the probes of this machine will ask, if somebody wrote it: a table that is not there or may not be read is
-/// found out before anything is touched.
-pub(super) async fn try_out(conn: &ConnInfo, streams: &[Stream]) -> Result<()> {
-    let query = streams.iter().find_map(|stream| match &stream.plan.ask {
-        Ask::Query { query, .. } => Some(query),
-        _ => None,
-    });
-    let Some(query) = query else { return Ok(()) };
-    let refused = |error: Error| if error.kind() == Kind::Failed { error.as_kind(Kind::Refused) } else { error };
-    let session = connect(conn, "drill").await.map_err(refused)?;
-    let limit = format!(" SET LOCAL statement_timeout = {};", FIRST.as_millis());
-    let asked = session.texts(&format!("asking once what probes will ask ({query})"), &reading(&limit, query)).await;
-    session.close().await;
-    asked.map(drop).map_err(|error| refused(error).hint("`query` in the scenario's target says what they ask"))
 }
 
 /// How faults of tables are told which ones.

@@ -15,6 +15,7 @@ mod asking;
 mod desk;
 pub mod dial;
 mod elsewhere;
+mod entry;
 mod hold;
 mod lag;
 mod live;

@@ -2,6 +2,7 @@
 
 use super::asking::{self, Asker};
 use super::elsewhere::Seat;
+use super::entry;
 use super::hold;
 use super::means::{Access, Means};
 use super::namespace;
@@ -44,6 +45,8 @@ pub struct Plan {
     pub fault: chaos::Plan,
     /// What a restore will do, where one brings the service back.
     pub restore: Vec<String>,
+    /// What is worth knowing, and no reason to refuse.
+    pub notes: Vec<String>,
 }
 
 /// What a drill does around its fault.
@@ -105,8 +108,10 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let run = RunId::at(means.clock().now());
     let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
     let own = asking::streams(&scenario, &access.clients, &Asker::Own { names })?;
+    let mut notes = Vec::new();
     if own.iter().any(|stream| stream.plan.ask.is_sql()) {
-        asking::try_out(&ConnInfo::parse(access.clients.reveal(), &means.chaos.postgres)?, &own).await?;
+        let conn = ConnInfo::parse(access.clients.reveal(), &means.chaos.postgres)?;
+        notes = entry::look(&conn, &scenario, &own).await?;
     }
     let mut request = request(&scenario, &access, &choices, &run)?;
     let mut elsewhere = asking::elsewhere(&scenario, &access)?;
@@ -148,7 +153,7 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
     let holds_for = (fault.facts.class == chaos::Class::Reversible).then_some(fault.request.duration);
     let file = file.to_owned();
     let script = Script { run, file, scenario, access, choices, streams: own, elsewhere, holds_for };
-    Ok(Plan { script, fault, restore })
+    Ok(Plan { script, fault, restore, notes })
 }
 
 /// Whether the point that is restored is as new as the scenario wants it: whatever the fault, more must not be lost.
@@ -163,6 +168,9 @@ fn fresh_enough(found: &PointSummary, limit: Option<Duration>, now: Timestamp) -
         .hint("davit backup, then davit verify --depth restored; or change guards.backup_age of the scenario"))
 }
 
+const MAY_PROMOTE: &str =
+    "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'EXECUTE')";
+
 /// Looks at the standby that is to take over: once the primary is gone it is too late to learn that there is none.
 async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
     let url =
@@ -172,9 +180,15 @@ async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
     // Nothing was touched yet.
     let session = connect(&conn, "drill").await.map_err(|error| error.during(doing()).as_kind(Kind::Refused))?;
     let standby = session.is_standby();
+    let allowed = session.texts("asking for the right to promote", MAY_PROMOTE).await;
     session.close().await;
-    if standby {
+    let allowed = allowed.map_err(|error| error.during(doing()).as_kind(Kind::Refused))?;
+    if standby && allowed.into_iter().flatten().flatten().any(|answer| answer == "t") {
         return Ok(());
+    }
+    if standby {
+        return Err(Error::refused(format!("{}: {} may not call pg_promote", doing(), conn.user()))
+            .hint("GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) to it, on the primary; or log in as a superuser"));
     }
     Err(Error::refused(format!("{}: it is no standby, and takes writes already", doing()))
         .hint("`standby: {url: …}` in the target names the server that follows the primary"))
@@ -445,7 +459,8 @@ impl Plan {
             Span(limits.watch),
             Span(limits.hold)
         ));
-        lines.extend(hold::remark(&self.script.scenario).map(|remark| format!("note: {remark}")));
+        let notes = hold::remark(&self.script.scenario).into_iter().chain(self.notes.iter().cloned());
+        lines.extend(notes.map(|note| format!("note: {note}")));
         lines.extend(self.script.unasked().map(|tables| {
             format!(
                 "note: no probe asks for {tables}: that others cannot use what the fault strikes will not be seen; give the target \

@@ -32,13 +32,17 @@ pub struct Database {
 /// # Errors
 /// `Kind::Input` for a plan that lacks something, `Kind::Refused` where the target has no room.
 pub async fn streams(plans: &[StreamPlan], database: Option<&Database>) -> Result<Vec<Stream>> {
-    let sql = plans.iter().filter(|plan| plan.ask.is_sql());
-    let wanted: u32 = sql.map(StreamPlan::connections).sum();
+    let wanted = connections(&plans.iter().collect::<Vec<_>>());
     let major = match database {
         Some(database) if wanted > 0 => Some(look(database, wanted).await?),
         _ => None,
     };
     plans.iter().map(|plan| stream(plan, database.zip(major))).collect()
+}
+
+/// The most connections that the SQL streams among these ever hold at once.
+pub(super) fn connections(plans: &[&StreamPlan]) -> u32 {
+    plans.iter().filter(|plan| plan.ask.is_sql()).map(|plan| plan.connections()).sum()
 }
 
 /// The target's major version, if it has room for so many connections.

@@ -9,7 +9,7 @@ mod reread;
 mod table;
 
 pub use reread::Account;
-pub use table::Table;
+pub use table::{LEFT, MAY_CREATE, Table};
 
 use crate::clock::SharedClock;
 use crate::error::{Context, Error, Kind, Result};

@@ -9,6 +9,18 @@ use tokio_postgres::types::Type;
 /// The schema of the table. A guard or a marker of the user's may stand in it, too.
 pub(super) const SCHEMA: &str = "davit";
 
+/// Whether a login may make a table of ours: in the schema, or the schema, too.
+pub const MAY_CREATE: &str = "SELECT CASE WHEN pg_catalog.to_regnamespace('davit') IS NULL \
+    THEN pg_catalog.has_database_privilege(pg_catalog.current_database(), 'CREATE') \
+    ELSE coalesce(pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('davit')::oid, 'CREATE') \
+        AND pg_catalog.has_schema_privilege(pg_catalog.to_regnamespace('davit')::oid, 'USAGE'), false) END";
+
+/// The tables that drills have left, as SQL writes their names.
+pub const LEFT: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE n.nspname = 'davit' AND c.relkind = 'r' AND c.relname LIKE 'ledger\\_%' \
+    AND pg_catalog.obj_description(c.oid, 'pg_class') LIKE 'made by davit for the drill %' ORDER BY c.relname";
+
 /// How the comment on the table and on a schema of ours begins.
 const MARK: &str = "made by davit for the drill ";
 

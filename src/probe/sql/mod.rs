@@ -236,10 +236,17 @@ pub(super) async fn texts(link: &dyn Link, doing: &str, sql: &str) -> Result<Vec
     Ok(rows.collect())
 }
 
-/// The number of connections that the server could still take from users who are no superusers.
-const ROOM: &str = "SELECT current_setting('max_connections')::int \
-     - current_setting('superuser_reserved_connections')::int \
-     - (SELECT count(*) FROM pg_catalog.pg_stat_activity WHERE backend_type = 'client backend')";
+/// The number of connections that this login could still have: of the server those that are not kept for superusers, and
+/// of the database and the role, whose limits superusers do not know. What others do is hidden from most logins, that they
+/// are there is not.
+const ROOM: &str = "SELECT least( \
+     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int - count(a.pid), \
+     (SELECT datconnlimit FROM pg_catalog.pg_database WHERE datname = current_database() AND datconnlimit >= 0 \
+         AND NOT me.rolsuper) - count(*) FILTER (WHERE datname = current_database()), \
+     (SELECT me.rolconnlimit WHERE me.rolconnlimit >= 0 AND NOT me.rolsuper) - count(*) FILTER (WHERE usesysid = me.oid)) \
+     FROM pg_catalog.pg_roles me LEFT JOIN pg_catalog.pg_stat_activity a ON a.datid IS NOT NULL AND a.usesysid IS NOT NULL \
+         AND coalesce(a.backend_type, 'client backend') = 'client backend' \
+     WHERE me.rolname = current_user GROUP BY me.oid, me.rolsuper, me.rolconnlimit";
 
 /// Refuses streams that could use up the server's connections: probes must not be the outage.
 ///
@@ -256,7 +263,7 @@ pub async fn check_room(link: &dyn Link, wanted: u32) -> Result<()> {
         "{doing}: the probes may hold {wanted} connections at once, and {} are free",
         free.max(0)
     ))
-    .hint("probe less often, wait less long for an answer, or raise max_connections"))
+    .hint("probe less often, wait less long for an answer, or raise max_connections or the limit of the database or the role"))
 }
 
 #[cfg(test)]
