@@ -226,6 +226,14 @@ async fn claims_of_a_group_are_of_one_instant_come_back_and_go_together() {
     let mut desk = Desk::with_repository();
     desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
     let account = csi::account(&plane, &desk, "shop");
+    let plan = desk.davit(&["snapshot", "create", "shop", "--volumes", "csi", "--dry-run", "--kubeconfig", &account]);
+    for line in [
+        "volume of claim data: its storage would snapshot it\n",
+        "volume of claim wal: its storage would snapshot it, at one instant with the others of the group db\n",
+        "volume of claim scratch: left out: davit.dev/volume says skip\n",
+    ] {
+        assert!(plan.code == 0 && plan.stdout.contains(line), "{line}{}{}", plan.stdout, plan.stderr);
+    }
     // With the rights that deploy/ gives, and no others.
     let said = save(&plane, &desk, "shop", &account);
     let words = format!("{}{}", said.stdout, said.stderr);

@@ -173,6 +173,9 @@ struct Planned {
     hooks: Vec<Hook>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     volumes: Vec<Claim>,
+    /// Whether the storage snapshots the volumes, or their files are read.
+    #[serde(skip)]
+    storage: bool,
     #[serde(skip)]
     headline: String,
 }
@@ -206,6 +209,7 @@ impl Planned {
             notes: plan.notes.clone(),
             hooks: plan.hooks.clone(),
             volumes: plan.claims.clone(),
+            storage: matches!(plan.request.volumes, Volumes::Csi),
             headline: headline(plan, &plan.cluster),
         }
     }
@@ -226,7 +230,7 @@ impl Document for Plans {
                 page.line(format!("would run in pod {}: {}", hook.pod, hook_words(hook)));
             }
             for claim in &plan.volumes {
-                page.line(format!("volume of claim {}: {}", claim.name, volume_words(&claim.of)));
+                page.line(format!("volume of claim {}: {}", claim.name, volume_words(claim, plan.storage)));
             }
             for (kind, reason) in &plan.left_out {
                 page.line(format!("left out: {kind}: {reason}"));
@@ -246,8 +250,14 @@ impl Document for Plans {
     }
 }
 
-fn volume_words(of: &Use) -> String {
-    match of {
+fn volume_words(claim: &Claim, storage: bool) -> String {
+    match &claim.of {
+        Use::Read { .. } if storage => match &claim.group {
+            Some(group) => {
+                format!("its storage would snapshot it, at one instant with the others of the group {group}")
+            }
+            None => "its storage would snapshot it".to_owned(),
+        },
         Use::Read { node: Some(node), .. } => format!("its files would be read on {node}"),
         Use::Read { node: None, .. } => "its files would be read; no pod uses it".to_owned(),
         Use::LeftOut(why) => format!("left out: {why}"),

@@ -8,7 +8,7 @@ use crate::error::{Error, Kind as Ending, Result};
 use crate::id::SourceName;
 use crate::snapshot::facts::Missing;
 use crate::snapshot::restore;
-use crate::snapshot::volumes::{self, Claim, Volumes};
+use crate::snapshot::volumes::{self, By, Claim, Volumes};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -104,8 +104,9 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
     }
     let claims = match &request.volumes {
         Volumes::None => Vec::new(),
-        Volumes::Files { .. } | Volumes::Csi => {
-            volumes::plan(cluster, &request.namespace, request.scope.selector.as_deref(), &kinds).await?
+        by @ (Volumes::Files { .. } | Volumes::Csi) => {
+            let by = if matches!(by, Volumes::Csi) { By::Storage } else { By::Files };
+            volumes::plan(cluster, &request.namespace, request.scope.selector.as_deref(), &kinds, by).await?
         }
     };
     Ok(SnapshotPlan {

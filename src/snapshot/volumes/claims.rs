@@ -28,6 +28,15 @@ pub struct Claim {
     pub of: Use,
 }
 
+/// How volumes are saved.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::snapshot) enum By {
+    /// Their files are read.
+    Files,
+    /// The storage snapshots them, whatever is in them.
+    Storage,
+}
+
 /// What is known of who uses a claim.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "volume", content = "how")]
@@ -56,6 +65,7 @@ pub(in crate::snapshot) async fn plan(
     namespace: &str,
     selector: Option<&str>,
     kinds: &[Kind],
+    by: By,
 ) -> Result<Vec<Claim>> {
     let kind = |name: &str| kinds.iter().find(|kind| kind.group_resource() == name);
     let (Some(claims), Some(pods)) = (kind("persistentvolumeclaims"), kind("pods")) else {
@@ -66,7 +76,7 @@ pub(in crate::snapshot) async fn plan(
     let claims = all(cluster, Query { namespace: Some(namespace), labels: selector, ..Query::all(claims) }).await;
     let pods = all(cluster, Query { namespace: Some(namespace), ..Query::all(pods) }).await;
     let (claims, pods) = (claims.map_err(read)?, pods.map_err(read)?);
-    Ok(claims.iter().map(|claim| judged(claim, &pods)).collect())
+    Ok(claims.iter().map(|claim| judged(claim, &pods, by)).collect())
 }
 
 /// Everything that is asked for.
@@ -79,7 +89,7 @@ pub(super) async fn all(cluster: &Cluster, query: Query<'_>) -> Result<Vec<Value
     Ok(found)
 }
 
-fn judged(claim: &Value, pods: &[Value]) -> Claim {
+fn judged(claim: &Value, pods: &[Value], by: By) -> Claim {
     let name = object::name(claim);
     let of = if object::annotation(claim, ANNOTATION) == Some("skip") {
         Use::LeftOut(format!("{ANNOTATION} says skip"))
@@ -87,7 +97,7 @@ fn judged(claim: &Value, pods: &[Value]) -> Claim {
         Use::LeftOut("it is not bound to a volume, so nothing is in it".to_owned())
     } else if claim["status"]["phase"] != "Bound" {
         Use::Cannot("its volume is lost".to_owned())
-    } else if claim["spec"]["volumeMode"] == "Block" {
+    } else if by == By::Files && claim["spec"]["volumeMode"] == "Block" {
         Use::Cannot("it is a raw block device and has no files".to_owned())
     } else {
         used(name, pods)
@@ -121,8 +131,10 @@ fn mounts<'a>(pod: &'a Value, claim: &str) -> Option<(&'a Value, &'a str, bool)>
     let volume = volumes.iter().find(|volume| volume["persistentVolumeClaim"]["claimName"] == claim)?;
     let name = volume["name"].as_str()?;
     let whole = volume["persistentVolumeClaim"]["readOnly"] != true;
-    let mut mounts = containers(pod).flat_map(|one| one["volumeMounts"].as_array().into_iter().flatten());
-    let writes = mounts.any(|mount| mount["name"] == name && mount["readOnly"] != true);
+    let of = |field: &'static str| containers(pod).flat_map(move |one| one[field].as_array().into_iter().flatten());
+    // A raw block device is no mount, and is always given for writing.
+    let writes = of("volumeMounts").any(|mount| mount["name"] == name && mount["readOnly"] != true)
+        || of("volumeDevices").any(|device| device["name"] == name);
     Some((pod, name, whole && writes))
 }
 
@@ -170,14 +182,16 @@ mod tests {
     fn the_running_pod_says_as_whom_and_where_and_whether_it_writes() {
         let pods =
             [pod("a-done", "Succeeded", false), pod("b-runs", "Running", false), pod("c-reads", "Running", true)];
-        let Use::Read { node, account, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods).of else {
+        let Use::Read { node, account, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods, By::Files).of
+        else {
             panic!("it is read")
         };
         assert_eq!((node.as_deref(), writers), (Some("node-2"), vec!["b-runs".to_owned()]));
         let wanted =
             Account { run_as_user: Some(80), fs_group: Some(71), supplemental_groups: vec![72], run_as_group: None };
         assert_eq!(account, wanted);
-        let Use::Read { node, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods[..1]).of else {
+        let Use::Read { node, writers, .. } = judged(&claim("data", "Bound", &json!({})), &pods[..1], By::Files).of
+        else {
             panic!("it is read")
         };
         assert_eq!((node, writers), (None, vec![]), "a pod that has ended holds nothing");
@@ -185,12 +199,21 @@ mod tests {
 
     #[test]
     fn what_is_not_read_has_its_reason() {
-        let of = |phase: &str, more: Value| judged(&claim("data", phase, &more), &[]).of;
+        let of = |phase: &str, more: Value| judged(&claim("data", phase, &more), &[], By::Files).of;
         assert!(matches!(of("Pending", json!({})), Use::LeftOut(_)));
         assert!(matches!(of("Lost", json!({})), Use::Cannot(_)));
         assert!(matches!(of("Bound", json!({"spec": {"volumeMode": "Block"}})), Use::Cannot(_)));
         let skip = json!({"metadata": {"annotations": {"davit.dev/volume": "skip"}}});
         assert_eq!(of("Bound", skip), Use::LeftOut("davit.dev/volume says skip".to_owned()));
         assert!(matches!(of("Bound", json!({})), Use::Read { node: None, .. }));
+    }
+
+    #[test]
+    fn the_storage_snapshots_raw_block_devices_too_and_knows_who_writes_to_them() {
+        let mut pod = pod("db", "Running", true);
+        pod["spec"]["containers"][0]["volumeDevices"] = json!([{"name": "v", "devicePath": "/dev/xvda"}]);
+        let block = claim("data", "Bound", &json!({"spec": {"volumeMode": "Block"}}));
+        let Use::Read { writers, .. } = judged(&block, &[pod], By::Storage).of else { panic!("it is snapshot") };
+        assert_eq!(writers, ["db"]);
     }
 }

@@ -21,7 +21,7 @@ pub use fill::{Stored, stored};
 pub use group::{LABEL as GROUP_LABEL, VELERO_LABEL as VELERO_GROUP_LABEL};
 pub use leftover::{StorageSnapshot, leftovers, remove};
 
-pub(super) use claims::plan;
+pub(super) use claims::{By, plan};
 pub(super) use csi::RUN_LABEL;
 pub(super) use fill::{Into, fill};
 pub(super) use pod::Open;
