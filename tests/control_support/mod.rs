@@ -80,6 +80,8 @@ impl ControlPlane {
         controllers.arg("controllers").arg("--kubeconfig").arg(&file).args(["--leader-elect=false", "--secure-port=0"]);
         // With their usual twenty requests a second they are busy for minutes with what a test makes at once.
         controllers.args(["--kube-api-qps=500", "--kube-api-burst=1000"]);
+        // A claim whose volume is made after it is looked at again only so often: fifteen seconds, if nobody says so.
+        controllers.arg("--pvclaimbinder-sync-period=1s");
         controllers.arg("--authentication-kubeconfig").arg(&file).arg("--authorization-kubeconfig").arg(&file);
         controllers.arg("--service-account-private-key-file").arg(plane.directory.path().join("accounts.key"));
         controllers.arg("--root-ca-file").arg(plane.directory.path().join("certificates/apiserver.crt"));
