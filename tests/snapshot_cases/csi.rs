@@ -332,6 +332,7 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     let claim = plane.get(&["pvc", "data", "-n", "stored-copy"]).unwrap();
     assert_eq!(claim["spec"]["dataSource"]["name"], snapshot["metadata"]["name"], "{claim:#}");
     assert!(claim["spec"]["volumeName"].is_null(), "{claim:#}");
+    over_itself(plane, &desk);
 
     // A selector that takes the claim takes its snapshot, too: else it would come back empty.
     plane.kubectl(&["label", "pvc", "data", "-n", "stored", "app=data"], "").unwrap();
@@ -339,6 +340,29 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     let said = desk.davit(&["snapshot", "restore", "stored@latest", "--into", "stored-chosen", "--plan"]);
     assert!(said.stdout.contains("its volume begins with what the snapshot davit-"), "{}", said.stdout);
+}
+
+/// Where its claim still is, a point restores without a word about it: how a claim once began is no difference.
+fn over_itself(plane: &ControlPlane, desk: &Desk) {
+    let there = || {
+        (plane.get(&["pvc", "data", "-n", "stored"]), plane.get(&["volumesnapshotcontents"]).unwrap()["items"].clone())
+    };
+    let before = there();
+    for mode in ["fail", "skip", "merge", "replace"] {
+        let restore = ["snapshot", "restore", "stored@latest", "--on-conflict", mode];
+        let plan = desk.davit(&[&restore[..], &["--plan"]].concat());
+        assert_eq!(plan.code, 0, "{mode}: {}{}", plan.stdout, plan.stderr);
+        assert!(plan.stdout.contains("  same      persistentvolumeclaims/data"), "{mode}: {}", plan.stdout);
+        let said = desk.davit(&restore);
+        assert_eq!(said.code, 0, "{mode}: {}{}", said.stdout, said.stderr);
+        assert!(
+            said.stdout.contains("nothing was there to do") || !said.stdout.contains(" created"),
+            "{}",
+            said.stdout
+        );
+        assert_eq!(there(), before, "{mode}");
+        assert_eq!(plane.get(&["volumesnapshots", "-n", "stored"]).unwrap()["items"], json!([]), "{mode}");
+    }
 }
 
 /// A role, what is taken from it, and how saving ends without it.

@@ -14,6 +14,8 @@ use std::sync::Arc;
 /// Why a line stops the whole restore.
 pub(super) const EXISTS: &str = "it is there and differs";
 
+const CLAIMS: &str = "persistentvolumeclaims";
+
 /// Kinds that no mode deletes: with them the data of others would go.
 pub const NEVER_DELETED: [&str; 4] =
     ["namespaces", "customresourcedefinitions.apiextensions.k8s.io", "persistentvolumes", "persistentvolumeclaims"];
@@ -85,6 +87,9 @@ impl<'a> Facts<'a> {
         if line.action == Action::Create
             && let Some(there) = &there
         {
+            if line.place.group_resource == CLAIMS {
+                begin_as(there, &mut body);
+            }
             self.meet(saved, there, &mut body, &mut line);
         }
         // A patch without metadata says nothing of who tracks the object that it changes.
@@ -109,6 +114,12 @@ impl<'a> Facts<'a> {
         {
             return Some(format!("{maker} makes it"));
         }
+        if let Some(claim) = self.options.made_for.get(&place)
+            && !named
+            && self.is_others(claim)
+        {
+            return Some(format!("{claim} is there and keeps its volume; only a new one would begin with it"));
+        }
         if object::annotation(body, "kubernetes.io/config.mirror").is_some() {
             return Some("a kubelet makes it from a file".to_owned());
         }
@@ -130,6 +141,13 @@ impl<'a> Facts<'a> {
             return Some(format!("it belongs to the cluster, is there and {how}"));
         }
         None
+    }
+
+    /// Whether the object is there, and not because this restore made it before it was interrupted.
+    fn is_others(&self, place: &Place) -> bool {
+        let manager = &self.options.manager;
+        let there = self.live.objects.get(place);
+        there.is_some_and(|there| manager.is_empty() || !object::is_managed_by(&there.open(), manager))
     }
 
     fn differences(&self, saved: &Saved, body: &Value) -> Vec<diff::Change> {
@@ -172,7 +190,7 @@ impl<'a> Facts<'a> {
         let kind = line.place.group_resource.clone();
         let mut keep = self.keep.clone();
         match kind.as_str() {
-            "persistentvolumeclaims" => match self.volumes.of_claim(saved, body) {
+            CLAIMS => match self.volumes.of_claim(saved, body) {
                 volumes::OfClaim::Kept => {
                     keep.volume = true;
                     line.notes.extend(volumes::words(line, body, self.options, None));
@@ -235,6 +253,17 @@ impl<'a> Facts<'a> {
                 OnConflict::Merge => merge(shape, there, (body, line), holds),
                 OnConflict::Replace => replace(&kind, there, (body, line)),
             }
+        }
+    }
+}
+
+/// What a claim began with says how it came to be, not what it is, and never changes: that is as the live one has it.
+fn begin_as(there: &Value, body: &mut Value) {
+    let Some(spec) = body.get_mut("spec").and_then(Value::as_object_mut) else { return };
+    for field in ["dataSource", "dataSourceRef"] {
+        match there.pointer(&format!("/spec/{field}")) {
+            Some(source) => drop(spec.insert(field.to_owned(), source.clone())),
+            None => drop(spec.remove(field)),
         }
     }
 }

@@ -105,6 +105,8 @@ pub struct Options {
     pub covered: BTreeSet<String>,
     /// Claims whose files the restore puts back into the volumes that it makes.
     pub files: BTreeSet<String>,
+    /// Claims, by what is made only so that they can begin with it.
+    pub made_for: BTreeMap<Place, Place>,
     /// The namespace that this is only a proof of, elsewhere: its claims keep their volumes.
     pub proof_of: Option<String>,
 }

@@ -106,6 +106,10 @@ pub(super) fn words(line: &Line, body: &Value, options: &Options, anew: Option<&
         (true, true, _) => {
             Some("it is there, so its volume is left as it is; --into another namespace restores its files".to_owned())
         }
+        (true, false, _) if options.made_for.values().any(|claim| *claim == line.place) => Some(
+            "it is there, so its volume is left as it is; --into another namespace makes one that begins with its snapshot"
+                .to_owned(),
+        ),
         (true, false, _) => None,
         (false, true, _) => Some("its files are put back into its volume, unless that holds files already".to_owned()),
         (false, false, Some(snapshot)) => Some(format!("its volume begins with what the snapshot {snapshot} holds")),

@@ -77,9 +77,14 @@ pub struct Prepared {
 }
 
 /// Maps the objects, looks at the cluster and plans; changes nothing.
-pub async fn prepare(means: &Means, mut saved: Vec<Saved>, mapping: &Mapping, options: Options) -> Result<Prepared> {
+pub async fn prepare(
+    means: &Means,
+    mut saved: Vec<Saved>,
+    mapping: &Mapping,
+    mut options: Options,
+) -> Result<Prepared> {
     let mapped = mapping.apply(&mut saved)?;
-    volumes::rewire(&mut saved);
+    options.made_for = volumes::rewire(&mut saved);
     check_places(&saved)?;
     let looked = live::look(means, &saved, &options).await?;
     let mut schemas = looked.schemas;

@@ -3,7 +3,7 @@
 
 use super::csi::RUN_LABEL;
 use crate::id::Sha256;
-use crate::snapshot::object::{self, Saved};
+use crate::snapshot::object::{self, Place, Saved};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -20,11 +20,13 @@ struct Handle {
 }
 
 /// Points every saved `VolumeSnapshot` that the storage had finished at its handle, by a content of its own, and the claims
-/// of those that this point made at them. Runs after the namespaces were mapped.
-pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
+/// of those that this point made at them. Runs after the namespaces were mapped. Gives the claims by what is made only so
+/// that they can begin with it.
+pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) -> BTreeMap<Place, Place> {
     let contents: BTreeMap<String, usize> =
         indexes(saved, CONTENTS).map(|at| (saved[at].identity.name.clone(), at)).collect();
     let mut begins_with: BTreeMap<(Option<String>, String), String> = BTreeMap::new();
+    let mut made_for = BTreeMap::new();
     for at in indexes(saved, SNAPSHOTS).collect::<Vec<_>>() {
         let mut body = saved[at].body.open();
         let bound = body.pointer("/status/boundVolumeSnapshotContentName").and_then(Value::as_str);
@@ -33,9 +35,6 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
         let claim = body.pointer("/spec/source/persistentVolumeClaimName").and_then(Value::as_str).map(str::to_owned);
         let ours = object::label(&body, RUN_LABEL).is_some();
         let (namespace, name) = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
-        if let (true, Some(claim)) = (ours, claim) {
-            begins_with.insert((namespace, claim), name);
-        }
         body["spec"]["source"] = json!({"volumeSnapshotContentName": handle.content});
         if let Some(fields) = body.as_object_mut() {
             fields.remove("status");
@@ -44,6 +43,11 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
         saved[at].body = body.into();
         saved[content].identity.name.clone_from(&handle.content);
         saved[content].body = handle.body.into();
+        if let (true, Some(claim)) = (ours, claim) {
+            let of = Place { group_resource: CLAIMS.to_owned(), namespace: namespace.clone(), name: claim.clone() };
+            made_for.extend([at, content].map(|at| (saved[at].identity.place(), of.clone())));
+            begins_with.insert((namespace, claim), name);
+        }
     }
     for at in indexes(saved, CLAIMS).collect::<Vec<_>>() {
         let place = (saved[at].identity.namespace.clone(), saved[at].identity.name.clone());
@@ -55,6 +59,7 @@ pub(in crate::snapshot) fn rewire(saved: &mut [Saved]) {
             });
         }
     }
+    made_for
 }
 
 /// A member of a group comes back as a snapshot by itself: nobody makes its group again.
@@ -140,8 +145,10 @@ mod tests {
     #[test]
     fn a_snapshot_of_ours_is_what_its_claim_begins_with() {
         let mut all = shop(RUN_LABEL);
-        rewire(&mut all);
+        let made_for = rewire(&mut all);
         let content = all[3].body.open();
+        let claim = all[1].identity.place();
+        assert_eq!(made_for, [0, 3].map(|at| (all[at].identity.place(), claim.clone())).into());
         assert_eq!(content["spec"]["source"], json!({"snapshotHandle": "snap-1"}));
         assert_eq!(content["spec"]["deletionPolicy"], "Retain");
         assert_eq!(content["spec"]["volumeSnapshotRef"], json!({"name": "davit-1", "namespace": "copy"}));
@@ -177,7 +184,7 @@ mod tests {
     #[test]
     fn somebody_elses_snapshot_is_kept_and_its_claim_is_not_touched() {
         let mut all = shop("app");
-        rewire(&mut all);
+        assert_eq!(rewire(&mut all), BTreeMap::new());
         assert!(all[0].body.open()["spec"]["source"]["volumeSnapshotContentName"].is_string());
         assert!(all[1].body.open()["spec"]["dataSource"].is_null());
         // One without any label, too.

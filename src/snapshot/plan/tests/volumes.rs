@@ -115,3 +115,46 @@ fn a_claim_with_data_keeps_its_volume_in_every_mode() {
     let merged = planned(&all, &cluster(&all, [there]), &mode(OnConflict::Merge));
     assert_eq!(told(&merged), ["same persistentvolumeclaims/data"]);
 }
+
+#[test]
+fn how_a_claim_that_is_there_began_is_no_difference_and_nothing_is_made_for_it() {
+    let (snapshots, contents) =
+        ("volumesnapshots.snapshot.storage.k8s.io", "volumesnapshotcontents.snapshot.storage.k8s.io");
+    let source = json!({"kind": "VolumeSnapshot", "name": "davit-1"});
+    let begins = json!({"spec": {"storageClassName": "fast", "dataSource": source, "dataSourceRef": source}});
+    let all = [
+        saved("persistentvolumeclaims", "data", begins),
+        saved(snapshots, "davit-1", json!({})),
+        saved(contents, "davit-2", json!({})),
+    ];
+    let claim = all[0].identity.place();
+    let made_for: BTreeMap<Place, Place> = [1, 2].map(|at| (all[at].identity.place(), claim.clone())).into();
+    let mode = |on_conflict| Options { on_conflict, made_for: made_for.clone(), ..options() };
+    let without = json!({"spec": {"dataSource": null, "dataSourceRef": null}});
+    let other =
+        json!({"spec": {"dataSource": {"kind": "PersistentVolumeClaim", "name": "old"}, "dataSourceRef": null}});
+    for live in [without, other] {
+        for on_conflict in [OnConflict::Fail, OnConflict::Skip, OnConflict::Merge, OnConflict::Replace] {
+            let plan = planned(&all, &cluster(&all, [live_of(&all[0], live.clone())]), &mode(on_conflict));
+            let noted = plan.lines.iter().find(|line| line.place == claim).unwrap();
+            assert!(noted.notes[0].starts_with("it is there, so its volume is left as it is"), "{:?}", noted.notes);
+            let mut told = told(&plan);
+            told.sort();
+            let why = "persistentvolumeclaims/data is there and keeps its volume; only a new one would begin with it";
+            assert_eq!(
+                told,
+                [
+                    format!("leave {contents}/davit-2: {why}"),
+                    format!("leave {snapshots}/davit-1: {why}"),
+                    "same persistentvolumeclaims/data".to_owned()
+                ]
+            );
+        }
+    }
+    // A claim that this restore made before it was interrupted waits for its snapshot.
+    let ours = json!({"metadata": {"managedFields": [{"manager": MANAGER, "operation": "Update"}]}});
+    for there in [vec![live_of(&all[0], ours)], vec![]] {
+        let plan = planned(&all, &cluster(&all, there), &mode(OnConflict::Fail));
+        assert_eq!(plan.lines.iter().filter(|line| line.action == Action::Create && line.place != claim).count(), 2);
+    }
+}
