@@ -332,6 +332,7 @@ fn storage_makes_the_snapshots_they_outlive_the_namespace_and_claims_begin_with_
     let claim = plane.get(&["pvc", "data", "-n", "stored-copy"]).unwrap();
     assert_eq!(claim["spec"]["dataSource"]["name"], snapshot["metadata"]["name"], "{claim:#}");
     assert!(claim["spec"]["volumeName"].is_null(), "{claim:#}");
+    compared(plane, &desk, &account);
     over_itself(plane, &desk);
 
     // A selector that takes the claim takes its snapshot, too: else it would come back empty.
@@ -363,6 +364,31 @@ fn over_itself(plane: &ControlPlane, desk: &Desk) {
         assert_eq!(there(), before, "{mode}");
         assert_eq!(plane.get(&["volumesnapshots", "-n", "stored"]).unwrap()["items"], json!([]), "{mode}");
     }
+}
+
+/// What a run asked the storage for is taken away after it, and is another in each run: no difference in the namespace.
+fn compared(plane: &ControlPlane, desk: &Desk, account: &str) {
+    let live = desk.davit(&["snapshot", "diff", "stored@latest", "--live"]);
+    assert_eq!(live.code, 0, "{}{}", live.stdout, live.stderr);
+    let said = save(plane, desk, "stored", account, &[]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    let points = desk.json(&["points"]).1;
+    let ids: Vec<&str> =
+        points["points"].as_array().unwrap().iter().map(|one| one["point"].as_str().unwrap()).collect();
+    assert_eq!(ids.len(), 2);
+    let said = desk.davit(&["snapshot", "diff", ids[0], ids[1]]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    // Somebody else's snapshot is an object like any other.
+    let theirs = json!({"apiVersion": "snapshot.storage.k8s.io/v1", "kind": "VolumeSnapshot", "metadata": {"name": "theirs", "namespace": "stored"},
+        "spec": {"source": {"persistentVolumeClaimName": "data"}}});
+    plane.kubectl(&["create", "-f", "-"], &theirs.to_string()).unwrap();
+    let live = desk.davit(&["snapshot", "diff", "stored@latest", "--live"]);
+    assert!(
+        live.code == 1 && live.stdout.contains("+ volumesnapshots.snapshot.storage.k8s.io/theirs in stored"),
+        "{}",
+        live.stdout
+    );
+    plane.kubectl(&["delete", "volumesnapshot", "theirs", "-n", "stored"], "").unwrap();
 }
 
 /// A role, what is taken from it, and how saving ends without it.

@@ -12,12 +12,14 @@ use crate::snapshot::clean::Keep;
 use crate::snapshot::diff::{Diff, compare_sets, schemas_of};
 use crate::snapshot::object::Saved;
 use crate::snapshot::restore;
+use crate::snapshot::volumes::without_ours;
 use serde::Serialize;
 use std::collections::BTreeSet;
 
 /// Compares.
 pub(super) async fn run(args: &SnapshotDiffArgs, shell: &Shell) -> Result<Ended> {
-    let left = from::read(&args.left, shell).await?;
+    let mut left = from::read(&args.left, shell).await?;
+    left.objects = without_ours(left.objects);
     let (right, objects, unseen) = if let Some(right) = &args.right {
         let right = from::read(right, shell).await?;
         let missing = right.missing.iter().map(|what| format!("{} lacks {what}", right.name)).collect();
@@ -27,6 +29,7 @@ pub(super) async fn run(args: &SnapshotDiffArgs, shell: &Shell) -> Result<Ended>
         let live = restore::live_objects(&cluster, &left.objects, &left.covered, &left.namespaces).await?;
         (format!("{} now", cluster.describe()), live.objects, live.unseen)
     };
+    let objects = without_ours(objects);
     // Objects outside the namespace are compared where both sides have them: each side has only what it needed.
     let places: BTreeSet<_> = objects.iter().map(|one| one.identity.place()).collect();
     let Source { name, objects: left_objects, missing, .. } = left;

@@ -12,6 +12,7 @@ mod fill;
 mod group;
 mod leftover;
 mod members;
+mod ours;
 mod pod;
 mod rewire;
 mod take;
@@ -20,6 +21,7 @@ pub use claims::{Claim, Use};
 pub use fill::{Stored, stored};
 pub use group::{LABEL as GROUP_LABEL, VELERO_LABEL as VELERO_GROUP_LABEL};
 pub use leftover::{StorageSnapshot, leftovers, remove};
+pub use ours::without_ours;
 
 pub(super) use claims::{By, plan};
 pub(super) use csi::RUN_LABEL;
