@@ -374,6 +374,35 @@ async fn labels_and_kinds_select_and_the_scope_says_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_selector_does_not_mean_is_no_difference() {
+    let site = Site::with_a_shop().await;
+    let put = |kind: &str, name: &str, tier: &str| {
+        site.server.put(kind, json!({ "metadata": { "name": name, "labels": { "tier": tier } } }));
+    };
+    put("configmaps", "front", "front");
+    put("configmaps", "moves", "front");
+    assert_eq!(site.save(&["--selector", "tier=front"]).0, 0);
+    let diff = || site.davit(&["snapshot", "diff", "shop@latest", "--live"]);
+    let said = diff();
+    assert!(said.code == 0 && !said.stdout.contains("settings"), "{}{}", said.stdout, said.stderr);
+    // What it means by now, of a kind that was not there either, is more; what was saved is looked for whatever its
+    // labels are.
+    put("configmaps", "more", "front");
+    put("services", "more", "front");
+    put("configmaps", "moves", "back");
+    let said = diff();
+    assert_eq!(said.code, 1, "{}{}", said.stdout, said.stderr);
+    for line in
+        ["+ configmaps/more in shop", "+ services/more in shop", "~ configmaps/moves in shop", "3 objects differ"]
+    {
+        assert!(said.stdout.contains(line), "{line}: {}", said.stdout);
+    }
+    // Nobody prunes by a part of a namespace.
+    let said = site.davit(&["snapshot", "restore", "shop@latest", "--prune", "--yes-prune", "shop"]);
+    assert!(said.code == 3 && said.stderr.contains("of which kinds it has every object"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_of_one_namespace_saves_what_is_inside_it() {
     let site = Site::with_a_shop().await;
     // It may get its own namespace, and list nothing outside it.

@@ -206,7 +206,8 @@ impl ControlPlane {
         let kind = davit::snapshot::object::SavedKind::from(&Kind::namespaces());
         let itself = Saved::new(&kind, &self.get(&["namespace", namespace]).unwrap());
         let namespaces = [namespace.to_owned()].into();
-        restore::live_objects(&cluster, &[itself], &covered, &namespaces).await.unwrap().objects
+        let among = restore::Among { kinds: &covered, namespaces: &namespaces, selector: None };
+        restore::live_objects(&cluster, &[itself], &among).await.unwrap().objects
     }
 
     /// Cluster-scoped objects as a snapshot brings them along.

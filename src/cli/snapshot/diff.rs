@@ -11,7 +11,7 @@ use crate::humane::counted;
 use crate::snapshot::clean::Keep;
 use crate::snapshot::diff::{Diff, compare_sets, schemas_of};
 use crate::snapshot::object::Saved;
-use crate::snapshot::restore;
+use crate::snapshot::restore::{self, Among};
 use crate::snapshot::volumes::without_ours;
 use serde::Serialize;
 use std::collections::BTreeSet;
@@ -26,7 +26,8 @@ pub(super) async fn run(args: &SnapshotDiffArgs, shell: &Shell) -> Result<Ended>
         (right.name, right.objects, missing)
     } else {
         let cluster = cluster(&args.cluster, shell)?;
-        let live = restore::live_objects(&cluster, &left.objects, &left.covered, &left.namespaces).await?;
+        let among = Among { kinds: &left.listed, namespaces: &left.namespaces, selector: left.selector.as_deref() };
+        let live = restore::live_objects(&cluster, &left.objects, &among).await?;
         (format!("{} now", cluster.describe()), live.objects, live.unseen)
     };
     let objects = without_ours(objects);

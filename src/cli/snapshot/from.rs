@@ -23,6 +23,10 @@ pub(super) struct Source {
     pub(super) objects: Vec<Saved>,
     /// Kinds of which every object is there.
     pub(super) covered: BTreeSet<String>,
+    /// Kinds of which every object is there that the selector means, if there is one.
+    pub(super) listed: BTreeSet<String>,
+    /// The labels that objects must have to be in it.
+    pub(super) selector: Option<String>,
     /// What is missing; nothing at all if it is complete.
     pub(super) missing: Vec<String>,
     /// The repository and the point, if it is one.
@@ -65,15 +69,17 @@ fn lacks(shown: &Shown) -> Vec<String> {
 pub(super) async fn point(repository: Repository, point: PointSummary, managers: Managers) -> Result<Source> {
     let shown = show::show(&repository, &point).await?;
     let loaded = load::load(&repository, &point, managers).await?;
-    let whole = shown.facts.scope.selector.is_none();
-    let covered = shown.coverage.kinds.iter().filter(|kind| whole && !kind.related && kind.error.is_none());
-    let covered = covered.map(|kind| kind.kind.clone()).collect();
+    let listed = shown.coverage.kinds.iter().filter(|kind| !kind.related && kind.error.is_none());
+    let listed: BTreeSet<String> = listed.map(|kind| kind.kind.clone()).collect();
+    let selector = shown.facts.scope.selector.clone();
     Ok(Source {
         name: name_of(&point),
         identity: restore::identity(&point),
         namespaces: [loaded.facts.namespace.clone()].into(),
         objects: loaded.objects,
-        covered,
+        covered: if selector.is_none() { listed.clone() } else { BTreeSet::new() },
+        listed,
+        selector,
         missing: lacks(&shown),
         point: Some((repository, point)),
     })
@@ -103,6 +109,8 @@ async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
         namespaces,
         objects: opened.objects,
         covered: BTreeSet::new(),
+        listed: BTreeSet::new(),
+        selector: None,
         missing: if opened.complete { Vec::new() } else { told(&opened.errors) },
         point: None,
     })

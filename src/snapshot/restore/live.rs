@@ -61,17 +61,17 @@ pub async fn look(means: &Means, saved: &[Saved], options: &Options) -> Result<L
 
 /// Every object of a kind, whole, with its kind written in.
 async fn all(cluster: &Cluster, kind: &Kind, namespace: Option<&str>) -> std::result::Result<Vec<Value>, ApiError> {
-    each(cluster, kind, namespace, |body| body).await
+    each(cluster, Query { namespace, ..Query::all(kind) }, |body| body).await
 }
 
 /// What is made of each of them, one at a time.
 async fn each<T>(
     cluster: &Cluster,
-    kind: &Kind,
-    namespace: Option<&str>,
+    query: Query<'_>,
     of: impl Fn(Value) -> T,
 ) -> std::result::Result<Vec<T>, ApiError> {
-    let mut listing = cluster.list(Query { namespace, ..Query::all(kind) });
+    let kind = query.kind;
+    let mut listing = cluster.list(query);
     let mut objects = Vec::new();
     while let Some(bytes) = listing.next().await? {
         objects.push(of(kind.said_by(parsed(&bytes)?)));
@@ -143,7 +143,7 @@ async fn namespaced(
     let lists = there.iter().flat_map(|namespace| kinds.iter().map(move |(name, kind)| (namespace, name, kind)));
     let lists = futures_util::stream::iter(lists).map(|(namespace, name, kind)| async move {
         let named = |body: Value| (object::name(&body).to_owned(), Body::from(body));
-        let objects = each(cluster, kind, Some(namespace), named).await;
+        let objects = each(cluster, Query { namespace: Some(namespace), ..Query::all(kind) }, named).await;
         let objects = objects.map_err(|why| why.during(format!("listing {name} in the namespace {namespace}")))?;
         Ok::<_, Error>((namespace, name, objects))
     });
@@ -281,14 +281,20 @@ pub struct Seen {
     pub unseen: Vec<String>,
 }
 
+/// What a snapshot was taken of.
+#[derive(Debug, Clone, Copy)]
+pub struct Among<'a> {
+    /// Kinds that it would have everything of.
+    pub kinds: &'a BTreeSet<String>,
+    /// The namespaces.
+    pub namespaces: &'a BTreeSet<String>,
+    /// The labels that objects must have, if not all were meant.
+    pub selector: Option<&'a str>,
+}
+
 /// The live objects of every kind that the snapshot has, or is known to have none of: those in its namespaces, and
 /// the cluster-scoped ones that it has too. What a snapshot leaves out by rule is left out here.
-pub async fn live_objects(
-    cluster: &Cluster,
-    saved: &[Saved],
-    covered: &BTreeSet<String>,
-    namespaces: &BTreeSet<String>,
-) -> Result<Seen> {
+pub async fn live_objects(cluster: &Cluster, saved: &[Saved], among: &Among<'_>) -> Result<Seen> {
     let discovered = cluster.discover().await.map_err(|why| why.during("asking the cluster what it serves"))?;
     let kinds = Kinds::of(&discovered);
     let mut seen = Seen::default();
@@ -296,13 +302,15 @@ pub async fn live_objects(
     for one in saved.iter().filter(|one| one.kind.namespaced) {
         wanted.entry(one.kind.group_resource()).or_insert_with(|| kinds.saved(&one.kind));
     }
-    for name in covered {
+    for name in among.kinds {
         wanted.entry(name.clone()).or_insert_with(|| kinds.get(name).cloned());
     }
     let mut lists = Vec::new();
     for (name, kind) in wanted {
         match kind {
-            Some(kind) => lists.extend(namespaces.iter().map(|namespace| (name.clone(), kind.clone(), namespace))),
+            Some(kind) => {
+                lists.extend(among.namespaces.iter().map(|namespace| (name.clone(), kind.clone(), namespace)));
+            }
             None if saved.iter().any(|one| one.kind.group_resource() == name) => {
                 seen.unseen.push(format!("the cluster has no {name}"));
             }
@@ -310,15 +318,14 @@ pub async fn live_objects(
         }
     }
     let lists = futures_util::stream::iter(lists).map(|(name, kind, namespace)| async move {
-        let of_kind = Arc::new(SavedKind::from(&kind));
-        let heard = |body: Value| (!is_noise(&name, &body)).then(|| Saved::new(Arc::clone(&of_kind), &body));
-        let objects = each(cluster, &kind, Some(namespace), heard).await;
+        let query = Query { namespace: Some(namespace), labels: among.selector, ..Query::all(&kind) };
+        let objects = of_a_kind(cluster, &name, query, saved).await;
         (name, objects)
     });
     let mut lists = lists.buffer_unordered(LISTS);
     while let Some((name, objects)) = lists.next().await {
         match objects {
-            Ok(objects) => seen.objects.extend(objects.into_iter().flatten()),
+            Ok(objects) => seen.objects.extend(objects),
             Err(why) => seen.unseen.push(format!("{name}: {why}")),
         }
     }
@@ -338,4 +345,33 @@ pub async fn live_objects(
         seen.objects.extend(there.map(|body| Saved::new(Arc::clone(&one.kind), &body)));
     }
     Ok(seen)
+}
+
+/// The live objects of a kind: those that a selector means, and those that were saved, whatever their labels are by now.
+async fn of_a_kind(
+    cluster: &Cluster,
+    name: &str,
+    query: Query<'_>,
+    saved: &[Saved],
+) -> std::result::Result<Vec<Saved>, ApiError> {
+    let (kind, namespace) = (Arc::new(SavedKind::from(query.kind)), query.namespace);
+    let heard = |body: Value| (!is_noise(name, &body)).then(|| Saved::new(Arc::clone(&kind), &body));
+    let objects = each(cluster, query.clone(), heard).await?;
+    let mut objects: Vec<Saved> = objects.into_iter().flatten().collect();
+    if query.labels.is_some() {
+        let is_of = |one: &&Saved| {
+            (&one.kind.group, &one.kind.resource) == (&kind.group, &kind.resource)
+                && one.identity.namespace.as_deref() == namespace
+        };
+        let mut missing: BTreeSet<&str> = saved.iter().filter(is_of).map(|one| one.identity.name.as_str()).collect();
+        for one in &objects {
+            missing.remove(one.identity.name.as_str());
+        }
+        if !missing.is_empty() {
+            let heard =
+                |body: Value| missing.contains(object::name(&body)).then(|| Saved::new(Arc::clone(&kind), &body));
+            objects.extend(each(cluster, Query { labels: None, ..query }, heard).await?.into_iter().flatten());
+        }
+    }
+    Ok(objects)
 }

@@ -19,7 +19,7 @@ mod schema;
 
 pub use check::check;
 pub use kinds::Kinds;
-pub use live::{Looked, Seen, live_objects, look};
+pub use live::{Among, Looked, Seen, live_objects, look};
 pub use report::{Failure, RestoreReport};
 pub use run::{run, run_with};
 
