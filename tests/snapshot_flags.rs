@@ -166,6 +166,28 @@ async fn a_namespace_that_is_there_with_objects_of_its_own_is_told_of_before_any
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_pruned_is_named_before_it_goes_also_where_nobody_is_asked() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.put("configmaps", json!({ "metadata": { "name": "new" } }));
+    site.server.react(
+        "DELETE /api/v1/namespaces/shop/configmaps/new",
+        usize::MAX,
+        Reaction::Refuse(403, "Forbidden", 0),
+    );
+    let prune = ["snapshot", "restore", "shop@latest", "--prune", "--yes-prune"];
+    let said = site.davit(&[&prune[..], &["shop"]].concat());
+    // It is said although it is not done: whoever reads on can still stop it.
+    assert!(said.code == 1 && said.stderr.contains("prune configmaps/new in shop"), "{}{}", said.stdout, said.stderr);
+    let said = site.davit(&[&prune[..], &["other"]].concat());
+    assert!(said.code == 3 && !said.stderr.contains("prune configmaps"), "{}{}", said.stdout, said.stderr);
+    site.server.world().faults.clear();
+    let said = site.davit(&[&prune[..], &["shop"]].concat());
+    assert!(said.code == 0 && said.stderr.contains("prune configmaps/new in shop"), "{}{}", said.stdout, said.stderr);
+    assert!(there(&site, "configmaps", "shop", "new").is_none());
+}
+
 /// Runs a command with `--output json`, and holds its exit code and its document.
 fn check(site: &Site, name: &str, arguments: &[&str], code: i32, maps: &[&str]) -> Value {
     let (exit, document) = site.json(arguments);
@@ -204,6 +226,11 @@ async fn every_document_of_a_snapshot_has_its_golden_shape_and_is_documented() {
         &["/counts"],
     );
     check(&site, "snapshot-restore", &restore, 0, &[]);
+    site.server.put("configmaps", json!({ "metadata": { "name": "new" } }));
+    let prune = [&restore[..], &["--prune", "--yes-prune", "shop"]].concat();
+    let document = check(&site, "snapshot-restore-pruned", &prune, 0, &[]);
+    let new = json!([{ "group_resource": "configmaps", "namespace": "shop", "name": "new" }]);
+    assert_eq!((&document["pruned"], &document["pruned_objects"]), (&json!(1), &new));
 
     // What is not well has its own fields.
     site.server.react("POST /api/v1/namespaces/copy/secrets", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));

@@ -13,6 +13,7 @@ use crate::journal::Progress;
 use crate::snapshot::clean::Keep;
 use crate::snapshot::load::Managers;
 use crate::snapshot::map::{self, Mapping, Rules, Unresolved};
+use crate::snapshot::object::Place;
 use crate::snapshot::plan::{self, Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
 use crate::snapshot::restore::{self, Failure, Means, Prepared, RestoreReport};
 use crate::snapshot::volumes;
@@ -56,7 +57,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
         return Ended::with(&Planned::of(name, prepared, lacks));
     }
     if args.prune {
-        agree_to_prune(args, &prepared)?;
+        agree_to_prune(args, &prepared, shell)?;
     }
     let report = restore::run_with(&means, &prepared, volumes.as_ref()).await?;
     Ended::with(&Restored { from: name, report, unresolved: prepared.mapped.unresolved, lacks })
@@ -181,28 +182,35 @@ async fn make_namespaces(means: &Means, source: &Source, mapping: &Mapping, opti
 }
 
 /// The name of each namespace that loses objects, typed twice: by now the list of what goes was printed.
-fn agree_to_prune(args: &SnapshotRestoreArgs, prepared: &Prepared) -> Result<()> {
-    let mut goes: BTreeMap<&str, u64> = BTreeMap::new();
+fn agree_to_prune(args: &SnapshotRestoreArgs, prepared: &Prepared, shell: &Shell) -> Result<()> {
+    let mut goes: BTreeMap<&str, Vec<&Place>> = BTreeMap::new();
     for line in prepared.plan.lines.iter().filter(|line| line.action == Action::Prune) {
-        *goes.entry(line.place.namespace.as_deref().unwrap_or_default()).or_default() += 1;
+        goes.entry(line.place.namespace.as_deref().unwrap_or_default()).or_default().push(&line.place);
     }
-    for (namespace, count) in goes {
+    for (namespace, places) in goes {
+        let count = counted(places.len() as u64, "object");
         let refused = |why: &str| {
-            Error::refused(format!("pruning {} from {namespace}: {why}", counted(count, "object")))
+            Error::refused(format!("pruning {count} from {namespace}: {why}"))
                 .hint(format!("--plan lists them; --yes-prune {namespace} agrees"))
         };
         match &args.yes_prune {
-            Some(agreed) if agreed == namespace => continue,
+            // Whoever looks on, or reads the log afterwards, finds what went.
+            Some(agreed) if agreed == namespace => {
+                for place in &places {
+                    shell.story.note(format!("  prune {place} in {namespace}"));
+                }
+                continue;
+            }
             Some(agreed) => return Err(refused(&format!("--yes-prune names {agreed}"))),
             None if !std::io::stdin().is_terminal() => return Err(refused("nobody is here to agree")),
             None => {}
         }
         let mut stderr = anstream::stderr();
-        for line in prepared.plan.lines.iter().filter(|line| line.action == Action::Prune) {
-            drop(writeln!(stderr, "  prune {}", line.place));
+        for place in &places {
+            drop(writeln!(stderr, "  prune {place} in {namespace}"));
         }
         for again in ["", " again"] {
-            drop(write!(stderr, "{} will be deleted. Type {namespace}{again}: ", counted(count, "object")));
+            drop(write!(stderr, "{count} will be deleted. Type {namespace}{again}: "));
             drop(stderr.flush());
             let mut typed = String::new();
             let read = std::io::stdin().lock().read_line(&mut typed);

@@ -29,6 +29,8 @@ pub struct RestoreReport {
     pub recreated: u64,
     /// Objects that were deleted.
     pub pruned: u64,
+    /// Which these are.
+    pub pruned_objects: Vec<Place>,
     /// Objects that were there and equal.
     pub same: u64,
     /// Objects that were not touched, and why.

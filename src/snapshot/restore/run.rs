@@ -256,7 +256,10 @@ fn report(run: &Run<'_>, diverged: Vec<Failure>, seconds: f64) -> RestoreReport 
             Action::Merge => report.merged += 1,
             Action::Replace => report.replaced += 1,
             Action::Recreate => report.recreated += 1,
-            Action::Prune => report.pruned += 1,
+            Action::Prune => {
+                report.pruned += 1;
+                report.pruned_objects.push(lines[*at].place.clone());
+            }
             _ => report.same += 1,
         }
     }
