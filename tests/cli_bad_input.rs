@@ -81,6 +81,7 @@ fn a_fault_that_cannot_be_meant_is_refused_before_anything_is_opened() {
             (&inject(&["backend-kill", "--target", NOWHERE, "--lift", "everything"]), 2),
             (&inject(&["dropped-table", "--target", NOWHERE, "--lift", "disposable"]), 2),
             (&inject(&["backend-kill", "--target", NOWHERE, "--window", "sometimes"]), 2),
+            (&inject(&["backend-kill", "--target", NOWHERE, "--window", "Mon 09:00-10:00 Mars/Olympus"]), 2),
             (&inject(&["pod-delete", "--target", "shop/pods"]), 2),
             (&["chaos", "stop", "yesterday"], 2),
             (&["chaos", "janitor", "--run", "yesterday"], 2),

@@ -13,9 +13,11 @@ mod cli_support;
 mod support;
 
 use cli_support::{Desk, shape};
+use davit::chaos::Seed;
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
+use std::time::Duration;
 use support::postgres::PgServer;
 use support::wait_until;
 
@@ -130,6 +132,27 @@ fn a_signal_heals_stop_heals_and_after_kill_9_the_janitor_does() {
     assert_eq!((code, undone["ok"].as_bool()), (0, Some(true)), "{undone}");
     golden("chaos-janitor", &undone);
     wait_until(20, "the table being free", free);
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_fault_that_waits_for_its_moment_is_stopped_before_it_strikes() {
+    let (server, desk) = (shop(), Desk::with_repository());
+    let patient = |seed: &Seed| seed.phase(Duration::from_secs(100)) > Duration::from_mins(1);
+    let seed = (0..1000).map(Seed).find(patient).unwrap().0.to_string();
+    let url = server.url("shop");
+    let storm = ["chaos", "inject", "lock-storm", "--target", &url, "--set", "tables=orders"];
+    let mut command = desk.command(&[&storm[..], &["--control-loop", "100s", "--seed", &seed]].concat());
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut told = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let run = told.find_map(|line| line.split_once("the undo is durable: intents/").map(|(_, rest)| rest.to_owned()));
+    let run = run.unwrap().split('/').next().unwrap().to_owned();
+    assert_eq!(desk.davit(&["chaos", "stop", &run]).code, 0);
+    let rest: Vec<String> = told.collect();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{rest:#?}");
+    assert!(rest.iter().any(|line| line.contains("waiting to inject: davit chaos stop")), "{rest:#?}");
+    assert!(!rest.iter().any(|line| line.contains("injecting into")), "{rest:#?}");
     assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
 }
 

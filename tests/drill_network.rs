@@ -266,6 +266,7 @@ fn a_scenario_whose_names_or_pace_cannot_be_meant_is_refused() {
         ("dns-stale", &["target.processes.clients=http://127.0.0.1:1/"][..], 2, "it is an address, and no name"),
         ("dns-stale", &["target.processes.resolver.listen=nowhere"], 2, "nowhere"),
         ("dns-stale", &["target.processes.clients=postgres://shop.test/shop"], 2, "clients of a database"),
+        ("dns-stale", &["target.processes.clients=dns://shop.test"], 2, "takes any address"),
         ("dns-stale", &["load.probes=0.2/s"], 2, "load: {probes: 1/s}"),
         ("dns-stale", &["guards.windows=[soon]"], 2, "soon"),
         (

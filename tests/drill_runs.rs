@@ -371,13 +371,20 @@ fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
         arguments.extend(more);
         desk.davit(&arguments)
     };
+    // Neither today nor a neighbour of it, however long this takes.
+    let day = format!("{:?}", jiff::Zoned::now().weekday().wrapping_add(3));
+    let closed = format!("guards.windows=['{} 00:00-23:59 UTC']", &day[..3]);
     for (more, code, text) in [
         (&["--set", "fault.name=backend-kil"][..], 2, "did you mean backend-kill?"),
         (&["--set", "objectives.rto=-5m"], 2, "is not an objective"),
         (&["--set", "fault.with.aplication=x"], 2, "application"),
         (&["--set", "target.environment=production"], 3, "environment"),
         (&["--set", "target.processes.primary.url=postgres://postgres@127.0.0.1:1/shop"], 3, "127.0.0.1:1"),
+        (&["--set", "target.processes.clients=postgres://postgres@127.0.0.1:1/shop"], 3, "127.0.0.1:1"),
         (&["--set", "recovery=promote standby"], 2, "no standby"),
+        (&["--set", "fault.with.application=nobody"], 3, "there is nothing that backend-kill could hit"),
+        (&["--set", closed.as_str()], 3, "guard window: now is outside of"),
+        (&["--set", "objectives.rto=0s"], 2, "objectives.rto is no time at all"),
     ] {
         let said = drill(more);
         assert_eq!(said.code, code, "{more:?}: {}", said.stderr);
@@ -386,6 +393,9 @@ fn what_cannot_or_may_not_be_done_is_refused_before_anything_is_touched() {
     let said = drill(&["--dry-run"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     assert!(said.stdout.contains("nothing was changed"), "{}", said.stdout);
+    server.psql("shop", "ALTER TABLE davit.environment RENAME TO elsewhere");
+    let said = drill(&[]);
+    assert!(said.code == 3 && said.stderr.contains("guard opt-in"), "{said:?}");
     assert_eq!(server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'"), "0");
     assert!(!Path::new(&desk.path().join("repository/reports")).exists());
 }

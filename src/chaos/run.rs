@@ -189,9 +189,13 @@ impl Injection {
         if self.plan.phase.is_zero() {
             return Ok(());
         }
+        let not_yet = |why: &str| Err(Error::failed(format!("waiting to inject: {why}")));
         tokio::select! {
+            biased;
+            () = self.means.cancel.cancelled() => not_yet("interrupted"),
+            () = self.lost.cancelled() => not_yet("the lease was lost: another run may begin"),
+            why = self.told_to_stop() => not_yet(&why),
             () = self.means.clock.sleep(self.plan.phase) => Ok(()),
-            () = self.means.cancel.cancelled() => Err(Error::failed("waiting to inject: interrupted")),
         }
     }
 

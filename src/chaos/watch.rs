@@ -52,23 +52,27 @@ impl Injection {
     /// Waits until the fault should end. `alarm` may end it early with a reason; give `std::future::pending()` if nothing
     /// else watches.
     pub async fn watch(&self, witness: &dyn Witness, alarm: impl Future<Output = String>) -> Ending {
-        let ending = self.wait(alarm).await;
-        if let Ending::Stopped { how: why } | Ending::Aborted { why } = &ending {
-            super::heal::tell(witness, Event::Aborting { why: why.clone() }).await;
+        let time = self.means.clock.sleep(self.plan.request.duration);
+        tokio::select! {
+            biased;
+            ending = self.watch_for_stop(witness, alarm) => ending,
+            () = time => Ending::TimeUp,
         }
-        ending
     }
 
-    async fn wait(&self, alarm: impl Future<Output = String>) -> Ending {
-        let request = &self.plan.request;
-        tokio::select! {
+    /// The same for a fault that has no time: it is over when it has struck, and what is given up early is the run.
+    pub async fn watch_for_stop(&self, witness: &dyn Witness, alarm: impl Future<Output = String>) -> Ending {
+        let ending = tokio::select! {
             biased;
             () = self.means.cancel.cancelled() => Ending::Stopped { how: "a signal".to_owned() },
             () = self.lost.cancelled() => Ending::Aborted { why: "the lease was lost: another run may begin".to_owned() },
             why = alarm => Ending::Aborted { why },
             ending = self.look() => ending,
-            () = self.means.clock.sleep(request.duration) => Ending::TimeUp,
+        };
+        if let Ending::Stopped { how: why } | Ending::Aborted { why } = &ending {
+            super::heal::tell(witness, Event::Aborting { why: why.clone() }).await;
         }
+        ending
     }
 
     /// Looks at the conditions and for a word from elsewhere.
@@ -80,13 +84,30 @@ impl Injection {
                     return Ending::Aborted { why };
                 }
             }
-            match self.means.repository.fault_stop_asked(&self.plan.run).await {
-                Ok(true) => return Ending::Stopped { how: "davit chaos stop".to_owned() },
-                Ok(false) => {}
-                // The repository is where the undo lies: without it a fault must not go on.
-                Err(error) => return Ending::Aborted { why: format!("the repository is out of reach: {error}") },
+            if let Some(ending) = self.asked().await {
+                return ending;
             }
             clock.sleep(LOOK).await;
+        }
+    }
+
+    /// What the repository says: whether somebody elsewhere wants an end.
+    async fn asked(&self) -> Option<Ending> {
+        match self.means.repository.fault_stop_asked(&self.plan.run).await {
+            Ok(true) => Some(Ending::Stopped { how: "davit chaos stop".to_owned() }),
+            Ok(false) => None,
+            // The repository is where the undo lies: without it a fault must not go on.
+            Err(error) => Some(Ending::Aborted { why: format!("the repository is out of reach: {error}") }),
+        }
+    }
+
+    /// Waits for a word from elsewhere before anything has begun; why it should not begin.
+    pub(super) async fn told_to_stop(&self) -> String {
+        loop {
+            if let Some(Ending::Stopped { how: why } | Ending::Aborted { why }) = self.asked().await {
+                return why;
+            }
+            self.means.clock.sleep(LOOK).await;
         }
     }
 

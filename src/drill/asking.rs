@@ -21,6 +21,9 @@ pub(super) enum Asker<'a> {
     Elsewhere(&'a ObserverWish),
 }
 
+/// Faults by which a name has an address, and the wrong one.
+const ANSWERED: [&str; 2] = ["dns-wrong", "dns-stale"];
+
 /// The streams of probes that the way of users asks for.
 pub(super) fn streams(scenario: &Scenario, clients: &Secret, asker: &Asker<'_>) -> Result<Vec<Stream>> {
     let (every, deadline) = (scenario.load.probes.period(), scenario.load.deadline);
@@ -73,6 +76,7 @@ pub(super) fn streams(scenario: &Scenario, clients: &Secret, asker: &Asker<'_>) 
             vec![stream("tcp", Ask::Tcp { address, send: None, expect: None }, true, fresh)]
         }
         Some("dns") => {
+            refuse_any_address(scenario)?;
             let name = url.trim_start_matches("dns://").to_owned();
             vec![stream("dns", Ask::Dns { name, server: None, expect: Vec::new() }, true, "names")]
         }
@@ -91,6 +95,18 @@ pub(super) fn streams(scenario: &Scenario, clients: &Secret, asker: &Asker<'_>) 
     }
     all.iter().try_for_each(|stream| stream.plan.check())?;
     Ok(all)
+}
+
+/// Whoever only asks for a name takes any address: where the fault gives a wrong one, nothing would be seen.
+fn refuse_any_address(scenario: &Scenario) -> Result<()> {
+    let name = scenario.fault.name.as_str();
+    if !ANSWERED.contains(&name) {
+        return Ok(());
+    }
+    Err(Error::input(format!(
+        "planning the probes: {name} answers, and whoever only asks for the name takes any address"
+    ))
+    .hint("write `clients` as what is behind the name: http://shop.example.com/health or tcp://shop.example.com:5432"))
 }
 
 /// What somebody's probes ask a database, where it is said.

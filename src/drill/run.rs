@@ -16,6 +16,7 @@ use crate::chaos::{self, Ending, Injection};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Interval, Recovery, Steady};
 use crate::postgres::connect;
+use crate::probe::ledger::Ledger;
 use crate::report::journal::{Event, Line, Stage};
 use crate::report::{DrillReport, drill};
 use crate::repository::lease::Lease;
@@ -112,7 +113,7 @@ async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept
     let beginning = desk.notebook.lines();
     begin(&desk.means.chaos.repository, &desk.script.run, &beginning).await?;
     desk.notebook.is_stored(beginning.len());
-    let Some(steady) = steady_before(desk).await? else { return Ok(()) };
+    let Some(steady) = steady_before(desk, kept).await? else { return Ok(()) };
     let (tell, over) = oneshot::channel();
     let striking = async {
         let outcome = Box::pin(strike(desk, fault, lease, kept, &steady)).await;
@@ -142,15 +143,14 @@ async fn strike(
     };
     desk.struck(effective, evidence(&injection))?;
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
-    let mut injection = Some(injection);
     let back = CancellationToken::new();
     let coming_back = async {
-        let mut outcome = Box::pin(come_back(desk, effective, steady, &mut injection, kept)).await;
-        if let Some(injection) = injection.take() {
-            outcome = heal(desk, injection).await.and(outcome);
+        let _back = back.clone().drop_guard();
+        if desk.script.holds_for.is_some() {
+            Box::pin(come_back(desk, effective, steady, injection, kept)).await
+        } else {
+            Box::pin(recover_from(desk, effective, steady, injection, kept)).await
         }
-        back.cancel();
-        outcome
     };
     let (outcome, watched) = tokio::join!(coming_back, platform.watch(desk, effective, &back));
     outcome.and(watched)?;
@@ -165,7 +165,7 @@ fn evidence(injection: &Injection) -> String {
 }
 
 /// Looks at the steady state; nothing where it is not met, and then nothing is injected.
-async fn steady_before(desk: &Desk<'_>) -> Result<Option<BTreeMap<String, Steady>>> {
+async fn steady_before(desk: &Desk<'_>, kept: &Kept) -> Result<Option<BTreeMap<String, Steady>>> {
     let scenario = &desk.script.scenario;
     desk.stage(Stage::SteadyBefore, "looking at what normal is")?;
     desk.sleep(WARM_UP).await?;
@@ -178,10 +178,13 @@ async fn steady_before(desk: &Desk<'_>) -> Result<Option<BTreeMap<String, Steady
     let judged = desk.script.judged_everywhere();
     let lost = desk.live.all_lost();
     let lost: Vec<String> = lost.into_iter().map(|name| format!("the observer {name} ended early")).collect();
-    let seen: BTreeMap<String, Steady> =
-        judged.into_iter().map(|name| (name.clone(), desk.live.steady(&name, from, until))).collect();
-    // Throughput is judged by the report, which has the ledger.
-    let rule = crate::measure::SteadyRule { throughput: None, ..scenario.steady_state.rule };
+    let rule = scenario.steady_state.rule;
+    let written = match &kept.ledger {
+        Some(path) if rule.throughput.is_some() => Ledger::reread(path)?.settled,
+        _ => Vec::new(),
+    };
+    let steady = |name: &str| desk.live.steady(name, from, until).with_writes(&written, (from, until));
+    let seen: BTreeMap<String, Steady> = judged.into_iter().map(|name| (name.clone(), steady(&name))).collect();
     let misses = seen.values().flat_map(|steady| steady.misses(&rule));
     let misses: Vec<String> = if lost.is_empty() { misses.collect() } else { lost };
     if misses.is_empty() {
@@ -196,38 +199,67 @@ async fn come_back(
     desk: &Desk<'_>,
     effective: Interval,
     steady: &BTreeMap<String, Steady>,
-    injection: &mut Option<Injection>,
+    held: Injection,
     kept: &mut Kept,
 ) -> Result<()> {
-    let recovered = if let Some(held) = injection.take_if(|_| desk.script.holds_for.is_some()) {
-        // What is held is put back when its time is over, or the drill is given up, whatever the recovery still does.
-        let failed = CancellationToken::new();
-        let holding = async {
-            let ending = tokio::select! {
-                ending = held.watch(&desk.notebook, alarm(desk)) => Some(ending),
-                // Nothing is left to wait for.
-                () = failed.cancelled() => None,
-            };
-            heal(desk, held).await.map(|()| ending)
+    // What is held is put back when its time is over, or the drill is given up, whatever the recovery still does.
+    let failed = CancellationToken::new();
+    let holding = async {
+        let ending = tokio::select! {
+            ending = held.watch(&desk.notebook, alarm(desk)) => Some(ending),
+            // Nothing is left to wait for.
+            () = failed.cancelled() => None,
         };
-        let recovering = async {
-            let recovered = try_to_recover(desk, effective, kept).await;
-            if !matches!(recovered, Ok(Recovered::Done)) {
-                failed.cancel();
-            }
-            recovered
-        };
-        let (ending, recovered) = tokio::join!(holding, recovering);
-        match ending? {
-            Some(Ending::TimeUp) | None => recovered?,
-            // The notebook has the reason already.
-            Some(Ending::Stopped { .. } | Ending::Aborted { .. }) => return Ok(()),
+        heal(desk, held).await.map(|()| ending)
+    };
+    let recovering = async {
+        let recovered = try_to_recover(desk, effective, kept).await;
+        if !matches!(recovered, Ok(Recovered::Done)) {
+            failed.cancel();
         }
-    } else {
-        Box::pin(try_to_recover(desk, effective, kept)).await?
+        recovered
+    };
+    let (ending, recovered) = tokio::join!(holding, recovering);
+    let recovered = match ending? {
+        Some(Ending::TimeUp) | None => recovered?,
+        // The notebook has the reason already.
+        Some(Ending::Stopped { .. } | Ending::Aborted { .. }) => return Ok(()),
     };
     desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
     restored(desk, effective, steady, recovered).await
+}
+
+/// Lets the service come back from a fault that is over when it has struck. Who gives the drill up is obeyed at once: what there
+/// is to undo is undone, and nobody waits for the service any more. A recovery that has begun goes on: it is what helps.
+async fn recover_from(
+    desk: &Desk<'_>,
+    effective: Interval,
+    steady: &BTreeMap<String, Steady>,
+    struck: Injection,
+    kept: &mut Kept,
+) -> Result<()> {
+    let (given_up, over) = (CancellationToken::new(), CancellationToken::new());
+    let watching = async {
+        tokio::select! {
+            _why = struck.watch_for_stop(&desk.notebook, alarm(desk)) => given_up.cancel(),
+            () = over.cancelled() => {}
+        }
+        heal(desk, struck).await
+    };
+    let coming_back = async {
+        let _over = over.clone().drop_guard();
+        let recovered = try_to_recover(desk, effective, kept).await?;
+        if given_up.is_cancelled() {
+            return Ok(());
+        }
+        desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
+        tokio::select! {
+            outcome = restored(desk, effective, steady, recovered) => outcome,
+            () = given_up.cancelled() => Ok(()),
+        }
+    };
+    let (healed, back) = tokio::join!(watching, coming_back);
+    healed.and(back)
 }
 
 /// Brings the service back. That this fails is what somebody runs a drill to find out, and no reason to end it: the service

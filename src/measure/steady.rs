@@ -1,5 +1,6 @@
 //! The steady state: what normal looks like, and whether it was there before anything was broken.
 
+use super::ledger::{Attempt, Outcome};
 use super::sample::{Answer, Sample};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -51,6 +52,21 @@ pub struct Steady {
 }
 
 impl Steady {
+    /// The same where a ledger was kept: its acknowledged writes are the throughput.
+    #[must_use]
+    pub fn with_writes(self, attempts: &[Attempt], window: (Duration, Duration)) -> Self {
+        let span = window.1.saturating_sub(window.0).as_secs_f64();
+        if attempts.is_empty() || span <= 0.0 {
+            return self;
+        }
+        let within = |attempt: &&Attempt| {
+            attempt.outcome == Outcome::Ok && window.0 <= attempt.ended && attempt.ended < window.1
+        };
+        #[expect(clippy::cast_precision_loss, reason = "counts of writes stay far below 2^52")]
+        let count = attempts.iter().filter(within).count() as f64;
+        Self { throughput: count / span, ..self }
+    }
+
     /// What `samples`, sent during `window`, show. Failures count as the slowest of all, since a user waited for nothing.
     pub fn of(samples: &[&Sample], window: Duration) -> Self {
         let due = samples.len();

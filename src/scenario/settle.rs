@@ -67,13 +67,23 @@ fn objectives(raw: &RawObjectives) -> Objectives {
     }
 }
 
-fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario> {
-    let (found, rto) = (problems.len(), raw.objectives.rto);
+/// What must be said, and may not be nothing.
+fn said(raw: &Raw, problems: &mut Vec<Problem>) {
     for (what, said) in [("title", &raw.title), ("why", &raw.why)] {
         if said.value.trim().is_empty() {
             problems.push(Problem::new(line(said), format!("the {what} is empty"), None));
         }
     }
+    if raw.objectives.rto == Aim::Within(Duration::ZERO) {
+        let hint =
+            "say how long an outage may be at most, or none: that there was none at all cannot be seen from outside";
+        problems.push(Problem::new(None, "objectives.rto is no time at all".to_owned(), Some(hint.to_owned())));
+    }
+}
+
+fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario> {
+    let (found, rto) = (problems.len(), raw.objectives.rto);
+    said(&raw, problems);
     let target = target(raw.target, problems);
     let (recovery, observers) = (recovery(raw.recovery, problems), observers::settle(raw.observers, problems));
     let alerts = alerts::settle(raw.alerts, problems);
@@ -127,7 +137,8 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         },
         limits: Limits {
             watch: seconds(raw.limits.watch, watch),
-            hold: seconds(raw.limits.hold, HOLD),
+            // What the slowest loop has not looked at yet may still fall over.
+            hold: seconds(raw.limits.hold, seconds(raw.limits.control_loop, HOLD).max(HOLD)),
             control_loop: seconds(raw.limits.control_loop, HOLD),
             abort_errors: raw.limits.abort_errors,
             abort_below: raw.limits.abort_below,

@@ -53,7 +53,14 @@ fn every_misspelt_entry_is_named_with_its_line_and_the_nearest_one() {
 }
 
 #[test]
-fn an_objective_that_is_missing_or_negative_is_named() {
+fn an_objective_that_is_missing_negative_or_unreachable_is_named() {
+    let zero = problems(&GOOD.replace("15m", "0s"));
+    assert!(zero.starts_with("objectives.rto is no time at all; say how long"), "{zero}");
+    assert_eq!(
+        with(&["objectives.rpo=0s"]).unwrap().objectives.rpo,
+        Aim::Within(Duration::ZERO),
+        "no loss can be seen"
+    );
     insta::assert_snapshot!(problems(&GOOD.replace("{rto: 15m, rpo: 5m}", "{rto: 15m}")), @r#"line 3: the entry "rpo" is missing"#);
     insta::assert_snapshot!(problems(&GOOD.replace("15m", "-15m")), @r#"line 3: "-15m" is not an objective; write it as 15m or 4h, or none where it does not apply"#);
 }

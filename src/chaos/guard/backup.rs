@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::humane::{age, counted};
 use crate::postgres::catalog;
 use crate::repository::PointSummary;
+use crate::units::Span;
 use serde_json::Value;
 use std::time::Duration;
 
@@ -61,10 +62,10 @@ pub(super) async fn ask(scene: &Scene<'_>, limit: Duration) -> Result<Finding> {
         some => format!(" with {}", counted(some as u64, "volume")),
     };
     let seen = format!(
-        "{}{volumes} was restored and compared; it is {} old, and {} h are allowed",
+        "{}{volumes} was restored and compared; it is {} old, and {} are allowed",
         proven.point(),
         age(proven.snapshot_time, now),
-        limit.as_secs() / 3600
+        Span(limit)
     );
     Ok(Finding::of(guard, fresh, seen))
 }

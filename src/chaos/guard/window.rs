@@ -52,6 +52,10 @@ impl FromStr for Window {
             Error::input(format!("reading {text:?} as a window"))
                 .hint("write days, hours and a time zone: Mon-Fri 09:00-17:00 Europe/Berlin")
         };
+        let unknown = |zone: &str| {
+            Error::input(format!("reading {text:?} as a window: {zone:?} is no time zone"))
+                .hint("name it as the tz database does: Europe/Berlin, America/New_York or UTC")
+        };
         let mut words: Vec<&str> = text.split_whitespace().collect();
         let days = match words.first() {
             Some(first) if first.starts_with(|c: char| c.is_ascii_alphabetic()) => {
@@ -63,7 +67,7 @@ impl FromStr for Window {
         };
         let (hours, zone) = match words.as_slice() {
             [hours] => (*hours, TimeZone::UTC),
-            [hours, zone] => (*hours, TimeZone::get(zone).map_err(|_| stranger())?),
+            [hours, zone] => (*hours, TimeZone::get(zone).map_err(|_| unknown(zone))?),
             _ => return Err(stranger()),
         };
         let (from, to) = hours.split_once('-').ok_or_else(stranger)?;

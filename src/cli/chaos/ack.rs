@@ -6,6 +6,7 @@ use crate::cli::args::ChaosAckArgs;
 use crate::cli::output::{Document, Ended};
 use crate::cli::shell::Shell;
 use crate::error::Result;
+use crate::humane::time;
 use crate::id::RunId;
 
 /// Says that a person noticed.
@@ -17,7 +18,7 @@ pub(super) async fn run(args: &ChaosAckArgs, shell: &Shell) -> Result<Ended> {
 
 impl Document for Acknowledged {
     fn text(&self) -> String {
-        let (run, by, when) = (&self.run, &self.noticed.by, self.noticed.when);
+        let (run, by, when) = (&self.run, &self.noticed.by, time(self.noticed.when));
         let note = self.noticed.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
         if self.first {
             format!("run {run}: acknowledged at {when} by {by}{note}\n")

@@ -51,7 +51,9 @@ impl Journal {
                 format!("{fault} into {target}, seed {seed}: {}", shown.join(", "))
             }
             Event::IntentDurable { object, .. } => format!("the undo is durable: {object}"),
-            Event::Injecting { number, at } => format!("injecting ({number}) at {:.3} s", self.since(*at)),
+            Event::Injecting { number, at } => {
+                format!("injecting into victim {} at {:.3} s", number + 1, self.since(*at))
+            }
             Event::Proof { proof: Proof::Proven(evidence), .. } => format!(
                 "PROVEN between {:.3} s and {:.3} s: {}",
                 self.since(evidence.effective.low),
@@ -68,7 +70,7 @@ impl Journal {
                 self.since(at.high),
                 note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default()
             ),
-            Event::Healing { number } => format!("healing ({number})"),
+            Event::Healing { number } => format!("healing victim {}", number + 1),
             Event::ReadBack { read_back, .. } => format!("read back: {}", read_back.text()),
             Event::Stuck { why, .. } => return self.story.warn(format!("NOT HEALED: {why}"), None),
         };

@@ -51,6 +51,8 @@ pub(super) async fn run(args: &DrillArgs, shell: &Shell) -> Result<Ended> {
         for line in plan.lines() {
             shell.story.note(line);
         }
+        let run = &plan.script.run;
+        shell.story.note(format!("run {run}; davit chaos stop {run} ends it early"));
         let Done { report, folder, .. } = Box::pin(drill::run(&means, plan)).await?;
         shell.story.note(format!("run {}: its journal, ledger and probes are in {}", report.run, folder.display()));
         if let Some(directory) = &args.report {

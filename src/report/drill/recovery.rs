@@ -5,7 +5,7 @@ use super::model::{SteadyRow, StreamRow, Width};
 use crate::measure::outage::recovery_from;
 use crate::measure::sample::is_void;
 use crate::measure::thin::Thinner;
-use crate::measure::{Answer, Attempt, Hold, Interval, Outcome, Recovery, Sample, Stall, Steady};
+use crate::measure::{Answer, Hold, Interval, Recovery, Sample, Stall, Steady};
 use crate::report::journal::{Stream, StreamRole};
 use crate::report::words::{bounds, seconds, secs, since};
 use std::collections::BTreeMap;
@@ -88,7 +88,7 @@ fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -
     let steady = |window: Option<(Duration, Duration)>, kept: &[Sample]| {
         let window = window?;
         let seen = Steady::of(&kept.iter().collect::<Vec<_>>(), window.1.saturating_sub(window.0));
-        Some(with_writes(seen, &facts.attempts, window))
+        Some(seen.with_writes(&facts.attempts, window))
     };
     let (before, after) = (steady(facts.before, &before), steady(facts.after, &after));
     let recovered = fault.zip(thinner).zip(before).map(|(((fault, error), thinner), steady)| {
@@ -96,19 +96,6 @@ fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -
         recovery_from(&thinner.end(), fault, error, &hold)
     });
     Seen { stream, samples, counts, before, after, recovery: recovered }
-}
-
-/// Where a ledger was kept, its acknowledged writes are the throughput.
-fn with_writes(steady: Steady, attempts: &[Attempt], window: (Duration, Duration)) -> Steady {
-    let span = window.1.saturating_sub(window.0).as_secs_f64();
-    if attempts.is_empty() || span <= 0.0 {
-        return steady;
-    }
-    let within =
-        |attempt: &&Attempt| attempt.outcome == Outcome::Ok && window.0 <= attempt.ended && attempt.ended < window.1;
-    #[expect(clippy::cast_precision_loss, reason = "counts of writes stay far below 2^52")]
-    let count = attempts.iter().filter(within).count() as f64;
-    Steady { throughput: count / span, ..steady }
 }
 
 impl Seen<'_> {

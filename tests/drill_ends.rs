@@ -1,0 +1,111 @@
+//! Drills that do not come to their end: given up from elsewhere, or never begun because normal was not there.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
+
+mod cli_support;
+mod drill_support;
+mod support;
+
+use cli_support::Desk;
+use drill_support::{desk, quick, scenario, setting, shop};
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Stdio};
+use support::postgres::PgServer;
+use support::wait_until;
+
+/// A session that a fault of sessions hits; it ends with the test.
+struct Application(Child);
+
+impl Application {
+    fn of(server: &PgServer) -> Self {
+        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+        wait_until(20, "the application's session", || sessions(server) == "1");
+        Self(child)
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+fn sessions(server: &PgServer) -> String {
+    server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+}
+
+/// A drill under way whose story came to a line with this text; nothing where normal was not there.
+fn begun(desk: &Desk, arguments: &[&str], text: &str) -> Option<Child> {
+    let mut command = desk.command(&[&["--output", "json"], arguments].concat());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut story = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+    let there = story.any(|line| line.contains(text));
+    // Nobody reads the rest; a full pipe would stop it.
+    std::thread::spawn(move || story.count());
+    if there {
+        return Some(child);
+    }
+    child.wait().unwrap();
+    None
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_drill_whose_fault_is_over_at_once_is_given_up_by_a_word_from_elsewhere() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    // Nobody would believe the recovery for an hour.
+    let long = setting(["fault.victims=1", "limits.hold=1h", "limits.watch=2h"]);
+    // A machine that is busy elsewhere may not be steady; then nothing is injected, and it is tried again.
+    let mut application = Application::of(&server);
+    let mut child = (0..5)
+        .find_map(|_| {
+            let begun = begun(&desk, &quick(&path, &long), "waiting until the recovery is believed");
+            if begun.is_none() {
+                application = Application::of(&server);
+            }
+            begun
+        })
+        .unwrap();
+    assert_eq!(sessions(&server), "0", "it has struck");
+    let (_, status) = desk.json(&["chaos", "status"]);
+    let said = desk.davit(&["chaos", "stop", status["open"][0]["run"].as_str().unwrap()]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{shown}");
+    let document: Value = serde_json::from_str(&shown).unwrap();
+    let verdict = &document["drills"][0]["verdict"];
+    assert!(verdict.to_string().contains("davit chaos stop"), "{verdict:#}");
+    assert_eq!(document["drills"][0]["cleanup"]["proven"], true, "{document:#}");
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn nothing_is_broken_where_fewer_writes_than_usual_are_taken() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    let _application = Application::of(&server);
+    // Three hundred are written: the probes alone are answered far less often than the second asks for.
+    for (wanted, text) in [("100000/s", "answers a second, wanted are 100000"), ("100/s", "")] {
+        let wanted = format!("steady_state.throughput={wanted}");
+        let drill = || desk.davit(&quick(&path, &setting(["fault.victims=1", "load.writes=300/s", wanted.as_str()])));
+        if text.is_empty() {
+            // A machine that is busy elsewhere may take its time; then nothing is injected, and it is tried again.
+            wait_until(120, "a drill that finds its writes", || drill().code == 0);
+            assert_eq!(sessions(&server), "0");
+        } else {
+            let said = drill();
+            assert_eq!(said.code, 6, "{}{}", said.stdout, said.stderr);
+            assert!(said.stdout.contains(text), "{}", said.stdout);
+            assert_eq!(sessions(&server), "1", "nothing was broken");
+        }
+    }
+}
