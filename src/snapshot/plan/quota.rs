@@ -135,18 +135,77 @@ fn pods_of(kind: &str, body: &Value) -> Amounts {
     takes
 }
 
-/// Adds what the containers of `copies` pods ask for. Containers that run before the others count only where they
-/// ask for more than those together, which is rare: they are not summed.
+/// Adds what `copies` pods ask for.
 fn add(takes: &mut Amounts, spec: Option<&Value>, copies: i128) {
-    let containers = spec.and_then(|spec| spec.get("containers")?.as_array());
-    for container in containers.into_iter().flatten() {
-        for (field, prefix) in [("requests", "requests."), ("limits", "limits.")] {
-            for (what, amount) in amounts(container.pointer(&format!("/resources/{field}"))) {
-                *takes.entry(format!("{prefix}{what}")).or_default() += amount * copies;
-                if field == "requests" && ["cpu", "memory"].contains(&what.as_str()) {
-                    *takes.entry(what).or_default() += amount * copies;
-                }
-            }
+    for (what, amount) in spec.map(pod).unwrap_or_default() {
+        *takes.entry(what).or_default() += amount * copies;
+    }
+}
+
+/// What one pod asks for: its containers and the sidecars together, or one that runs before them and asks for more, beside the
+/// sidecars that run by then.
+fn pod(spec: &Value) -> Amounts {
+    let of = |field: &str| spec.get(field).and_then(Value::as_array).into_iter().flatten();
+    let (mut sidecars, mut before) = (Amounts::new(), Amounts::new());
+    for container in of("initContainers") {
+        let asked = asked(container);
+        if container["restartPolicy"] == "Always" {
+            plus(&mut sidecars, asked);
+            continue;
         }
+        let mut then = sidecars.clone();
+        plus(&mut then, asked);
+        for (what, amount) in then {
+            let most = before.entry(what).or_default();
+            *most = amount.max(*most);
+        }
+    }
+    let mut all = sidecars;
+    of("containers").for_each(|container| plus(&mut all, asked(container)));
+    for (what, amount) in before {
+        let most = all.entry(what).or_default();
+        *most = amount.max(*most);
+    }
+    all
+}
+
+fn plus(sum: &mut Amounts, more: Amounts) {
+    for (what, amount) in more {
+        *sum.entry(what).or_default() += amount;
+    }
+}
+
+/// What one container asks for, as quotas call it.
+fn asked(container: &Value) -> Amounts {
+    let mut asked = Amounts::new();
+    for (field, prefix) in [("requests", "requests."), ("limits", "limits.")] {
+        for (what, amount) in amounts(container.pointer(&format!("/resources/{field}"))) {
+            if field == "requests" && ["cpu", "memory"].contains(&what.as_str()) {
+                asked.insert(what.clone(), amount);
+            }
+            asked.insert(format!("{prefix}{what}"), amount);
+        }
+    }
+    asked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_pod_takes_what_runs_at_once_and_what_runs_before_where_that_is_more() {
+        let cpu = |cpu: &str| json!({"resources": {"requests": {"cpu": cpu}}});
+        let mut beside = cpu("50m");
+        beside["restartPolicy"] = json!("Always");
+        let spec = json!({
+            "initContainers": [cpu("300m"), beside, cpu("270m")],
+            "containers": [cpu("100m"), cpu("100m")],
+        });
+        // 270 beside the sidecar is more than 300 before it, and more than all that stays.
+        assert_eq!(pod(&spec), Amounts::from([("cpu".to_owned(), 320), ("requests.cpu".to_owned(), 320)]));
+        let small = json!({"initContainers": [cpu("10m")], "containers": [cpu("1"), cpu("500m")]});
+        assert_eq!(pod(&small)["requests.cpu"], 1500);
     }
 }
