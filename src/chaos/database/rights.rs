@@ -23,7 +23,7 @@ pub(super) struct Right {
     given: String,
 }
 
-/// To lock a table as `mode` says, and to ask for it as others do.
+/// To lock a table in any mode that keeps others out, and to ask for it as they do.
 pub(super) async fn lock(session: &Session, name: &str) -> Result<Right> {
     let table = table::find(session, name).await?;
     Ok(Right {

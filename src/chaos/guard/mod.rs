@@ -125,12 +125,16 @@ impl GuardName {
     /// How it can be made to say yes.
     pub const fn lift(self) -> Lift {
         match self {
-            Self::Disposable => Lift::Only(DISPOSABLE[0]),
-            Self::VerifiedBackup => Lift::Only(VERIFIED[0]),
+            Self::Disposable => Lift::Only(
+                "mark it: UPDATE davit.environment SET disposable = true, or the annotation davit.dev/disposable=true",
+            ),
+            Self::VerifiedBackup => Lift::Only(
+                "davit backup, then davit verify --depth restored; of a namespace davit snapshot create, then davit snapshot verify --depth restored",
+            ),
             Self::OpenIntent => Lift::Only("davit chaos status shows it; davit chaos janitor undoes it"),
             Self::Lease => Lift::Only("let the other drill end, or davit chaos stop its run"),
             Self::Production => Lift::Only("name it again with --confirm"),
-            Self::Permission => Lift::Only(PERMITTED[0]),
+            Self::Permission => Lift::Only(PERMITTED[1]),
             _ => Lift::ByName,
         }
     }
