@@ -198,6 +198,8 @@ fn began() -> Began {
             ends_validated: false,
             ends_with: None,
             unasked: None,
+            writes: None,
+            theory: Vec::new(),
         },
         aims: Aims { rto: Some(Duration::from_mins(15)), ..Aims::default() },
         steady: SteadyRule::default(),

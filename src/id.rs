@@ -293,7 +293,13 @@ impl FromStr for SourceName {
         if well_formed {
             return Ok(Self(text.to_owned()));
         }
-        Err(Error::input(format!("reading {text:?} as the name of a source")).hint(
+        let error = Error::input(format!("reading {text:?} as the name of a source"));
+        if text.contains("://") {
+            return Err(error.hint(
+                "this is a URL: davit.yaml gives it a name under `sources`; only davit backup takes one as it is",
+            ));
+        }
+        Err(error.hint(
             "a name is letters, digits, '.', '_' and '-', begins with a letter or digit, and is at most 128 long",
         ))
     }

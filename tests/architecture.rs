@@ -147,3 +147,20 @@ fn the_parser_of_this_test_sees_the_forms_that_are_used() {
     assert_eq!(named_modules("    crate::cli::run() // crate::store"), ["cli"]);
     assert!(named_modules("// crate::cli is above us").is_empty());
 }
+
+#[test]
+fn each_dependency_has_a_sentence() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).unwrap();
+    let page = std::fs::read_to_string(root.join("ARCHITECTURE.md")).unwrap();
+    let said: Vec<&str> = page.lines().filter_map(|line| line.strip_prefix("| ")?.split(" |").next()).collect();
+    let named = |name: &str| said.iter().any(|names| names.split(", ").any(|said| said == name));
+    let own = manifest.split("\n[dependencies]\n").nth(1).unwrap().split("\n[").next().unwrap();
+    let silent: Vec<&str> = own
+        .lines()
+        .filter_map(|line| line.split_once(" = "))
+        .map(|(name, _)| name)
+        .filter(|name| !named(name))
+        .collect();
+    assert_eq!(silent, Vec::<&str>::new(), "ARCHITECTURE.md says of each what it is for");
+}

@@ -1,4 +1,5 @@
-//! What goes wrong with logical backups, row by row; each of these fails without the rule it is about.
+//! What goes wrong with logical backups, row by row; each test fails without the rule it is about. Those that are elsewhere are
+//! named in the table.
 
 #![allow(
     clippy::unwrap_used,
@@ -22,6 +23,45 @@ use davit::error::Kind;
 use std::time::Duration;
 use support::postgres::PgServer;
 use support::wait_until;
+
+/// What goes wrong with logical backups, and the tests that fail without the rule about it.
+#[rustfmt::skip]
+const PITFALLS: [(&str, &[(&str, &str)]); 23] = [
+    ("an exported snapshot dies with its exporter", &[("tests/backup_pitfalls.rs", "a_dead_keeper_ends_the_run_at_once_and_nothing_is_committed"), ("tests/postgres_edge.rs", "a_transaction_pooler_is_refused_with_the_host_behind_it_and_a_session_pool_is_not")]),
+    ("TRUNCATE is not seen by an older snapshot", &[("tests/backup_pitfalls.rs", "a_truncate_during_the_backup_waits_and_takes_no_rows_from_it"), ("tests/backup_pitfalls.rs", "a_truncate_between_the_snapshot_and_the_locks_of_one_pg_dump_is_noticed")]),
+    ("the queue for a lock", &[("tests/backup_pitfalls.rs", "the_run_gives_way_to_whoever_waits_longer_than_the_lock_budget_and_names_the_query")]),
+    ("sequences heed no transaction", &[("tests/backup_pitfalls.rs", "no_sequence_is_behind_the_rows_and_none_is_locked_while_rows_are_read")]),
+    ("a snapshot holds vacuum up", &[("tests/backup_pitfalls.rs", "a_snapshot_is_held_no_longer_than_its_budget"), ("tests/cli_backup.rs", "every_budget_and_rate_of_a_backup_holds")]),
+    ("timeouts of role and database", &[("tests/backup_pitfalls.rs", "timeouts_of_role_and_database_do_not_reach_a_backup")]),
+    ("ranges of pages: heaps only, and leaves", &[("tests/backup_pitfalls.rs", "tables_of_other_access_methods_are_read_by_one_stream_and_leaves_by_ranges")]),
+    ("pages say little of bytes", &[("tests/backup_pitfalls.rs", "a_table_that_is_mostly_out_of_line_is_cut_finer_and_keeps_its_grid")]),
+    ("the order of rows", &[("tests/backup_pitfalls.rs", "rows_come_in_the_order_of_the_heap_wherever_another_scan_stopped")]),
+    ("generated columns", &[("tests/restore_zoo.rs", "everything_a_database_can_hold_comes_back")]),
+    ("partitioned tables", &[("tests/restore_zoo.rs", "everything_a_database_can_hold_comes_back")]),
+    ("COPY FREEZE wants a table of its own transaction", &[("src/backup/restore/work/tests.rs", "one_large_table_is_shared_by_the_writers_and_one_of_several_is_frozen_by_its_own")]),
+    ("row security", &[("tests/backup_pitfalls.rs", "forced_row_security_is_refused_before_anything_is_changed")]),
+    ("what belongs to the server", &[("tests/restore_zoo.rs", "what_either_engine_takes_of_the_whole_zoo_comes_back_also_where_nobody_is_known"), ("tests/backup_roles.rs", "either_grant_of_the_hint_is_enough_and_a_restore_says_whose_passwords_could_not_be_read")]),
+    ("materialised views", &[("tests/restore_edges.rs", "statistics_are_there_and_no_setting_of_database_or_role_changes_what_comes_back")]),
+    ("large objects", &[("tests/restore_losses.rs", "of_large_objects_the_whole_ones_come_back_and_the_others_are_named")]),
+    ("extensions", &[("tests/restore_zoo.rs", "rows_that_users_wrote_into_an_extension_s_tables_come_back_beside_its_own"), ("tests/verify_restored.rs", "what_this_machine_lacks_is_undecided_and_never_verified")]),
+    ("statistics", &[("tests/restore_edges.rs", "statistics_are_there_and_no_setting_of_database_or_role_changes_what_comes_back")]),
+    ("a table of contents proves nothing", &[("tests/verify_restored.rs", "one_flipped_byte_is_found_by_reading_and_by_restoring_and_named_by_its_rows"), ("tests/backup_runs.rs", "a_program_that_stops_half_way_and_exits_with_0_has_made_no_backup")]),
+    ("restoring over a database that lives", &[("tests/restore_ends.rs", "however_a_restore_ends_the_target_is_what_it_was_or_the_next_run_says_what_is_left"), ("tests/restore_edges.rs", "a_restore_that_fails_in_place_takes_away_nothing_that_somebody_else_made_meanwhile")]),
+    ("versions of server and client", &[("tests/backup_servers.rs", "every_major_is_backed_up_with_a_client_that_is_new_enough"), ("tests/restore_zoo.rs", "the_zoo_of_the_other_versions_is_backed_up_restored_and_proven")]),
+    ("what no dump holds", &[("tests/backup_pitfalls.rs", "unlogged_rows_are_an_option_and_slots_are_named_as_not_included")]),
+    ("indexes and keys take longer than rows", &[("src/backup/restore/work/tests.rs", "the_indexes_of_a_large_table_are_built_side_by_side_and_its_key_becomes_a_constraint_after")]),
+];
+
+#[test]
+fn every_row_of_the_table_has_a_test() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    for (what, tests) in PITFALLS {
+        for (file, test) in tests {
+            let text = std::fs::read_to_string(root.join(file)).unwrap();
+            assert!(text.contains(&format!("fn {test}(")), "{what}: {test} is not in {file}");
+        }
+    }
+}
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a PostgreSQL server: make test"]

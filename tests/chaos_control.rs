@@ -9,10 +9,10 @@ mod support;
 
 use chaos_support::{Diary, Site, healed};
 use control_support::{ControlPlane, control_plane};
-use davit::chaos::{self, Amount, GuardName, NoWitness, Request, Seed};
+use davit::chaos::{self, Amount, GuardName, NoWitness, ReadBack, Request, Seed};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::error::Kind;
-use serde_json::Value;
+use serde_json::{Value, json};
 use support::cluster::kubeconfig_with;
 use support::wait_until;
 use tokio_util::sync::CancellationToken;
@@ -259,12 +259,34 @@ async fn a_node_is_stopped_by_a_command_of_the_user_and_comes_back_by_another() 
             .lifting(GuardName::Quorum)
             .capped(1, 100)
     };
+    let says = |word: &str| std::fs::read_to_string(&power).unwrap().trim() == word;
+    // Its kubelet has spoken before the fault, and speaks again only once the undo is done.
+    let speak = |number: u32| {
+        let lease = json!({"apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
+            "metadata": {"name": names[1], "namespace": "kube-node-lease"},
+            "spec": {"renewTime": format!("2026-11-01T00:00:00.{number:06}Z")}});
+        plane.kubectl(&["apply", "-f", "-"], &lease.to_string()).unwrap();
+    };
+    speak(0);
     let diary = Diary::default();
     let injection = site.inject(stop(), &diary).await;
-    assert_eq!(std::fs::read_to_string(&power).unwrap().trim(), "off");
+    assert!(says("off"));
     drop(injection);
-    healed(&chaos::janitor(&site.means, None, &NoWitness).await.unwrap().healing);
-    assert_eq!(std::fs::read_to_string(&power).unwrap().trim(), "on");
+    let mut cleaning = Box::pin(chaos::janitor(&site.means, None, &NoWitness));
+    let mut number = 0;
+    let cleaned = loop {
+        tokio::select! {
+            cleaned = &mut cleaning => break cleaned.unwrap(),
+            () = tokio::time::sleep(std::time::Duration::from_millis(500)) => if says("on") {
+                number += 1;
+                speak(number);
+            }
+        }
+    };
+    healed(&cleaned.healing);
+    assert!(says("on"));
+    let ReadBack::AsBefore { seen } = &cleaned.healing.healed[0].read_back else { panic!("{cleaned:?}") };
+    assert!(number > 0 && seen.contains("its kubelet has spoken since the undo"), "{seen}");
     // Without an undo it cannot be planned.
     let refusal = site.refusal(request("node-stop", &format!("node/{}", names[1])).with("do", "true")).await;
     assert!(refusal.kind() == Kind::Input && refusal.to_string().contains("undo"), "{refusal}");

@@ -9,7 +9,9 @@ mod chaos_support;
 mod network_support;
 mod support;
 
-use chaos_support::{SmallDisk, make_repository, means, obey, orders, snapshot, staging, was_killed};
+use chaos_support::{
+    Diary, Site, SmallDisk, make_repository, means, obey, orders, request, snapshot, staging, was_killed,
+};
 use davit::chaos::{self, NoWitness, Request};
 use network_support::{Names, Service, ask};
 use serde_json::{Map, Value, json};
@@ -196,6 +198,57 @@ fn soak_killed_after_every_line_of_every_fault_of_networks_and_names_nothing_is_
         line - 1
     });
     println!("{} kills of {} faults of networks and names, all undone", kills.iter().sum::<u32>(), WAYS.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_done_on_another_machine_is_neither_undone_here_nor_called_undone() {
+    let site = Site::new().await;
+    let file = site.directory.path().join("service.pid");
+    let start = format!(
+        "DAVIT_CHAOS=allowed DAVIT_ENVIRONMENT=staging setsid sleep 300 > /dev/null 2>&1 & echo $! > {}",
+        file.display()
+    );
+    assert!(std::process::Command::new("/bin/sh").args(["-c", &start]).status().unwrap().success());
+    let killed = std::fs::read_to_string(&file).unwrap();
+    let request = Request::new("process-kill", format!("pid:{}", file.display()).parse().unwrap());
+    drop(site.inject(request.with("start", &start), &Diary::default()).await);
+
+    let mut elsewhere = means(site.directory.path()).await;
+    let here = std::mem::replace(&mut elsewhere.machine.host, "db-9".to_owned());
+    elsewhere.machine.id = Some("another".to_owned());
+    elsewhere.machine.boot = None;
+    let cleaned = chaos::janitor(&elsewhere, None, &NoWitness).await.unwrap();
+    let error = cleaned.healing.result().unwrap_err().to_string();
+    assert!(error.contains(&format!("run davit chaos janitor on {here}")), "{error}");
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), killed, "nothing was started there");
+    assert_eq!(chaos::open_intents(&elsewhere).await.unwrap().len(), 1);
+
+    let cleaned = chaos::janitor(&site.means, None, &NoWitness).await.unwrap();
+    cleaned.healing.result().unwrap();
+    let started = std::fs::read_to_string(&file).unwrap();
+    assert_ne!(started, killed);
+    assert!(std::process::Command::new("kill").args(["-KILL", started.trim()]).status().unwrap().success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn whatever_is_undone_on_a_machine_notes_which_one_it_is() {
+    let (site, server) = (Site::new().await, PgServer::start());
+    staging(&server);
+    let here = json!(chaos::Machine::here());
+    for (fault, parameter, noted) in [
+        ("disk-full", ("most", "100000000"), true),
+        ("primary-pause", ("", ""), true),
+        ("primary-crash", ("start", "true"), true),
+        // Nothing is done to bring it back, and whether it is back shows from anywhere.
+        ("primary-crash", ("start", ""), false),
+    ] {
+        let request = request(&server, fault);
+        let request = if parameter.0.is_empty() { request } else { request.with(parameter.0, parameter.1) };
+        let plan = chaos::plan(&site.means, request).await.unwrap();
+        let machine = plan.prepared[0].prior.get("machine");
+        assert_eq!(machine, noted.then_some(&here), "{fault}");
+    }
 }
 
 const REVERSIBLE: [&str; 7] =

@@ -7,9 +7,14 @@ mod backup_support;
 mod chaos_support;
 mod support;
 
+use async_trait::async_trait;
 use chaos_support::{Diary, Site, SmallDisk, healed, request, snapshot, staging};
-use davit::chaos::{self, Amount, GuardName, NoWitness, Request, Seed};
+use davit::chaos::{self, Amount, Ending, GuardName, NoWitness, Request, Seed};
+use davit::clock::{Clock, SharedClock, SystemClock};
 use davit::error::Kind;
+use jiff::Timestamp;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use support::postgres::PgServer;
 use support::wait_until;
@@ -392,7 +397,10 @@ async fn data_are_destroyed_only_where_it_was_allowed_and_a_proven_backup_is_the
         backup_support::backup(backup_support::request(&server, "shop"), &site.means.repository).await.unwrap();
     for wanted in faults() {
         let text = site.refusal(wanted).await.to_string();
-        assert!(text.contains("none of its 1 backups was restored") && !text.contains("disposable"), "{text}");
+        assert!(
+            text.contains("no backup of this database was restored and compared: ") && !text.contains("disposable"),
+            "{text}"
+        );
     }
     prove(&site, &report).await;
     let mut stale = faults()[0].clone();
@@ -524,5 +532,42 @@ async fn two_never_break_things_at_once_and_stop_reaches_a_run_elsewhere() {
     let injection = site.inject(storm(), &diary).await;
     let ending = injection.watch(&diary, async { "the error rate is 12 %".to_owned() }).await;
     assert_eq!(ending, chaos::Ending::Aborted { why: "the error rate is 12 %".to_owned() });
+    healed(&injection.heal(&diary).await);
+}
+
+/// A clock of a machine that was suspended for so many seconds: it went on, and whoever slept did not.
+#[derive(Debug)]
+struct Suspended(SharedClock, AtomicU64);
+
+#[async_trait]
+impl Clock for Suspended {
+    fn now(&self) -> Timestamp {
+        self.0.now()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.0.monotonic() + Duration::from_secs(self.1.load(Ordering::SeqCst))
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        self.0.sleep(duration).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs PostgreSQL 15: make test"]
+async fn a_fault_whose_time_was_over_while_the_machine_was_suspended_ends_when_it_wakes() {
+    let (server, mut site) = (shop(), Site::new().await);
+    let machine = Arc::new(Suspended(SystemClock::shared(), AtomicU64::new(0)));
+    site.means.clock = machine.clone();
+    site.means.lease_term = Duration::from_hours(1);
+    let diary = Diary::default();
+    let storm = request(&server, "lock-storm").with("tables", "orders").lasting(Duration::from_mins(2));
+    let injection = site.inject(storm, &diary).await;
+    let mut watching = Box::pin(injection.watch(&diary, std::future::pending()));
+    assert!(futures_util::poll!(&mut watching).is_pending());
+    machine.1.store(600, Ordering::SeqCst);
+    let ending = tokio::time::timeout(Duration::from_secs(20), watching).await.unwrap();
+    assert_eq!(ending, Ending::TimeUp);
     healed(&injection.heal(&diary).await);
 }

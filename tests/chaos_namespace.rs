@@ -71,7 +71,14 @@ fn a_namespace_is_deleted_only_with_a_proven_snapshot_and_comes_back_from_it() {
     assert_eq!(inject(&desk, name, &["--lift", "disposable"]).code, 2, "what it protects cannot be lifted");
     annotate(plane, name, "davit.dev/disposable=true");
     succeed(&desk, &["snapshot", "create", name]);
-    refused(&[], &["none of its 1 backups was restored and compared", "davit snapshot verify --depth restored"]);
+    refused(
+        &[],
+        &[
+            "no backup of this namespace was restored and compared",
+            " was not restored and compared",
+            "davit snapshot verify --depth restored",
+        ],
+    );
     succeed(&desk, &["snapshot", "verify", &format!("{name}@latest"), "--depth", "restored"]);
     refused(&["--backup-age", "0s"], &["guard verified-backup"]);
     refused(&["--environment", "production"], &["guard environment"]);
@@ -90,7 +97,7 @@ fn a_namespace_is_deleted_only_with_a_proven_snapshot_and_comes_back_from_it() {
     // Nothing is left to undo: its intent is closed.
     assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
     let nothing = inject(&desk, name, &[]);
-    assert_eq!(nothing.code, 3, "{nothing:?}");
+    assert!(nothing.code == 2 && nothing.stderr.contains("there is none of that name"), "{nothing:?}");
 
     succeed(&desk, &["snapshot", "restore", &format!("{name}@latest-verified")]);
     assert!(uid(plane, name).is_some_and(|now| Some(now) != before));
@@ -98,7 +105,8 @@ fn a_namespace_is_deleted_only_with_a_proven_snapshot_and_comes_back_from_it() {
     assert_eq!(secret["data"]["key"], "c3dvcmRmaXNo");
     // What was saved of the old namespace is no backup of the new one.
     let said = inject(&desk, name, &[]);
-    assert!(said.code == 3 && said.stderr.contains("no backup of this namespace"), "{said:?}");
+    assert!(said.code == 3 && said.stderr.contains("the repository has no backup of this namespace; "), "{said:?}");
+    assert!(said.stderr.contains("was restored and compared, but it is of another namespace"), "{said:?}");
 }
 
 #[test]
@@ -220,7 +228,10 @@ fn an_account_with_the_printed_roles_may_delete_that_namespace_and_no_other() {
     let words = ["chaos", "inject", "namespace-delete", "--target", &format!("namespace/{name}"), "--output", "json"];
     let child = desk.command(&words).stdout(Stdio::piped()).spawn().unwrap();
     plane.await_object(&["pod", slow, "-n", name], |pod| !pod["metadata"]["deletionTimestamp"].is_null());
+    let before = plane.lists_refused("pods", name);
     plane.kubectl(&["delete", "role", "drills", "-n", name], "").unwrap();
+    // The server goes by its own copy of the roles, which is a moment behind, and a list that it has let in may read later.
+    wait_until(30, "the role out of force", || plane.lists_refused("pods", name) > before);
     finalizers("null");
     let said = child.wait_with_output().unwrap();
     assert_eq!(said.status.code(), Some(0));

@@ -282,3 +282,29 @@ fn every_budget_and_rate_of_a_backup_holds() {
     let (took, stored) = (start.elapsed(), made["bytes_stored"].as_u64().unwrap());
     assert!(took > Duration::from_millis(stored / 3_000), "{stored} bytes in {took:?}");
 }
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test"]
+fn a_table_that_was_just_filled_is_announced_with_its_size_and_one_that_somebody_holds_is_not_waited_for() {
+    let server = PgServer::start();
+    server.psql("postgres", "CREATE DATABASE shop");
+    for table in ["fresh", "held"] {
+        server.psql("shop", &format!("CREATE TABLE {table} (t text) WITH (autovacuum_enabled = off)"));
+        server.psql("shop", &format!("INSERT INTO {table} SELECT repeat('x', 1000) FROM generate_series(1, 70000)"));
+    }
+    let waits = "BEGIN; LOCK TABLE held; SELECT pg_sleep(600)";
+    let mut holder = server.psql_command("shop").args(["-c", waits]).spawn().unwrap();
+    let holds =
+        "SELECT count(*) FROM pg_locks WHERE relation = 'held'::regclass AND mode = 'AccessExclusiveLock' AND granted";
+    wait_until(20, "the lock", || server.psql("shop", holds) == "1");
+    let desk = Desk::with_repository();
+    let (code, plan) = desk.json(&["backup", &server.url("shop"), "--dry-run"]);
+    assert_eq!(code, 0, "{plan:#}");
+    let tables = plan["databases"][0]["tables"].as_array().unwrap();
+    let of = |name: &str| tables.iter().find(|table| table["table"].as_str().unwrap().contains(name)).unwrap();
+    assert_eq!(of("fresh")["bytes_estimate"], 70_000 / 7 * 8192, "seven rows of a kilobyte fit a page: {plan:#}");
+    assert!(of("fresh")["ranges"].as_u64().unwrap() > 1, "{plan:#}");
+    assert_eq!(of("held")["bytes_estimate"], 0, "{plan:#}");
+    holder.kill().unwrap();
+    holder.wait().unwrap();
+}

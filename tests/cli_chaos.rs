@@ -171,3 +171,29 @@ fn what_is_not_proven_to_be_healed_is_said_aloud_and_ends_with_5() {
     server.launch(&[]);
     assert_eq!(desk.davit(&["chaos", "janitor"]).code, 0);
 }
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn the_janitor_of_a_plain_repository_says_where_the_password_comes_from() {
+    let (server, mut desk) = (shop(), Desk::new());
+    assert_eq!(desk.davit(&["init", "--plain"]).code, 0);
+    server.psql("postgres", "CREATE ROLE app SUPERUSER LOGIN PASSWORD 'right'");
+    let rules = "local all all trust\nhost all postgres 127.0.0.1/32 trust\nhost all app 127.0.0.1/32 scram-sha-256\n";
+    std::fs::write(server.data().join("pg_hba.conf"), rules).unwrap();
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    desk.set("DAVIT_LEASE_TERM", "3s");
+    let url = server.url("shop").replace("postgres@", "app:right@");
+    let (mut child, _) = storm(&desk, &url, "5m");
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let hint = "the intent holds no password: PGPASSFILE or PGPASSWORD gives it";
+    let stuck = desk.davit(&["chaos", "janitor"]);
+    assert!(stuck.code == 5 && stuck.stderr.contains(hint), "{stuck:?}");
+    assert!(stuck.stderr.contains("holds the lease drill: waiting up to 3s"), "{stuck:?}");
+    desk.set("PGPASSWORD", "wrong");
+    let stuck = desk.davit(&["chaos", "janitor"]);
+    assert!(stuck.code == 5 && stuck.stderr.contains(hint), "{stuck:?}");
+    desk.set("PGPASSWORD", "right");
+    let healed = desk.davit(&["chaos", "janitor"]);
+    assert!(healed.code == 0 && !healed.stdout.contains(hint), "{healed:?}");
+}

@@ -153,3 +153,58 @@ fn each_key_does_its_part_and_a_missing_or_wrong_one_is_named() {
         world.assert_restores(point);
     }
 }
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test"]
+fn an_older_reader_takes_no_older_point_for_the_newest_and_what_is_pinned_is_sealed_again_with_its_pin() {
+    let world = World::new();
+    let (first, _) = world.back_up();
+    world.assert_says(&["hold", &first, "--reason", "the audit of 2026"], 0, "is held");
+    world.assert_says(&["verify", &first, "--depth", "stored"], 0, "stored");
+    let (second, _) = world.back_up();
+    world.assert_says(&["key", "rotate"], 0, "a new reader has taken the place");
+    let outdated = world.safe("outdated");
+    std::fs::create_dir(&outdated).unwrap();
+    std::fs::copy(world.older_key(), outdated.join("reader.key")).unwrap();
+    let (third, _) = world.back_up();
+    world.assert_says(&["hold", &third, "--reason", "the lawyers"], 0, "is held");
+
+    let keys = outdated.display().to_string();
+    let older = |arguments: &[&str]| world.desk.davit(&[arguments, &["--keys", &keys]].concat());
+    let into = world.server.url("copy");
+    for newest in ["shop@latest", "shop@latest-verified"] {
+        let said = older(&["restore", newest, "--into", &into, "--create"]);
+        assert_eq!(said.code, 3, "{newest}: {}{}", said.stdout, said.stderr);
+        assert!(said.stderr.contains(&format!("point {third} is newer and cannot be read")), "{}", said.stderr);
+    }
+    let said = older(&["restore", "shop@latest", "--into", &into, "--create"]);
+    assert!(said.stderr.contains(&format!("{second} is the newest that can be read")), "{}", said.stderr);
+    let said = older(&["restore", &third, "--into", &into, "--create"]);
+    assert!(said.code == 2 && said.stderr.contains("none of the keys at hand opens it"), "{}", said.stderr);
+    let said = older(&["restore", &second, "--into", &into, "--create"]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let said = older(&["points", "shop"]);
+    assert!(said.code == 3 && said.stdout.contains(&second) && !said.stdout.contains(&third), "{}", said.stdout);
+    assert!(said.stderr.contains(&format!("1 point of shop cannot be read, {third} among them")), "{}", said.stderr);
+    let said = older(&["key", "check"]);
+    assert!(said.code == 1 && said.stdout.contains(&third), "{}{}", said.stdout, said.stderr);
+    let said = older(&["verify", "--all", "--depth", "stored"]);
+    assert!(said.code == 3 && !said.stdout.contains("DAMAGE"), "{}{}", said.stdout, said.stderr);
+
+    // Both are sealed again by one command, and the pin and what is known of the rest stay whole.
+    let (code, rewrapped) = world.desk.json(&["key", "rotate", "--rewrap"]);
+    assert_eq!(code, 0, "{rewrapped}");
+    let mut sealed: Vec<&str> =
+        rewrapped["points_sealed_again"].as_array().unwrap().iter().filter_map(|id| id.as_str()).collect();
+    sealed.sort_unstable();
+    assert_eq!(sealed.len(), 2, "{rewrapped}");
+    std::fs::remove_file(world.older_key()).unwrap();
+    let (_, listed) = world.desk.json(&["points"]);
+    let points = listed["points"].as_array().unwrap();
+    let held: Vec<&str> = points.iter().filter_map(|point| point["hold"].as_str()).collect();
+    assert_eq!((points.len(), held.len()), (3, 2), "{listed}");
+    assert!(held.contains(&"the audit of 2026") && held.contains(&"the lawyers"), "{held:?}");
+    world.assert_says(&["verify", "--all", "--depth", "stored"], 0, "3 points, all well");
+    world.assert_says(&["key", "check"], 0, "opens here");
+    world.assert_says(&["points", "shpo"], 2, "did you mean shop?");
+}

@@ -88,6 +88,8 @@ fn the_second_runner_of_a_source_is_refused_and_a_dead_one_is_taken_over() {
     first.wait().unwrap();
     let (code, told) = world.back_up();
     assert_eq!(code, 0, "{told}");
+    let waiting = format!("process {} holds the lease backup-shop: waiting up to", first.id());
+    assert!(told.contains(&waiting), "{told}");
     assert_eq!(world.points().len(), 1, "nothing of the dead one is listed");
     assert_eq!(world.desk.davit(&["verify", "--all", "--depth", "stored"]).code, 0);
 }

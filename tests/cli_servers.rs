@@ -215,7 +215,7 @@ fn a_restore_that_would_harm_or_miss_is_refused_before_the_target_is_touched() {
             (&["restore", "billing@latest", "--into", &new, "--create"], 2),
             (&["restore", "shop@latest-verified", "--into", &new, "--create"], 2),
             (&["restore", "shop@2020-01-01T00:00:00Z", "--into", &new, "--create"], 2),
-            (&["points", "shopp"], 0),
+            (&["points", "shopp"], 2),
         ],
     );
     // The backup host alone can look and count, and not read one row.

@@ -47,6 +47,39 @@ fn the_example_is_valid() {
 }
 
 #[test]
+fn what_a_schedule_of_velero_says_for_the_settings_is_valid_as_it_stands() {
+    let desk = Desk::new();
+    let schedule = "apiVersion: velero.io/v1
+kind: Schedule
+metadata: {name: nightly}
+spec:
+  schedule: 0 2 * * *
+  template:
+    includedNamespaces: [shop, pay]
+    ttl: 100h0m0s
+    hooks:
+      resources:
+      - name: freeze
+        labelSelector: {matchLabels: {app: db}, matchExpressions: [{key: tier, operator: In, values: [a, b]}]}
+        pre: [{exec: {command: [sh, -c, 'echo \"it: #1\"'], onError: Continue, timeout: 1m30s}}]
+        post: [{exec: {container: db, command: [thaw]}}]
+";
+    desk.write("schedule.yaml", schedule);
+    let said = desk.davit(&["snapshot", "import", "velero", "schedule.yaml"]).stdout;
+    let scheduler = "  for the scheduler, cron or a CronJob as in deploy/base (davit.yaml has no schedules):\n    \
+         command: davit snapshot create shop pay\n    cron: 0 2 * * * (UTC)\n";
+    assert!(said.contains(scheduler), "{said}");
+    let entry = said.lines().skip_while(|line| *line != "  for davit.yaml:").skip(1);
+    let entry: Vec<&str> = entry.map_while(|line| line.strip_prefix("    ")).collect();
+    desk.write("davit.yaml", &entry.join("\n"));
+    let checked = desk.davit(&["config", "check"]);
+    assert_eq!(checked.code, 0, "{}{}\n{said}", checked.stdout, checked.stderr);
+    let shown = desk.davit(&["config", "show"]).stdout;
+    assert!(shown.contains("keep within 100 hours") || shown.contains("keep within 100h"), "{shown}");
+    assert_eq!(entry.iter().filter(|line| line.starts_with("- ")).count(), 4, "{entry:#?}");
+}
+
+#[test]
 fn every_value_is_shown_with_its_source_and_no_password() {
     let mut desk = desk_of_the_example();
     desk.set("DAVIT_JOBS", "7");

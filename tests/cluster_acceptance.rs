@@ -15,6 +15,8 @@ mod coverage;
 mod deploy;
 #[path = "cluster_acceptance_cases/manifests.rs"]
 mod manifests;
+#[path = "cluster_acceptance_cases/restoring.rs"]
+mod restoring;
 #[path = "cluster_acceptance_cases/volumes.rs"]
 mod volumes;
 #[path = "cluster_acceptance_cases/whole_way.rs"]

@@ -2,39 +2,19 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end at the first surprise")]
 
+mod chaos_support;
 mod cli_support;
 mod drill_support;
 mod support;
 
+use chaos_support::SmallDisk;
 use cli_support::Desk;
-use drill_support::{desk, quick, scenario, setting, shop};
+use drill_support::{Application, desk, ledgers, quick, scenario, setting, shop};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, Stdio};
 use support::postgres::PgServer;
 use support::wait_until;
-
-/// A session that a fault of sessions hits; it ends with the test.
-struct Application(Child);
-
-impl Application {
-    fn of(server: &PgServer) -> Self {
-        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
-        wait_until(20, "the application's session", || sessions(server) == "1");
-        Self(child)
-    }
-}
-
-impl Drop for Application {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-fn sessions(server: &PgServer) -> String {
-    server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
-}
 
 /// A drill under way whose story came to a line with this text; nothing where normal was not there.
 fn begun(desk: &Desk, arguments: &[&str], text: &str) -> Option<Child> {
@@ -71,7 +51,7 @@ fn a_drill_whose_fault_is_over_at_once_is_given_up_by_a_word_from_elsewhere() {
             begun
         })
         .unwrap();
-    assert_eq!(sessions(&server), "0", "it has struck");
+    assert_eq!(Application::sessions(&server), "0", "it has struck");
     let (_, status) = desk.json(&["chaos", "status"]);
     let said = desk.davit(&["chaos", "stop", status["open"][0]["run"].as_str().unwrap()]);
     assert_eq!(said.code, 0, "{}", said.stderr);
@@ -100,12 +80,58 @@ fn nothing_is_broken_where_fewer_writes_than_usual_are_taken() {
         if text.is_empty() {
             // A machine that is busy elsewhere may take its time; then nothing is injected, and it is tried again.
             wait_until(120, "a drill that finds its writes", || drill().code == 0);
-            assert_eq!(sessions(&server), "0");
+            assert_eq!(Application::sessions(&server), "0");
         } else {
             let said = drill();
             assert_eq!(said.code, 6, "{}{}", said.stdout, said.stderr);
             assert!(said.stdout.contains(text), "{}", said.stdout);
-            assert_eq!(sessions(&server), "1", "nothing was broken");
+            assert_eq!(Application::sessions(&server), "1", "nothing was broken");
         }
+    }
+}
+
+#[test]
+#[ignore = "needs root on Linux and PostgreSQL 15: make test"]
+fn a_journal_that_cannot_be_written_any_more_keeps_nothing_from_being_put_back() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let small = SmallDisk::new(24);
+    let mut desk = desk(&server.url("shop"), &server);
+    desk.set("XDG_STATE_HOME", small.0.path().to_str().unwrap());
+    let path = scenario("lock-storm");
+    let set = setting(["fault.lasts=6s", "load.writes=20/s"]);
+    let mut child = (0..5).find_map(|_| begun(&desk, &quick(&path, &set), "strikes")).unwrap();
+    let locked = "SELECT count(*) > 0 FROM pg_locks WHERE mode = 'AccessExclusiveLock' AND granted AND relation = 'orders'::regclass";
+    wait_until(60, "the storm", || server.psql("shop", locked) == "t");
+    let mut ballast = std::fs::File::create(small.0.path().join("ballast")).unwrap();
+    while std::io::Write::write_all(&mut ballast, &[7; 4096]).is_ok() {}
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{shown}");
+    assert_eq!(server.psql("shop", locked), "f");
+    assert_eq!(ledgers(&server), "0");
+    let (code, status) = desk.json(&["chaos", "status"]);
+    assert_eq!(code, 0, "nothing is left to undo: {status:#}");
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_check_that_does_not_end_is_given_up_and_holds_nobody_up() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let text = std::fs::read_to_string(scenario("backend-kill")).unwrap();
+    let checks = "checks:\n  - {name: patience, command: [sleep, '600']}\n  - {name: sleeper, sql: SELECT pg_sleep(600) IS NOT NULL}\n";
+    let cleanup = "cleanup:\n  - {name: put back, command: [sleep, '600']}\n";
+    assert!(!text.contains("\nchecks:") && !text.contains("\ncleanup:"), "{text}");
+    desk.write("slow.yaml", &format!("{text}\n{checks}{cleanup}"));
+    let _application = Application::of(&server);
+    let set = setting(["fault.victims=1", "limits.watch=5s"]);
+    let (code, report) = drill_support::drill(&desk, &quick("slow.yaml", &set));
+    assert_eq!(code, 5, "what puts something back did not end: {:#}", report["verdict"]);
+    let shown = report.to_string();
+    // Of the query the server says so first, or we do.
+    for text in ["running sleep: it did not end within 5s", "making a check: "] {
+        assert!(shown.contains(text), "{text}: {report:#}");
     }
 }

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use support::free_port;
+use support::pki::Pki;
 
 /// Runs a drill in seconds; its exit code and its report.
 fn drill(desk: &Desk, name: &str, set: &[String]) -> (i32, Value) {
@@ -108,6 +109,78 @@ fn a_name_that_is_not_answered_is_seen_by_who_asks_for_it() {
     about_two_seconds(&report, "names");
 }
 
+/// What failures of a stream said.
+fn said<'a>(report: &'a Value, stream: &str) -> &'a Value {
+    let streams = report["streams"].as_array().unwrap();
+    &streams.iter().find(|row| row["name"] == stream).unwrap_or_else(|| panic!("no {stream} in {report:#}"))["said"]
+}
+
+#[test]
+fn an_old_service_that_answers_well_is_an_outage_for_who_expects_the_new_one() {
+    let service = Service::start("127.0.0.1");
+    // The old one goes on where the name led before.
+    let _old = Service::saying(SocketAddr::from(([127, 0, 0, 9], service.address.port())), "goodbye");
+    let names = Names::start("shop.test", "127.0.0.1");
+    let desk = Desk::with_repository();
+    let common = [
+        format!("target.processes.resolver.listen=127.0.0.1:{}", free_port()),
+        format!("target.processes.resolver.upstream={}", names.address),
+        "fault.with.before=127.0.0.9".to_owned(),
+        "fault.lasts=2s".to_owned(),
+    ];
+    let web = format!("target.processes.clients=http://shop.test:{}/", service.address.port());
+    let tcp = format!("target.processes.clients=tcp://shop.test:{}", service.address.port());
+    for (clients, expect, path, stream, class) in [
+        (web.as_str(), "{status: 200, body: hello}", "new connections", "http-new", "another body"),
+        // What is not said at all within the deadline has no words.
+        (&tcp, r#"{send: "GET / HTTP/1.1\r\n\r\n", reply: hello}"#, "new connections", "tcp", ""),
+        (
+            "target.processes.clients=dns://shop.test",
+            "{addresses: [127.0.0.1]}",
+            "names",
+            "dns",
+            "other addresses: 127.0.0.9",
+        ),
+    ] {
+        let own = [clients.to_owned(), format!("target.processes.expect={expect}")];
+        let (code, report) = drill(&desk, "dns-stale", &[&common[..], &own].concat());
+        must_be_met(code, &report);
+        about_two_seconds(&report, path);
+        let said = said(&report, stream);
+        assert!(class.is_empty() || said[class].as_u64().is_some_and(|count| count >= 5), "{class}: {said:#}");
+        let what = report["streams"][0]["what"].as_str().unwrap();
+        assert!(what.contains("good: "), "{what}");
+    }
+    // Whoever takes any answer sees none of it.
+    let (code, report) = drill(&desk, "dns-stale", &[&common[..], &[web]].concat());
+    must_be_met(code, &report);
+    assert_eq!(failed_probes(&report), 0, "{:#}", report["streams"]);
+}
+
+#[test]
+fn a_service_that_says_something_else_than_is_expected_is_not_broken_in_what_is_not_normal() {
+    let service = Service::start("127.0.0.1");
+    let desk = Desk::with_repository();
+    let listen = format!("127.0.0.1:{}", free_port());
+    let set = [
+        format!("target.processes.clients=http://{listen}/"),
+        format!("target.processes.proxy.listen={listen}"),
+        format!("target.processes.proxy.to={}", service.address),
+        "objectives.rpo=none".to_owned(),
+        "target.processes.expect.body=goodbye".to_owned(),
+        "steady_state.for=1s".to_owned(),
+    ];
+    let path = scenario("partition");
+    let arguments = [&["drill", &path][..], &setting(set.iter().map(String::as_str))].concat();
+    let (code, report) = drill_support::drill_once(&desk, &arguments);
+    assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{:#}", report["verdict"]);
+    assert_eq!(report["blast_radius"]["touched"], serde_json::json!([]));
+    for stream in ["http-new", "http-kept"] {
+        let said = said(&report, stream).as_object().unwrap();
+        assert_eq!(said.keys().collect::<Vec<_>>(), ["another body"], "{stream}");
+    }
+}
+
 #[test]
 fn a_partition_is_measured_with_both_its_bounds_and_healed() {
     let service = Service::start("127.0.0.1");
@@ -163,6 +236,68 @@ fn a_drill_that_harms_more_than_it_may_puts_everything_back_whatever_its_recover
         assert!(steps.iter().any(|step| step.to_string().contains("did not end within 8")), "{steps:#?}");
         assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
     }
+}
+
+#[test]
+#[ignore = "needs openssl: make test"]
+fn a_service_over_tls_is_believed_by_the_root_that_the_scenario_names_and_a_bad_certificate_says_what_is_wrong_with_it()
+{
+    let pki = Pki::new();
+    pki.signed("web", "/CN=web", "subjectAltName=DNS:localhost", "30");
+    pki.expired("old", "/CN=web", "subjectAltName=DNS:localhost");
+    let (good, old) = (over_tls(&pki, "web"), over_tls(&pki, "old"));
+    let desk = Desk::with_repository();
+    let way = |service: &Service, host: &str, ca: Option<&str>| {
+        let port = free_port();
+        let ca = ca.map(|ca| format!("target.processes.ca={}", pki.path(ca).display()));
+        let set = [
+            format!("target.processes.clients=https://{host}:{port}/"),
+            format!("target.processes.proxy.listen=127.0.0.1:{port}"),
+            format!("target.processes.proxy.to={}", service.address),
+            "target.processes.expect={status: 200, body: hello}".to_owned(),
+            "objectives.rpo=none".to_owned(),
+            "fault.lasts=2s".to_owned(),
+        ];
+        set.into_iter().chain(ca).collect::<Vec<_>>()
+    };
+    let (code, report) = drill(&desk, "partition", &way(&good, "localhost", Some("ca.pem")));
+    must_be_met(code, &report);
+    about_two_seconds(&report, "new connections");
+
+    let stranger = "TLS: its certificate is not issued by a root that is trusted";
+    for (service, host, ca, words) in [
+        (&good, "localhost", Some("other.pem"), stranger),
+        (&good, "localhost", None, stranger),
+        (&old, "localhost", Some("ca.pem"), "TLS: its certificate has expired"),
+        (&good, "127.0.0.1", Some("ca.pem"), "TLS: its certificate is for another name"),
+    ] {
+        let set = [way(service, host, ca), vec!["steady_state.for=1s".to_owned()]].concat();
+        let path = scenario("partition");
+        let arguments = [&["drill", &path][..], &setting(set.iter().map(String::as_str))].concat();
+        let (code, report) = drill_support::drill_once(&desk, &arguments);
+        assert_eq!((code, report["verdict"]["word"].as_str()), (6, Some("invalid")), "{:#}", report["verdict"]);
+        for stream in ["http-new", "http-kept"] {
+            let said = said(&report, stream).as_object().unwrap();
+            assert_eq!(said.keys().collect::<Vec<_>>(), [words], "{stream}");
+        }
+    }
+    // What can be no root is said before anything is begun.
+    for (host, ca, text) in [
+        ("https://localhost", "nowhere.pem", "nowhere.pem"),
+        ("https://localhost", "web.key", "there is none"),
+        ("http://localhost", "ca.pem", "clients do not go over https://"),
+    ] {
+        let (clients, ca) =
+            (format!("target.processes.clients={host}:1/"), format!("target.processes.ca={}", pki.path(ca).display()));
+        let path = scenario("partition");
+        let set = [clients.as_str(), &ca, "target.processes.proxy.listen=127.0.0.1:0", "objectives.rpo=none"];
+        let refused = desk.davit(&[&["drill", &path, "--dry-run"][..], &setting(set)].concat());
+        assert!(refused.code == 2 && refused.stderr.contains(text), "{refused:?}");
+    }
+}
+
+fn over_tls(pki: &Pki, name: &str) -> Service {
+    Service::over_tls(&pki.path(&format!("{name}.pem")), &pki.path(&format!("{name}.key")))
 }
 
 /// Where the service below listens.
@@ -267,6 +402,13 @@ fn a_scenario_whose_names_or_pace_cannot_be_meant_is_refused() {
         ("dns-stale", &["target.processes.resolver.listen=nowhere"], 2, "nowhere"),
         ("dns-stale", &["target.processes.clients=postgres://shop.test/shop"], 2, "clients of a database"),
         ("dns-stale", &["target.processes.clients=dns://shop.test"], 2, "takes any address"),
+        (
+            "dns-stale",
+            &["target.processes.expect.addresses=[10.0.0.5]"],
+            2,
+            "is expected of dns://, and clients go another way",
+        ),
+        ("dns-stale", &["target.processes.expect={stauts: 200}"], 2, "there is no entry \"stauts\""),
         ("dns-stale", &["load.probes=0.2/s"], 2, "load: {probes: 1/s}"),
         ("dns-stale", &["guards.windows=[soon]"], 2, "soon"),
         (

@@ -10,8 +10,10 @@ mod schema_support;
 mod support;
 
 use cli_support::Desk;
-use drill_support::{class, desk, drill_once, must_be_met, quick, row, scenario, setting, shop, speak_up};
-use serde_json::Value;
+use drill_support::{
+    Application, class, desk, drill_once, ledgers, must_be_met, quick, row, scenario, setting, shop, speak_up,
+};
+use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::Stdio;
@@ -34,6 +36,39 @@ fn proven_backup(desk: &Desk, server: &PgServer) {
     }
 }
 
+/// What the report was made from is compared, too, on the machine that has it.
+fn raw_files_are_compared(desk: &Desk, run: &str) {
+    let file = format!("reports/drill-{run}.json");
+    let (_, checked) = desk.json(&["report", "check", &file]);
+    let seen = checked["files"].as_array().unwrap();
+    for name in ["journal.jsonl", "ledger", "observed.jsonl"] {
+        assert!(seen.contains(&json!({"name": name, "is": "unchanged"})), "{name}: {checked:#}");
+    }
+    let folder = desk.path().join(format!(".local/state/davit/drills/{run}"));
+    for name in ["ledger", "observed.jsonl"] {
+        let path = folder.join(name);
+        let whole = std::fs::read(&path).unwrap();
+        let mut changed = whole.clone();
+        // As long as before, and one bit of it another one.
+        changed[whole.len() / 2] ^= 1;
+        std::fs::write(&path, &changed).unwrap();
+        for form in ["json", "html"] {
+            let said = desk.davit(&["report", "check", &format!("reports/drill-{run}.{form}")]);
+            assert!(
+                said.code == 1 && said.stderr.contains(&format!("{name} changed since")),
+                "{name} {form}: {said:?}"
+            );
+        }
+        std::fs::write(&path, whole).unwrap();
+    }
+    // Elsewhere the signature alone can be looked at.
+    let away = folder.with_extension("away");
+    std::fs::rename(&folder, &away).unwrap();
+    let (code, checked) = desk.json(&["report", "check", &file]);
+    assert_eq!((code, &checked["files"]), (0, &Value::Null));
+    std::fs::rename(&away, &folder).unwrap();
+}
+
 /// The report is what its schema says and what the stored journal gives, and its signature holds until a byte changes.
 fn made_again(desk: &Desk, report: &Value) {
     schema_support::must_be("drill", report);
@@ -43,37 +78,12 @@ fn made_again(desk: &Desk, report: &Value) {
         let said = desk.davit(&["report", "check", &format!("reports/drill-{run}.{form}")]);
         assert_eq!(said.code, 0, "{form}: {}", said.stderr);
     }
+    raw_files_are_compared(desk, run);
     let html = desk.path().join(format!("reports/drill-{run}.html"));
     let changed = std::fs::read_to_string(&html).unwrap().replacen("</p>", "!</p>", 1);
     std::fs::write(&html, changed).unwrap();
     let said = desk.davit(&["report", "check", html.to_str().unwrap()]);
     assert_eq!(said.code, 1, "{}", said.stdout);
-}
-
-/// A session of an application: what a fault of sessions needs somebody to hit. It ends with the test.
-struct Application(std::process::Child);
-
-impl Application {
-    fn of(server: &PgServer) -> Self {
-        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
-        wait_until(20, "the application's session", || {
-            server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'") == "1"
-        });
-        Self(child)
-    }
-}
-
-impl Drop for Application {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
-}
-
-/// Leaves nothing of the drill in a database.
-fn nothing_left(server: &PgServer) {
-    let left = server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'");
-    assert_eq!(left, "0");
 }
 
 #[test]
@@ -104,7 +114,9 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     assert!(streams.iter().all(|stream| stream["what"].as_str().unwrap().starts_with("SQL, reading")), "{streams:#?}");
     assert_eq!(report["observers"][1]["verdict"], "met", "{:#}", report["observers"]);
     let time = &row(&report, "rto")["actual"];
-    assert!(time["low"].as_f64().unwrap() >= 0.4, "the decision alone takes half a second: {time}");
+    // Where the machine was busy elsewhere the bounds are wide; the truth is between them.
+    let (low, high) = (time["low"].as_f64().unwrap(), time["high"].as_f64().unwrap());
+    assert!(low > 0.1 && high >= 0.5, "the decision alone takes half a second: {time}");
     assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);
     assert_eq!(class(&report, "phantom") + class(&report, "duplicate") + class(&report, "zombie"), 0);
     let symbols: Vec<&str> = report["timeline"]
@@ -117,7 +129,7 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     assert_eq!(symbols, ["t0", "t1", "t2", "t3", "t4", "t5", "t6", "t7", "t8"]);
     assert_eq!(report["cleanup"]["proven"], true, "{:#}", report["cleanup"]);
     assert_eq!(report["replica"]["word"], "none", "what was promoted is no replica: {:#}", report["replica"]);
-    nothing_left(&standby);
+    assert_eq!(ledgers(&standby), "0");
     made_again(&desk, &report);
     let month = report["identity"]["began"].as_str().unwrap()[..7].to_owned();
     let (code, month) = desk.json(&["report", "month", &month]);
@@ -213,7 +225,7 @@ fn sessions_are_terminated_and_come_back() {
     assert_eq!(class(&report, "lost"), 0);
     assert!(report["integrity"]["acknowledged"].as_u64().unwrap() > 500);
     assert_eq!(report["acknowledgement"]["acknowledged"], false, "nobody was there: {:#}", report["acknowledgement"]);
-    nothing_left(&server);
+    assert_eq!(ledgers(&server), "0");
     made_again(&desk, &report);
 }
 
@@ -297,7 +309,8 @@ fn nobody_else_breaks_anything_from_the_first_look_of_a_drill_to_its_end() {
     let rest = std::thread::spawn(move || story.count());
     let url = server.url("shop");
     let said = desk.davit(&["chaos", "inject", "lock-storm", "--target", &url, "--set", "tables=orders"]);
-    assert!(said.code == 3 && said.stderr.contains("guard lease"), "{}{}", said.code, said.stderr);
+    let why = said.stderr.contains("guard open-intent") && said.stderr.contains("lives or was killed");
+    assert!(said.code == 3 && why, "{}{}", said.code, said.stderr);
     assert_eq!(child.wait().unwrap().code(), Some(0), "the drill went on");
     rest.join().unwrap();
 }
@@ -322,7 +335,9 @@ fn a_dropped_table_is_restored_beside_and_swapped_in() {
     assert_eq!(felt["evidence"], "probes of reads", "{felt:#}");
     let phases: Vec<&str> =
         report["phases"].as_array().unwrap().iter().map(|phase| phase["name"].as_str().unwrap()).collect();
-    for phase in ["detection", "decision", "definitions", "fetch", "load", "read back", "first good query"] {
+    let named =
+        ["detection", "decision", "definitions", "fetch", "load", "index", "analyse", "read back", "first good query"];
+    for phase in named {
         assert!(phases.contains(&phase), "{phase} is not in {phases:?}");
     }
     assert!(report["restore"]["forecast"]["seconds"].as_f64().unwrap() > 0.0);
@@ -332,8 +347,32 @@ fn a_dropped_table_is_restored_beside_and_swapped_in() {
     };
     let (fetch, load) = (part("fetch"), part("load"));
     assert!(fetch.0 <= load.0 && fetch.1 <= load.1 && fetch.0 < fetch.1, "{fetch:?} {load:?}");
+    let radius = &report["blast_radius"];
+    assert_eq!(radius["cap"], "1 and at most 100 %", "{radius:#}");
+    let undo = radius["undo"].as_str().unwrap();
+    assert!(undo.contains("nothing undoes it") && undo.contains("is restored from the backup"), "{radius:#}");
     assert_eq!(report["checks"][0]["ok"], true);
-    nothing_left(&server);
+    assert_eq!(ledgers(&server), "0");
+    made_again(&desk, &report);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn single_tables_that_are_restored_lose_what_came_into_them_since_the_point() {
+    let server = PgServer::start();
+    shop(&server, true);
+    let desk = desk(&server.url("shop"), &server);
+    proven_backup(&desk, &server);
+    // A table that is still there is refused; whoever provisions something is planned for when that is done.
+    let set = setting(["recovery.tables=[\"public.orders\"]", "recovery.provision=[\"true\"]"]);
+    let report = met(&desk, "dropped-table", &set);
+    assert_eq!(server.psql("shop", "SELECT count(*) FROM orders"), "20000");
+    assert_eq!(class(&report, "lost"), 0, "the drill's own writes are in a table that stayed");
+    let rpo = row(&report, "rpo");
+    assert!(rpo["actual"]["high"].as_f64().unwrap() > 4.0, "{rpo:#}");
+    let said = rpo["sentence"].as_str().unwrap();
+    assert!(said.starts_with("all that was written into public.orders since the recovery point is lost: "), "{said}");
+    assert_eq!(report["restore"]["forecast"], Value::Null, "{:#}", report["restore"]);
     made_again(&desk, &report);
 }
 

@@ -7,81 +7,30 @@ mod support;
 use davit::error::{Error, Kind};
 use davit::postgres::{ConnInfo, PgEnvironment, Session, connect};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::PathBuf;
 use std::process::Command;
+use support::pki::Pki;
 use support::postgres::PgServer;
 
-/// Certificates made by stock `openssl`.
-struct Pki {
-    directory: tempfile::TempDir,
-}
-
-impl Pki {
-    fn new() -> Self {
-        let directory = tempfile::tempdir_in("/tmp").unwrap();
-        let pki = Self { directory };
-        for ca in ["ca", "other"] {
-            pki.openssl(&format!(
-                "req -x509 -newkey ec:EC -nodes -keyout {ca}.key -out {ca}.pem -days 30 -subj /CN={ca}"
-            ));
-        }
-        pki.signed("server", "/CN=db.test", "subjectAltName=DNS:db.test", "30");
-        pki.signed("app", "/CN=app", "extendedKeyUsage=clientAuth", "30");
-        pki.openssl(
-            "req -x509 -newkey ec:EC -nodes -keyout self.key -out self.pem -days 30 -subj /CN=db.test \
-             -addext subjectAltName=DNS:db.test",
-        );
-        pki
+/// Lets the server show this certificate.
+fn install(pki: &Pki, server: &PgServer, name: &str, hba: &str) {
+    let data = server.data();
+    let owner = data.metadata().unwrap();
+    let files =
+        [(format!("{name}.pem"), "server.crt"), (format!("{name}.key"), "server.key"), ("ca.pem".into(), "root.crt")];
+    for (from, to) in files {
+        let to = data.join(to);
+        std::fs::copy(pki.path(&from), &to).unwrap();
+        std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
+        chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
     }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn openssl(&self, arguments: &str) {
-        // A parameter file spares spaces inside arguments.
-        let curve = self.path("EC");
-        if !curve.exists() {
-            let made = Command::new("openssl").args(["ecparam", "-name", "prime256v1", "-out"]).arg(&curve).output();
-            assert!(made.unwrap().status.success());
-        }
-        let mut command = Command::new("openssl");
-        let output = command.args(arguments.split_whitespace()).current_dir(self.directory.path()).output().unwrap();
-        assert!(output.status.success(), "openssl {arguments}: {}", String::from_utf8_lossy(&output.stderr));
-    }
-
-    fn signed(&self, name: &str, subject: &str, extension: &str, days: &str) {
-        std::fs::write(self.path("extensions"), extension).unwrap();
-        self.openssl(&format!("req -newkey ec:EC -nodes -keyout {name}.key -out {name}.csr -subj {subject}"));
-        self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out {name}.pem -days {days} -extfile extensions"
-        ));
-    }
-
-    /// Lets the server show this certificate.
-    fn install(&self, server: &PgServer, name: &str, hba: &str) {
-        let data = server.data();
-        let owner = data.metadata().unwrap();
-        let files = [
-            (format!("{name}.pem"), "server.crt"),
-            (format!("{name}.key"), "server.key"),
-            ("ca.pem".into(), "root.crt"),
-        ];
-        for (from, to) in files {
-            let to = data.join(to);
-            std::fs::copy(self.path(&from), &to).unwrap();
-            std::fs::set_permissions(&to, std::fs::Permissions::from_mode(0o600)).unwrap();
-            chown(&to, Some(owner.uid()), Some(owner.gid())).unwrap();
-        }
-        std::fs::write(data.join("pg_hba.conf"), format!("{hba}\nhost all postgres 127.0.0.1/32 trust\n")).unwrap();
-        server.psql("postgres", "ALTER SYSTEM SET ssl = on");
-        server.psql("postgres", "ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
-        server.psql("postgres", "SELECT pg_reload_conf()");
-        support::wait_until(10, "TLS being on", || {
-            let offered = server.psql_command("postgres").env("PGSSLMODE", "require").args(["-c", "SELECT 1"]).output();
-            offered.unwrap().status.success()
-        });
-    }
+    std::fs::write(data.join("pg_hba.conf"), format!("{hba}\nhost all postgres 127.0.0.1/32 trust\n")).unwrap();
+    server.psql("postgres", "ALTER SYSTEM SET ssl = on");
+    server.psql("postgres", "ALTER SYSTEM SET ssl_ca_file = 'root.crt'");
+    server.psql("postgres", "SELECT pg_reload_conf()");
+    support::wait_until(10, "TLS being on", || {
+        let offered = server.psql_command("postgres").env("PGSSLMODE", "require").args(["-c", "SELECT 1"]).output();
+        offered.unwrap().status.success()
+    });
 }
 
 fn at(server: &PgServer, more: &str) -> String {
@@ -108,7 +57,7 @@ async fn each_mode_checks_what_it_promises() {
     let (server, pki) = (PgServer::start(), Pki::new());
     assert!(!encrypted(&at(&server, "sslmode=prefer")).await, "the server has no TLS yet");
     assert!(refused(&at(&server, "sslmode=require")).await.hint_text().unwrap().contains("ssl=off"));
-    pki.install(&server, "server", "");
+    install(&pki, &server, "server", "");
     let (ca, other) = (pki.path("ca.pem"), pki.path("other.pem"));
     let (ca, other) = (ca.display(), other.display());
     assert!(!encrypted(&at(&server, "sslmode=disable")).await);
@@ -144,7 +93,7 @@ async fn each_mode_checks_what_it_promises() {
 #[ignore = "needs PostgreSQL 15 and openssl: make test"]
 async fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_a_revoked_one_is_not() {
     let (server, pki) = (PgServer::start(), Pki::new());
-    pki.install(&server, "self", "");
+    install(&pki, &server, "self", "");
     let own = pki.path("self.pem");
     assert!(encrypted(&at(&server, &format!("sslmode=verify-full sslrootcert={}", own.display()))).await);
     let wrong_name = format!(
@@ -154,7 +103,7 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_a_revoked
     );
     assert!(refused(&wrong_name).await.hint_text().unwrap().contains("another name"));
 
-    pki.install(&server, "server", "");
+    install(&pki, &server, "server", "");
     std::fs::write(pki.path("index.txt"), "").unwrap();
     std::fs::write(pki.path("number"), "01\n").unwrap();
     let settings = "[ca]\ndefault_ca=c\n[c]\ndatabase=index.txt\ncrlnumber=number\ndefault_md=sha256\n\
@@ -182,7 +131,7 @@ async fn a_self_signed_certificate_is_trusted_where_it_is_the_root_and_a_revoked
 async fn a_client_certificate_opens_the_door_for_us_and_for_our_tools() {
     let (server, pki) = (PgServer::start(), Pki::new());
     server.psql("postgres", "CREATE ROLE app LOGIN");
-    pki.install(&server, "server", "hostssl all app 127.0.0.1/32 cert");
+    install(&pki, &server, "server", "hostssl all app 127.0.0.1/32 cert");
     let of_app = |more: &str| {
         at(&server, &format!("user=app sslmode=verify-full sslrootcert={} {more}", pki.path("ca.pem").display()))
     };
@@ -212,7 +161,8 @@ async fn passwords_can_be_bound_to_the_channel_and_plain_or_encrypted_is_found_b
     let (server, pki) = (PgServer::start(), Pki::new());
     server
         .psql("postgres", "CREATE ROLE app LOGIN PASSWORD 'right'; CREATE ROLE plain LOGIN; CREATE ROLE secret LOGIN");
-    pki.install(
+    install(
+        &pki,
         &server,
         "server",
         "host all app 127.0.0.1/32 scram-sha-256\nhostnossl all plain 127.0.0.1/32 trust\nhostssl all secret 127.0.0.1/32 trust",
@@ -230,7 +180,7 @@ async fn passwords_can_be_bound_to_the_channel_and_plain_or_encrypted_is_found_b
 #[ignore = "needs PostgreSQL 17 and openssl: make test"]
 async fn a_query_is_cancelled_over_tls_negotiated_or_direct() {
     let (server, pki) = (PgServer::start_with(17, &[]), Pki::new());
-    pki.install(&server, "server", "");
+    install(&pki, &server, "server", "");
     for negotiation in ["postgres", "direct"] {
         let roots = format!("sslmode=verify-full sslrootcert={}", pki.path("ca.pem").display());
         let session = try_it(&at(&server, &format!("{roots} sslnegotiation={negotiation}"))).await.unwrap();

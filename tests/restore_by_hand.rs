@@ -73,6 +73,10 @@ fn the_commands_of_the_page_restore_a_backup() {
     let directory = tempfile::tempdir().unwrap();
     davit(directory.path(), &["init"]);
     davit(directory.path(), &["backup", &server.url("shop")]);
+    // A later run that died, and that a sweep has closed.
+    let dead = directory.path().join("repository/points/shop/20991231T235959Z-k3f9ab");
+    std::fs::create_dir(&dead).unwrap();
+    std::fs::write(dead.join("manifest.sig"), "aborted").unwrap();
 
     let output = Command::new("bash")
         .args(["-c", &commands_of_the_page()])

@@ -85,3 +85,43 @@ fn statistics_are_there_and_no_setting_of_database_or_role_changes_what_comes_ba
         assert_eq!(known(what), "t", "{what}");
     }
 }
+
+/// Somebody else acts as soon as a restore into the database notes that it has begun: after it has looked, before it makes anything.
+fn meanwhile(server: &PgServer, sql: &str) {
+    server.psql(
+        "live",
+        &format!(
+            "CREATE FUNCTION act() RETURNS event_trigger LANGUAGE plpgsql AS $$ BEGIN {sql} END $$;
+             CREATE EVENT TRIGGER act ON ddl_command_end WHEN TAG IN ('CREATE SCHEMA') EXECUTE FUNCTION act()"
+        ),
+    );
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_restore_that_fails_in_place_takes_away_nothing_that_somebody_else_made_meanwhile() {
+    let (server, desk) = (PgServer::start(), Desk::with_repository());
+    for database in ["shop", "live"] {
+        server.psql("postgres", &format!("CREATE DATABASE {database}"));
+    }
+    let tables = "CREATE TABLE customers (id int PRIMARY KEY); CREATE TABLE orders (id int PRIMARY KEY, note text)";
+    server.psql("shop", &format!("{tables}; INSERT INTO customers SELECT generate_series(1, 50); INSERT INTO orders SELECT g, 'old' FROM generate_series(1, 1000) g"));
+    let said = desk.davit(&["backup", &server.url("shop")]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    let restore = |more: &[&str]| {
+        let said = desk.davit(&[&["restore", "shop@latest", "--into", &server.url("live")], more].concat());
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        assert_eq!(server.psql("live", "SELECT count(*) FROM pg_namespace WHERE nspname LIKE 'davit%'"), "0");
+    };
+    meanwhile(&server, "CREATE TABLE orders (id int, note text); INSERT INTO orders VALUES (1, 'new');");
+    restore(&["--table", "customers", "--table", "orders"]);
+    assert_eq!(server.psql("live", "SELECT id, note FROM orders"), "1|new", "it is the application's");
+    assert_eq!(server.psql("live", "SELECT to_regclass('customers') IS NULL"), "t", "what was made was taken away");
+
+    // Rows: those of the restore go, and the application's, one of which was in the way, stays.
+    server.psql("live", &format!("DROP EVENT TRIGGER act; DROP FUNCTION act; DROP TABLE orders; {tables}"));
+    meanwhile(&server, "INSERT INTO orders VALUES (1000, 'new');");
+    restore(&["--data-only"]);
+    assert_eq!(server.psql("live", "SELECT id, note FROM orders"), "1000|new");
+    assert_eq!(server.psql("live", "SELECT count(*) FROM customers"), "0");
+}

@@ -79,18 +79,21 @@ target:
   in: processes
   processes:
     clients: http://shop.test/
+    ca: roots.pem
     query: SELECT 1
+    expect: {status: 200, body: ok}
     primary: {url: {env: URL}, data: /data}
     standby: {url: {env: URL}}
     pid_file: /run/x.pid
     proxy: {listen: '127.0.0.1:1', to: '127.0.0.1:2'}
     resolver: {listen: '127.0.0.1:3', upstream: '127.0.0.1:53'}
-  cluster: {clients: http://shop/, query: SELECT 1, namespace: shop, pods: a=b, container: c, node: node-1, peers: d=e, primary: {url: {env: URL}}, standby: {url: {env: URL}}}
+  cluster: {clients: http://shop/, ca: roots.pem, query: SELECT 1, expect: {send: PING, reply: +PONG}, namespace: shop, pods: a=b, container: c, node: node-1, peers: d=e, primary: {url: {env: URL}}, standby: {url: {env: URL}}}
 steady_state: {for: 10s, p95: 500ms, p99: 1s, errors: 0.1%, throughput: 10/s}
 load: {probes: 10/s, deadline: 1s, writes: 100/s}
 fault: {name: dns-stale, lasts: 1m, victims: 1, with: {before: 192.0.2.1}}
 recovery: {by: restore from latest, source: s, tables: [a], into: {env: URL}, provision: ['true'], decision: 1s, rto_ends: service}
-observers: [{name: office, command: [ssh, web-3, davit], clients: {env: URL}, query: SELECT 1}]
+observers: [{name: office, command: [ssh, web-3, davit], clients: {env: URL}, ca: roots.pem, query: SELECT 1, expect: {addresses: [10.0.0.5]}}]
+theory: [{phase: failover, best: 2s, worst: 40s, because: ttl 30s}, {phase: routing, worst: 5s}]
 alerts: [{name: a, within: 2m, command: ['true']}, {name: b, within: 2m, alertmanager: 'http://x:9093', labels: {alertname: B}}]
 checks: [{name: c, sql: SELECT true}, {name: d, http: http://x/, status: 200}, {name: e, command: ['true']}]
 cleanup: [{name: c, command: ['true']}]
@@ -99,4 +102,18 @@ limits: {watch: 1m, hold: 10s, control_loop: 1s, abort_errors: 50%, replica_lag:
 ";
     davit::scenario::read(whole, Path::new("whole.yaml"), &[]).unwrap();
     must_be("scenario", &serde_saphyr::from_str(whole).unwrap());
+    for wrong in [
+        "{}",
+        "{status: 99}",
+        "{body: ''}",
+        "{status: ok}",
+        "{stauts: 200}",
+        "{send: PING}",
+        "{addresses: []}",
+        "{status: 200, reply: ok}",
+    ] {
+        let wrong = whole.replace("{status: 200, body: ok}", wrong);
+        assert!(davit::scenario::read(&wrong, Path::new("wrong.yaml"), &[]).is_err(), "{wrong}");
+        assert!(!problems("scenario", &serde_saphyr::from_str(&wrong).unwrap()).is_empty(), "{wrong}");
+    }
 }

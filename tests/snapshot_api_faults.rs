@@ -132,6 +132,31 @@ fn answers_that_are_lost_cut_or_refused_end_in_the_whole_namespace() {
 
 #[test]
 #[ignore = "needs a Kubernetes control plane: make test"]
+fn a_server_that_is_asked_too_much_is_saved_whole_all_the_same() {
+    let plane = control_plane();
+    let desk = saved(plane, "stormy", 120);
+    let plain = Plain::start(plane, &program());
+    let proxy = FaultyProxy::start(plain.port);
+    let config = kubeconfig(desk.path(), proxy.port);
+    let save = || desk.json(&["snapshot", "create", "stormy", "--kubeconfig", &config]);
+    let (code, calm) = save();
+    let asked = proxy.requests();
+    assert_eq!(code, 0, "{calm:#}");
+    proxy.behave(Misbehaviour::TooMany { every: 6 });
+    let (code, stormy) = save();
+    assert_eq!((code, &stormy["points"][0]["missing"]), (0, &json!([])), "{stormy:#}");
+    assert!(proxy.requests() > asked + asked / 8, "{} requests, {asked} without a storm", proxy.requests());
+    assert_eq!(stormy["points"][0]["objects"], calm["points"][0]["objects"]);
+    proxy.behave(Misbehaviour::None);
+    let points = desk.json(&["points"]).1;
+    let ids: Vec<&str> =
+        points["points"].as_array().unwrap().iter().map(|point| point["point"].as_str().unwrap()).collect();
+    let said = desk.davit(&["snapshot", "diff", ids[0], ids[ids.len() - 1]]);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
 fn a_store_that_fails_while_it_is_read_leaves_the_cluster_as_it_was_or_whole() {
     let plane = control_plane();
     let server = support::s3::S3::start();

@@ -53,7 +53,8 @@ async fn a_namespace_is_saved_at_one_instant_with_all_that_it_holds() {
         assert!(shown["coverage"]["left_out"][left].is_string(), "{left}");
     }
     let lists: Vec<String> = server.requests().into_iter().filter(|line| line.contains("/namespaces/shop/")).collect();
-    // Each kind is listed once, at the instant; the pods once more before, for the hooks that they declare.
+    // Each kind is listed once, at the instant; the pods twice before, for the hooks that they declare: for the plan, and when
+    // it is the turn of the namespace.
     let instant =
         format!("resourceVersion={}&resourceVersionMatch=Exact", report["resource_version"].as_str().unwrap());
     let exact: Vec<&str> =
@@ -61,7 +62,7 @@ async fn a_namespace_is_saved_at_one_instant_with_all_that_it_holds() {
     let mut once = exact.clone();
     once.sort_unstable();
     once.dedup();
-    assert_eq!((exact.len(), lists.len()), (once.len(), once.len() + 1), "{lists:#?}");
+    assert_eq!((exact.len(), lists.len()), (once.len(), once.len() + 2), "{lists:#?}");
     let text = site.davit(&["snapshot", "show", "shop@latest"]).stdout;
     assert!(text.contains("complete") && text.contains("deployments.apps"), "{text}");
     assert!(!text.contains("aHVudGVyMg") && !text.contains("hunter2"), "{text}");
@@ -161,6 +162,9 @@ async fn what_a_dead_api_service_hides_makes_the_snapshot_incomplete_and_nothing
     assert_eq!((&points["points"][0]["missing"], &points["points"][0]["verified"]["ok"]), (&json!(1), &json!(false)));
     let (_, plan) = site.json(&["retain", "--dry-run"]);
     assert!(plan.to_string().contains(good["point"].as_str().unwrap()), "{plan:#}");
+    // Whoever leaves out one kind of the group did not say that its other kinds do not matter.
+    let (code, report) = site.save(&["--exclude", "widgets.things.example.com"]);
+    assert_eq!((code, &report["complete"]), (1, &json!(false)), "{report:#}");
     // Who knows that the group is down and says so gets a complete snapshot of what was asked for.
     let (code, report) = site.save(&["--exclude", "*.things.example.com"]);
     assert_eq!((code, &report["complete"]), (0, &json!(true)), "{report:#}");
@@ -365,8 +369,11 @@ async fn labels_and_kinds_select_and_the_scope_says_so() {
         (code, &kind(&report, "configmaps")["objects"], &kind(&report, "secrets")["objects"]),
         (0, &json!(1), &json!(0))
     );
-    let shown = site.show();
+    assert!(!report["warnings"].to_string().contains("met no object"), "{report:#}");
+    let (shown, (code, report)) = (site.show(), site.save(&["--selector", "tier=fornt"]));
     assert_eq!(shown["scope"]["selector"], "tier=front");
+    assert!(code == 0 && report["warnings"].to_string().contains("--selector tier=fornt met no object"), "{report:#}");
+    assert!(site.show()["coverage"]["notes"].to_string().contains("met no object"), "it is known of the point, too");
     assert!(shown["coverage"]["left_out"]["pods"].as_str().unwrap().contains("asked for"), "{shown:#}");
     let (code, plan) = site.json(&["snapshot", "create", "shop", "--dry-run", "--exclude", "pods"]);
     let planned = &plan["namespaces"][0];

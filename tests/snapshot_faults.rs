@@ -5,7 +5,7 @@
 mod cli_support;
 mod cluster_support;
 
-use cluster_support::{ApiServer, Reaction};
+use cluster_support::{ApiServer, KindDef, Reaction};
 use davit::clock::{SimClock, SystemClock};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::journal::NoProgress;
@@ -50,14 +50,21 @@ impl Site {
         self.server.put("secrets", json!({ "metadata": { "name": "login" } }));
     }
 
-    /// Saves the namespace. Waiting for the server takes no time: its clock is simulated.
+    /// Saves the namespace.
     async fn save(&self) -> davit::error::Result<SnapshotReport> {
+        self.save_after(|| {}).await
+    }
+
+    /// Saves the namespace; this happens between the plan and the run. Waiting for the server takes no time: its clock is
+    /// simulated.
+    async fn save_after(&self, planned: impl FnOnce()) -> davit::error::Result<SnapshotReport> {
         let connect =
             Connect { place: Place::Files(vec![self.server.kubeconfig(self.directory.path())]), context: None };
         let clock = Arc::new(SimClock::at(jiff::Timestamp::now()));
         let cancel = CancellationToken::new();
         let cluster = Cluster::connect(&connect, clock, cancel.clone())?;
         let plan = collect::plan(Request::new("shop"), &cluster).await?;
+        planned();
         collect::run(&plan, &self.repository, NoProgress::shared(), &cancel).await
     }
 
@@ -110,6 +117,76 @@ async fn what_was_saved_is_what_the_server_held_at_that_instant() {
     let derived: Vec<&str> =
         loaded.objects.iter().filter(|saved| saved.marks.derived).map(|saved| saved.identity.name.as_str()).collect();
     assert_eq!(derived, ["web-1"]);
+}
+
+/// What may happen to a namespace that is to be saved, with what is said of it.
+const ENDS: [(&str, &str); 3] = [
+    ("gone", "it is gone since the run began"),
+    ("going", "it is being deleted"),
+    ("another", "it was deleted and made again meanwhile"),
+];
+
+fn end(server: &ApiServer, how: &str) {
+    match how {
+        "gone" => server.world().remove("namespaces", "", "shop"),
+        "going" => {
+            let mut there = server.world().get("namespaces", "", "shop").unwrap();
+            there["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
+            server.put("namespaces", there);
+        }
+        _ => {
+            server.world().remove("namespaces", "", "shop");
+            server.put("namespaces", json!({ "metadata": { "name": "shop", "uid": "another" } }));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_namespace_that_went_away_since_its_plan_or_at_the_last_moment_becomes_no_point() {
+    let site = Site::new().await;
+    let points = || async { site.repository.points(None).await.unwrap().len() };
+    let there = site.server.world().get("namespaces", "", "shop").unwrap();
+    // The list that tells the instant of all others is answered late; where that may not be had, the first one of the namespace.
+    let asked = "GET /api/v1/namespaces?limit=500&fieldSelector=metadata.name%3Dshop";
+    let instants = [asked, "GET /api/v1/namespaces/shop/configmaps?limit=500"];
+    for ((how, said), instant) in ENDS.iter().flat_map(|end| instants.map(|instant| (end, instant))) {
+        let error = site.save_after(|| end(&site.server, how)).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{how}: {error}");
+        site.server.put("namespaces", there.clone());
+        if instant != asked {
+            site.server.react(asked, 1, Reaction::Refuse(403, "Forbidden", 0));
+        }
+        site.server.react(instant, 1, Reaction::Late(std::time::Duration::from_millis(400)));
+        let before = site.server.requests().len();
+        let ends = async {
+            while !site.server.requests()[before..].iter().any(|line| line.contains(instant)) {
+                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+            }
+            end(&site.server, how);
+        };
+        let (saved, ()) = tokio::join!(site.save(), ends);
+        let error = saved.unwrap_err();
+        assert!(error.to_string().contains(said), "{how} at the last moment: {error}");
+        site.server.put("namespaces", there.clone());
+        assert_eq!(points().await, 0, "{how}");
+    }
+    assert!(site.save().await.unwrap().complete);
+    assert_eq!(points().await, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_came_since_the_plan_was_made_is_saved_as_well() {
+    let site = Site::new().await;
+    let report = site
+        .save_after(|| {
+            site.server.world().define(KindDef::new("example.com", "v1", "widgets", "Widget", true));
+            site.server.put("widgets.example.com", json!({ "metadata": { "name": "new" }, "spec": { "a": 1 } }));
+        })
+        .await
+        .unwrap();
+    assert!(report.complete, "{report:#?}");
+    let (_, names) = site.saved().await;
+    assert!(names.contains(&("widgets.example.com".to_owned(), "new".to_owned())), "a definition and its first object");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,6 +10,8 @@ use cluster_support::site::Site;
 use cluster_support::{Command, Reaction};
 use davit::snapshot::mover::{Moved, REPORT};
 use serde_json::{Value, json};
+use std::process::Stdio;
+use std::time::Duration;
 
 fn restore(site: &Site, into: &str, more: &[&str]) -> Said {
     site.davit(&[&["snapshot", "restore", "shop@latest", "--into", into][..], more].concat())
@@ -42,6 +44,7 @@ async fn full() -> Site {
     let claim = json!({ "metadata": { "name": "data" }, "status": { "phase": "Bound" },
         "spec": { "storageClassName": "slow", "volumeName": "pv-1" } });
     put("persistentvolumeclaims", claim);
+    put("storageclasses.storage.k8s.io", json!({ "metadata": { "name": "fast" } }));
     put("serviceaccounts", json!({ "metadata": { "name": "web" } }));
     let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": "shop" }]);
     let role = json!({ "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader" });
@@ -188,6 +191,162 @@ async fn what_is_pruned_is_named_before_it_goes_also_where_nobody_is_asked() {
     assert!(there(&site, "configmaps", "shop", "new").is_none());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_came_back_with_a_new_volume_is_no_difference_to_an_older_point() {
+    let site = Site::with_a_shop().await;
+    let put = |kind: &str, object: Value| site.server.put(kind, object);
+    let volume = |name: &str, provisioned: bool| {
+        let notes = if provisioned { json!({ "pv.kubernetes.io/provisioned-by": "csi.test" }) } else { json!({}) };
+        put(
+            "persistentvolumes",
+            json!({ "metadata": { "name": name, "annotations": notes }, "spec": { "storageClassName": "slow" } }),
+        );
+    };
+    let claim = |name: &str, volume: &str| {
+        let spec = json!({ "storageClassName": "slow", "volumeName": volume });
+        put(
+            "persistentvolumeclaims",
+            json!({ "metadata": { "name": name }, "spec": spec, "status": { "phase": "Bound" } }),
+        );
+    };
+    volume("pv-1", true);
+    volume("by-hand", false);
+    claim("data", "pv-1");
+    claim("other", "by-hand");
+    assert_eq!(site.save(&[]).0, 0);
+    let diff = || site.davit(&["snapshot", "diff", "shop@latest"]);
+    ended(&diff(), 0, "no difference");
+    // Somebody deleted the volume under a claim that still names it.
+    site.server.world().remove("persistentvolumes", "", "pv-1");
+    ended(&diff(), 1, "- persistentvolumes/pv-1");
+    // Its namespace was lost, and the class made another volume for it.
+    volume("pv-2", true);
+    claim("data", "pv-2");
+    ended(&diff(), 0, "no difference");
+    site.server.world().remove("persistentvolumeclaims", "shop", "data");
+    let said = diff();
+    ended(&said, 1, "persistentvolumeclaims/data");
+    assert!(!said.stdout.contains("persistentvolumes/pv-1"), "{}", said.stdout);
+    site.server.world().remove("persistentvolumes", "", "by-hand");
+    ended(&diff(), 1, "persistentvolumes/by-hand");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_of_the_cluster_came_or_went_between_two_points_is_told_where_both_have_it() {
+    let site = Site::with_a_shop().await;
+    let save = |more: &[&str]| site.save(more).1["point"].as_str().unwrap().to_owned();
+    let diff = |of: [&str; 2]| site.davit(&["snapshot", "diff", of[0], of[1]]);
+    let inside = save(&["--scope", "namespace"]);
+    let before = save(&[]);
+    let subject = json!([{ "kind": "ServiceAccount", "name": "web", "namespace": "shop" }]);
+    let binding = json!({ "metadata": { "name": "reader" }, "subjects": subject,
+        "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "reader" } });
+    site.server.put("clusterrolebindings.rbac.authorization.k8s.io", binding);
+    site.server.put("clusterroles.rbac.authorization.k8s.io", json!({ "metadata": { "name": "reader" }, "rules": [] }));
+    let after = save(&[]);
+    let told = "clusterrolebindings.rbac.authorization.k8s.io/reader";
+    ended(&diff([&before, &after]), 1, &format!("+ {told}"));
+    ended(&diff([&after, &before]), 1, &format!("- {told}"));
+    ended(&diff([&after, &after]), 0, "no difference");
+    // One that never looked at the cluster does not know what was there.
+    for of in [[&inside, &after], [&after, &inside]] {
+        let said = diff(of.map(String::as_str));
+        ended(&said, 0, "objects of the cluster are compared only where both have them");
+        assert!(!said.stdout.contains(told), "{}", said.stdout);
+    }
+    // What is live is asked for what the point has.
+    let live = |point: &str| site.davit(&["snapshot", "diff", point, "--live"]);
+    ended(&live(&before), 0, "such as a new ClusterRoleBinding, are not looked for");
+    assert!(!live(&inside).stdout.contains("not looked for"));
+    site.server.world().remove("clusterrolebindings.rbac.authorization.k8s.io", "", "reader");
+    ended(&live(&after), 1, &format!("- {told}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_volume_that_waits_for_a_claim_that_is_gone_is_freed_or_the_claim_says_what_to_type() {
+    let site = Site::with_a_shop().await;
+    let volume = |uid: &str| {
+        let claim = json!({ "namespace": "shop", "name": "data", "uid": uid, "resourceVersion": "3" });
+        let spec = json!({ "persistentVolumeReclaimPolicy": "Retain", "claimRef": claim });
+        site.server.put("persistentvolumes", json!({ "metadata": { "name": "pv-1", "uid": "of-pv-1" }, "spec": spec }));
+    };
+    let claim = json!({ "metadata": { "name": "data", "uid": "gone" }, "status": { "phase": "Bound" },
+        "spec": { "volumeName": "pv-1", "storageClassName": "" } });
+    site.server.put("persistentvolumeclaims", claim);
+    volume("gone");
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.world().remove("persistentvolumeclaims", "shop", "data");
+    let waits_for = || there(&site, "persistentvolumes", "", "pv-1").unwrap()["spec"]["claimRef"].clone();
+    let restore = |more: &[&str]| site.davit(&[&["snapshot", "restore", "shop@latest"][..], more].concat());
+
+    let patch = "PATCH /api/v1/persistentvolumes/pv-1";
+    site.server.react(patch, usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
+    let hint = r#"(hint: kubectl patch pv pv-1 --type=json -p '[{"op":"remove","path":"/spec/claimRef/uid"}]')"#;
+    for more in [&["--plan"][..], &[]] {
+        ended(&restore(more), 1, hint);
+        assert!(there(&site, "persistentvolumeclaims", "shop", "data").is_none(), "it would wait for ever");
+    }
+    site.server.world().faults.clear();
+    ended(&restore(&["--plan"]), 0, "create    persistentvolumeclaims/data  checked");
+    assert_eq!(waits_for()["uid"], "gone", "a plan changes nothing");
+    // Its controller writes to it between the look and the change.
+    site.server.react(patch, 1, Reaction::Refuse(409, "Conflict", 0));
+    ended(&restore(&[]), 0, "a PATCH of persistentvolumes/pv-1 takes that uid off, and this claim gets it");
+    assert_eq!(waits_for(), json!({ "namespace": "shop", "name": "data" }));
+    assert_eq!(there(&site, "persistentvolumeclaims", "shop", "data").unwrap()["spec"]["volumeName"], "pv-1");
+    let patched = site.server.requests().into_iter().filter(|line| line.starts_with(patch)).count();
+    // A claim that is there and has its volume: a proof and a second restore touch nothing.
+    let bound = there(&site, "persistentvolumeclaims", "shop", "data").unwrap()["metadata"]["uid"].clone();
+    volume(bound.as_str().unwrap());
+    ended(&restore(&[]), 0, "there already");
+    site.server.world().remove("persistentvolumeclaims", "shop", "data");
+    ended(&site.davit(&["snapshot", "verify", "shop@latest", "--depth", "restored"]), 0, "restored and compared");
+    assert_eq!(site.server.requests().into_iter().filter(|line| line.starts_with(patch)).count(), patched);
+    assert_eq!(waits_for()["uid"], bound);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_the_plan_that_was_agreed_to_is_executed_or_nothing() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let plan = |more: &[&str]| {
+        let (code, plan) =
+            site.json(&[&["snapshot", "restore", "shop@latest", "--into", "copy", "--plan"][..], more].concat());
+        assert_eq!(code, 0, "{plan:#}");
+        plan["digest"].as_str().unwrap().to_owned()
+    };
+    let agreed = plan(&[]);
+    let said = restore(&site, "copy", &["--plan"]);
+    ended(&said, 0, &format!("digest {agreed}; --expect-plan with it restores exactly this, or nothing"));
+    assert_eq!(plan(&["--in-flight", "1"]), agreed, "not what is done, but how");
+    let rules = site.desk.path().join("rules.yaml");
+    std::fs::write(&rules, "rules: [{kind: namespaces, merge: {metadata: {labels: {team: other}}}}]").unwrap();
+    assert_ne!(plan(&["--modify", rules.to_str().unwrap()]), agreed, "a body that no line tells");
+    assert_ne!(plan(&["--mover-image", "other:1"]), agreed);
+    assert_ne!(plan(&["--mover-pull-secret", "other"]), agreed);
+    // Another target, other flags, a cluster that changed: by now it is another plan.
+    let expect = |into: &str, digest: &str, more: &[&str]| {
+        restore(&site, into, &[&["--expect-plan", digest][..], more].concat())
+    };
+    ended(&expect("other", &agreed, &[]), 3, "is no longer what --expect-plan agreed to: by now it is ");
+    ended(&expect("copy", &agreed, &["--only", "configmaps"]), 3, "by now it is ");
+    site.server.put("namespaces", json!({ "metadata": { "name": "copy" } }));
+    let changed = expect("copy", &agreed, &[]);
+    ended(&changed, 3, "by now it is 3 create, 3 leave");
+    ended(&changed, 3, "--plan with the same flags shows each line of it");
+    ended(&expect("copy", "12ab", &[]), 2, "it is no digest of a plan");
+    assert!(there(&site, "configmaps", "copy", "settings").is_none(), "nothing was touched");
+    site.server.world().remove("namespaces", "", "copy");
+
+    // Interrupted, the same command goes on.
+    site.server.world().names_managers = true;
+    site.server.react("POST /api/v1/namespaces/copy/secrets", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
+    ended(&expect("copy", &agreed, &[]), 1, "FAILED  secrets/login");
+    site.server.world().faults.clear();
+    ended(&expect("copy", &agreed.to_uppercase(), &[]), 0, "1 created");
+    assert!(there(&site, "secrets", "copy", "login").is_some());
+}
+
 /// Runs a command with `--output json`, and holds its exit code and its document.
 fn check(site: &Site, name: &str, arguments: &[&str], code: i32, maps: &[&str]) -> Value {
     let (exit, document) = site.json(arguments);
@@ -244,4 +403,129 @@ async fn every_document_of_a_snapshot_has_its_golden_shape_and_is_documented() {
     check(&site, "snapshot-diff-unseen", &["snapshot", "diff", "shop@latest"], 1, &[]);
     check(&site, "snapshot-create-incomplete", &create, 1, &["/points/0/left_out"]);
     check(&site, "snapshot-show-incomplete", &["snapshot", "show", "shop@latest"], 0, &maps);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_class_that_nobody_has_is_told_in_the_plan_and_refused_before_anything_is_made() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let wrong = ["--map-storage-class", "slow=fats"];
+    ended(&restore(&site, "copy", &[&wrong[..], &["--plan"]].concat()), 1, "does not have: fats, did you mean fast?");
+    ended(&restore(&site, "copy", &wrong), 3, "does not have: fats, did you mean fast?");
+    assert!(there(&site, "namespaces", "", "copy").is_none(), "nothing was begun");
+    // A class of the snapshot's own cluster may still come: the claim waits for it.
+    ended(&restore(&site, "copy", &["--plan"]), 0, "the cluster has no storage class slow");
+    let said = restore(&site, "copy", &["--map-storage-class", "slow=fast"]);
+    ended(&said, 0, "restored point");
+    assert!(!said.stdout.contains("no storage class"), "{}", said.stdout);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rule_that_means_nothing_ends_a_restore_before_anything_is_made() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let rule = |kind: &str| format!("rules:\n- kind: {kind}\n  merge: {{spec: {{replicas: 2, paused: true}}}}\n");
+    site.desk.write("wrong.yaml", &rule("deploymnets")).write("right.yaml", &rule("deployments"));
+    ended(&restore(&site, "copy", &["--modify", "wrong.yaml", "--plan"]), 0, "met nothing");
+    let said = restore(&site, "copy", &["--modify", "wrong.yaml"]);
+    ended(&said, 2, "line 2: the rule means no object of the snapshot");
+    ended(&said, 2, "did you mean deployments?");
+    assert!(there(&site, "namespaces", "", "copy").is_none(), "nothing was begun");
+    // The point could have had some: the rule is for other namespaces, too.
+    site.desk.write("right.yaml", &format!("{}- kind: jobs\n  merge: {{}}\n", rule("deployments")));
+    ended(&restore(&site, "copy", &["--modify", "right.yaml"]), 0, "restored point");
+    assert_eq!(there(&site, "deployments.apps", "copy", "web").unwrap()["spec"]["paused"], true);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_object_that_differs_is_told_as_one() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.put("configmaps", json!({ "metadata": { "name": "settings" }, "data": { "mode": "wild" } }));
+    ended(&site.davit(&["snapshot", "diff", "shop@latest", "--live"]), 1, "1 object differs, ");
+    let said = site.davit(&["snapshot", "restore", "shop@latest"]);
+    ended(&said, 3, "configmaps/settings in shop differs from the snapshot");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_is_stopped_ends_with_4_and_says_what_stays() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let post = "POST /api/v1/namespaces/copy/secrets";
+    site.server.react(post, 1, Reaction::Late(Duration::from_mins(10)));
+    let mut command = site.desk.command(&["snapshot", "restore", "shop@latest", "--into", "copy"]);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let begun = || site.server.requests().iter().any(|line| line.starts_with(post));
+    tokio::time::timeout(Duration::from_mins(1), async {
+        while !begun() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::TERM).unwrap();
+    let output = tokio::task::block_in_place(|| child.wait_with_output()).unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let said =
+        Said { code: output.status.code().unwrap_or(-1), stdout: text(&output.stdout), stderr: text(&output.stderr) };
+    ended(&said, 4, "STOPPED restoring point");
+    ended(&said, 4, "stopping; what was made stays, and the same command goes on");
+    for never in ["undoing", "DIFFERS"] {
+        assert!(!said.stdout.contains(never) && !said.stderr.contains(never), "{}{}", said.stdout, said.stderr);
+    }
+    assert!(there(&site, "namespaces", "", "copy").is_some());
+    ended(&restore(&site, "copy", &[]), 0, "restored point");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_that_means_nothing_in_the_point_is_refused_and_a_kind_without_objects_is_not() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    for (flag, text) in [
+        ("--only", "configmaps/ownd"),
+        ("--only", "configmap/owned"),
+        ("--only", "cm"),
+        ("--include-cluster", "clusterroles/raeder"),
+        ("--restore-derived", "replicasets/web-2"),
+        ("--recreate", "deploymnets"),
+    ] {
+        let before = site.server.requests().len();
+        let said = restore(&site, "typo", &[flag, text]);
+        ended(&said, 2, &format!("reading {flag} {text}: "));
+        assert!(said.stderr.contains("has nothing of that name"), "{}", said.stderr);
+        let asked = site.server.requests().split_off(before);
+        assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:#?}");
+    }
+    // The point could have had some, and had none.
+    assert!(there(&site, "jobs.batch", "shop", "any").is_none());
+    ended(&restore(&site, "typo", &["--recreate", "jobs", "--only", "configmaps/owned"]), 0, "2 created");
+    assert!(there(&site, "configmaps", "typo", "owned").is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_output_and_no_log_shows_what_is_in_a_secret() {
+    let site = full().await;
+    assert_eq!(site.save(&[]).0, 0);
+    site.server.put("secrets", json!({ "metadata": { "name": "login" }, "data": { "password": "c3dvcmRmaXNo" } }));
+    site.server.react("POST /api/v1/namespaces/refused/secrets", usize::MAX, Reaction::Refuse(422, "Invalid", 0));
+    let mut told = String::new();
+    for arguments in [
+        &["snapshot", "create", "shop"][..],
+        &["snapshot", "show", "shop@latest", "--all"],
+        &["snapshot", "diff", "shop@latest", "--live"],
+        &["snapshot", "restore", "shop@latest", "--on-conflict", "replace", "--plan"],
+        &["snapshot", "restore", "shop@latest", "--into", "copy"],
+        &["snapshot", "restore", "shop@latest", "--into", "refused"],
+        &["snapshot", "restore", "shop@latest", "--on-conflict", "replace"],
+        &["snapshot", "verify", "shop@latest", "--depth", "restored"],
+    ] {
+        for more in [&["-vv"][..], &["-vv", "--output", "json"]] {
+            let said = site.davit(&[arguments, more].concat());
+            told.extend([said.stdout, said.stderr]);
+        }
+    }
+    assert!(told.contains("secrets/login"), "{told}");
+    for value in ["aHVudGVyMg", "hunter2", "c3dvcmRmaXNo", "swordfish"] {
+        assert!(!told.contains(value), "{value} is in\n{told}");
+    }
 }

@@ -18,7 +18,9 @@ use davit::snapshot::verify::{Checked, Request, run};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 const RESTORED: [&str; 5] = ["snapshot", "verify", "shop@latest", "--depth", "restored"];
@@ -104,6 +106,7 @@ async fn proven(server: &ApiServer) -> davit::error::Result<Checked> {
         saved: saved.collect(),
         namespace: "shop".to_owned(),
         scratch: "davit-verify-x".to_owned(),
+        holder: "this test".to_owned(),
         live: Vec::new(),
     };
     let means = Means { cluster, clock, progress: NoProgress::shared(), cancel, in_flight: 4 };
@@ -147,6 +150,44 @@ async fn a_server_that_dies_during_the_proof_proves_nothing_and_is_not_waited_fo
     let error = proven(&server).await.unwrap_err();
     assert_eq!(error.kind(), Kind::Stuck, "the scratch namespace is still there: {error:?}");
     assert!(server.requests().len() - before < 60, "{:#?}", server.requests());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proof_that_is_stopped_takes_its_copies_of_secrets_away_and_leaves_no_evidence() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let kubeconfig = site.server.kubeconfig(site.desk.path());
+    let all = ["verify", "--all", "--depth", "restored", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    // While all is only asked about, and when the Secrets are made.
+    for (command, needle) in
+        [(&RESTORED[..], "/configmaps?dryRun"), (&RESTORED, "/configmaps?fieldManager"), (&all, "/configmaps?dryRun")]
+    {
+        let before = site.server.requests().len();
+        let late = |line: &String| line.contains("/davit-verify-") && line.contains(needle);
+        site.server.react(needle, 1, Reaction::Late(Duration::from_mins(1)));
+        let mut child = site.desk.command(command).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !site.server.requests()[before..].iter().any(late) {
+            assert!(child.try_wait().unwrap().is_none(), "{needle}: it ended before");
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let pid = child.id().to_string();
+        assert!(std::process::Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        let ended = tokio::task::block_in_place(|| child.wait_with_output().unwrap());
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(4), "{needle}: {said}");
+        assert!(said.contains("the run was stopped"), "{said}");
+        let scratch = site.server.world().ever("namespaces", "");
+        let scratch = scratch.iter().filter_map(|body| body["metadata"]["name"].as_str());
+        let scratch: Vec<&str> = scratch.filter(|name| name.starts_with("davit-verify-")).collect();
+        assert!(!scratch.is_empty(), "{needle}");
+        for name in scratch {
+            assert!(site.server.world().get("namespaces", "", name).is_none(), "{needle}: {name} is still there");
+        }
+        let evidence =
+            site.desk.inventory().into_iter().filter(|(path, _, _)| path.to_str().unwrap().contains("evidence"));
+        assert_eq!(evidence.count(), 0, "{needle}");
+    }
+    assert_eq!(site.json(&RESTORED).0, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -275,4 +316,46 @@ async fn all_points_are_proven_as_deeply_as_each_can_be_and_what_fell_short_is_s
     // Whoever names a cluster is told that it is none.
     let said = site.davit(&["verify", "--all", "--depth", "restored", "--kubeconfig", "nowhere"]);
     assert!(said.code == 2 && said.stderr.contains("nowhere"), "{}", said.stderr);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_killed_proofs_left_is_named_with_what_to_type_and_goes_when_no_proof_can_use_it() {
+    let site = Site::with_a_shop().await;
+    assert_eq!(site.save(&[]).0, 0);
+    let scratch = |name: &str, hours: i64| {
+        let made = (jiff::Timestamp::now() - jiff::SignedDuration::from_hours(hours)).to_string();
+        let metadata = json!({ "name": name, "labels": { "davit.dev/scratch": "true" }, "creationTimestamp": made,
+            "annotations": { "davit.dev/holder": "laptop, process 7" } });
+        site.server.put("namespaces", json!({ "metadata": metadata }));
+    };
+    scratch("davit-verify-01young", 5);
+    scratch("davit-verify-01old", 49);
+    scratch("theirs", 49);
+    site.server.put("namespaces", json!({ "metadata": { "name": "davit-verify-theirs" } }));
+    let there = |name: &str| site.server.world().get("namespaces", "", name).is_some();
+
+    let kubeconfig = site.server.kubeconfig(site.desk.path());
+    let said = site.davit(&["doctor", "--kubeconfig", kubeconfig.to_str().unwrap(), "--namespace", "shop"]).stdout;
+    assert!(said.contains("davit-verify-01young, made 5 h ago by run 01young (laptop, process 7)"), "{said}");
+    assert!(said.contains("kubectl delete namespace davit-verify-01young"), "{said}");
+    assert!(said.contains("davit-verify-01old") && !said.contains("davit-verify-theirs"), "{said}");
+    assert!(there("davit-verify-01old"), "a doctor changes nothing");
+
+    let said = site.davit(&RESTORED);
+    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    assert!(said.stderr.contains("davit-verify-01young, made 5 h ago by run 01young"), "{}", said.stderr);
+    assert!(said.stderr.contains("kubectl delete namespace davit-verify-01young"), "{}", said.stderr);
+    assert!(said.stderr.contains("davit-verify-01old, made 2 d ago"), "{}", said.stderr);
+    assert!(there("davit-verify-01young") && there("davit-verify-theirs") && !there("davit-verify-01old"));
+    assert!(there("theirs"), "it carries the label, and no proof made it");
+
+    // The same where all points are proven, once for all of them.
+    assert_eq!(site.save(&[]).0, 0);
+    let all = ["verify", "--all", "--depth", "restored", "--kubeconfig", kubeconfig.to_str().unwrap()];
+    let said = site.davit(&all);
+    assert_eq!(said.stderr.matches("davit-verify-01young,").count(), 1, "{}", said.stderr);
+    // A proof says whose its own namespace is.
+    let own = site.server.world().ever("namespaces", "");
+    let own = own.iter().filter(|body| body["metadata"]["annotations"]["davit.dev/holder"].is_string());
+    assert!(own.count() >= 4);
 }

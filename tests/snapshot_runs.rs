@@ -16,6 +16,8 @@ mod flags;
 mod generator;
 #[path = "snapshot_cases/line.rs"]
 mod line;
+#[path = "snapshot_cases/met.rs"]
+mod met;
 #[path = "snapshot_cases/modes.rs"]
 mod modes;
 #[path = "snapshot_cases/proof.rs"]

@@ -1,9 +1,9 @@
-# Eight equal tables: where pg_dump's own parallelism does well. Its files still have to be uploaded.
+# Eight tables of the same size, each with rows of its own: where pg_dump's own parallelism does well. Its files still have to be uploaded.
 title even 'even database: eight equal tables, backup to S3'
 if ! has_database even; then
   sql postgres 'CREATE DATABASE even'
   for table in 1 2 3 4 5 6 7 8; do
-    sql even "CREATE TABLE part_$table AS SELECT i AS id, md5(i::text) || ' an even share of the rows' AS payload, i % 1000 AS bucket FROM generate_series(1, $((1200000 * scale / 100))) i"
+    sql even "CREATE TABLE part_$table AS SELECT i AS id, md5('$table.' || i) || ' an even share of the rows' AS payload, i % 1000 AS bucket FROM generate_series(1, $((1200000 * scale / 100))) i"
   done
   sql even 'VACUUM ANALYZE'
   sql even 'CHECKPOINT'

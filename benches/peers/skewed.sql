@@ -10,7 +10,7 @@ CREATE TABLE events (
 INSERT INTO events
 SELECT i, 1 + (i * 7919) % 100000, 1 + (i * 104729) % 20000, '2025-01-01'::timestamptz + i * interval '3 seconds',
        (i % 100000) / 100.0, (ARRAY['new', 'paid', 'packed', 'shipped', 'returned'])[1 + i % 5],
-       md5(i::text) || ' order placed from the web shop by a returning customer'
+       md5(i::text) || md5('b' || i) || md5('c' || i)
 FROM generate_series(1::bigint, :rows) i;
 ALTER TABLE events ADD PRIMARY KEY (id);
 CREATE INDEX events_customer ON events (customer_id);

@@ -3,7 +3,8 @@
 //! Whoever runs the fault looks for the mark and dates it between two looks on its own clock; the clock of the machine
 //! from which it came is a label. The end of a run puts the same mark, so that nobody can acknowledge what is over.
 
-use super::intent::{Intent, open_intents};
+use super::database::ledger_table::is_fault;
+use super::intent::{Intent, OpenIntent, open_intents};
 use super::means::Means;
 use crate::error::{Error, Result};
 use crate::id::RunId;
@@ -150,7 +151,9 @@ pub async fn acknowledge(means: &Means, run: Option<&RunId>, note: Option<&str>)
 /// The run that is meant, if its faults are open or its drill goes on.
 async fn under_way(means: &Means, wanted: Option<&RunId>) -> Result<RunId> {
     let all = means.repository.fault_intents().await?;
-    let open: BTreeSet<RunId> = open_intents(means).await?.into_iter().map(|intent| intent.run).collect();
+    let all: Vec<Listed> = all.into_iter().filter(|listed| is_fault(listed.number)).collect();
+    let open = open_intents(means).await?.into_iter().filter(OpenIntent::is_fault);
+    let open: BTreeSet<RunId> = open.map(|intent| intent.run).collect();
     let newest = all.iter().max_by_key(|listed| &listed.run);
     let none = || {
         Error::input("acknowledging a fault: none is under way")

@@ -26,6 +26,14 @@ pub(super) fn budgets() -> Kind {
     Kind::known("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget")
 }
 
+/// Where each kubelet renews a lease in its node's name.
+pub(crate) const HEARTBEATS: &str = "kube-node-lease";
+
+/// Leases.
+pub(super) fn leases() -> Kind {
+    Kind::known("coordination.k8s.io", "v1", "leases", "Lease")
+}
+
 /// Claims of volumes.
 pub(super) fn claims() -> Kind {
     Kind::known("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim")
@@ -50,6 +58,7 @@ pub(super) async fn missing(scene: &Scene<'_>, rules: &[Rule]) -> Result<Vec<Str
         let namespace = match (rule.place, scene.target) {
             (Place::Target, target) => target.namespace().map(str::to_owned),
             (Place::Helper, _) => Some(scene.means.helper.namespace.clone()),
+            (Place::Heartbeats, _) => Some(HEARTBEATS.to_owned()),
             (Place::Cluster, _) => None,
         };
         for verb in rule.verbs {

@@ -32,6 +32,17 @@ pub enum Event {
         phase: Duration,
         /// What guards said yes, and which were lifted.
         guards: Vec<Allowed>,
+        /// The most that may be hit, in words.
+        #[serde(default)]
+        cap: String,
+        /// What undoing does, victim by victim, in words.
+        #[serde(default)]
+        undo: Vec<String>,
+    },
+    /// Somebody else holds the lease, or was killed with it.
+    Waiting {
+        /// Who, and for how long that may take.
+        why: String,
     },
     /// The lease is held: no other drill runs.
     LeaseTaken {

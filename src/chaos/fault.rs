@@ -1,6 +1,7 @@
 //! What a fault is, and the list of all of them.
 
 use super::evidence::{Proof, ReadBack};
+use super::host::Machine;
 use super::means::Means;
 use super::parameters::Parameters;
 use super::select::Victim;
@@ -63,6 +64,8 @@ pub enum Place {
     Target,
     /// The namespace of the helper pods.
     Helper,
+    /// The namespace in which kubelets say that they live.
+    Heartbeats,
     /// The whole cluster.
     Cluster,
 }
@@ -167,6 +170,17 @@ pub trait Fault: Send + Sync + std::fmt::Debug {
 
     /// Reads how a victim is now; changes nothing. What cannot be undone later is refused here.
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared>;
+
+    /// Brings what will carry it to its place. No victim is touched before [`Fault::inject`]: what fails here has begun nothing.
+    async fn arrive(&self, _scene: &Scene<'_>, _prepared: &Prepared) -> Result<()> {
+        Ok(())
+    }
+
+    /// Takes back what came with [`Fault::arrive`] where [`Fault::inject`] was never called, and says what is left. `None` if
+    /// nothing comes before the effect: then it is healed and read back like all others.
+    async fn leave(&self, _scene: &Scene<'_>, _prepared: &Prepared) -> Result<Option<ReadBack>> {
+        Ok(None)
+    }
 
     /// Asks for the effect.
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held>;
@@ -296,6 +310,15 @@ impl std::fmt::Debug for Held {
 }
 
 impl Prepared {
+    /// Why nothing of it can be undone or seen from here: it is about files or processes of another machine. Intents of
+    /// older versions name none.
+    pub(super) fn elsewhere(&self, here: &Machine) -> Option<String> {
+        let noted: Machine = serde_json::from_value(self.prior.get("machine")?.clone()).ok()?;
+        let there = &noted.host;
+        (!here.is(&noted))
+            .then(|| format!("it was done on {there}, and this is {}: run davit chaos janitor on {there}", here.host))
+    }
+
     /// What was noted before the effect, as the fault that noted it reads it.
     pub fn prior<T: DeserializeOwned>(&self) -> Result<T> {
         serde_json::from_value(self.prior.clone())

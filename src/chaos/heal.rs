@@ -67,30 +67,33 @@ pub(super) async fn tell(witness: &dyn Witness, event: Event) {
     }
 }
 
-/// Heals and reads back, victim by victim, the last one first; closes what is proven.
+/// Heals and reads back, victim by victim, the last one first; closes what is proven. Victims from number `begun` on are
+/// known never to have been touched.
 pub(super) async fn heal_all(
     scene: &Scene<'_>,
     fault: &dyn Fault,
-    prepared: &[(u32, &Prepared)],
+    (prepared, begun): (&[(u32, &Prepared)], u32),
     witness: &dyn Witness,
 ) -> Healing {
     let mut healing = Healing::default();
     for (number, prepared) in prepared.iter().rev() {
-        let read_back = heal_one(scene, fault, *number, prepared, witness).await;
+        tell(witness, Event::Healing { number: *number }).await;
+        let left = if *number < begun { None } else { fault.leave(scene, prepared).await.transpose() };
+        let seen = match left {
+            Some(left) => left.unwrap_or_else(|why| ReadBack::Not { why: format!("it could not be looked at: {why}") }),
+            None => undo(scene, fault, *number, prepared).await,
+        };
+        let read_back = close(scene, *number, seen, witness).await;
         let victim = prepared.victim.clone();
         healing.healed.push(Healed { run: scene.run.clone(), number: *number, victim, read_back });
     }
     healing
 }
 
-async fn heal_one(
-    scene: &Scene<'_>,
-    fault: &dyn Fault,
-    number: u32,
-    prepared: &Prepared,
-    witness: &dyn Witness,
-) -> ReadBack {
-    tell(witness, Event::Healing { number }).await;
+async fn undo(scene: &Scene<'_>, fault: &dyn Fault, number: u32, prepared: &Prepared) -> ReadBack {
+    if let Some(why) = prepared.elsewhere(&scene.means.machine) {
+        return ReadBack::Not { why };
+    }
     // What was read back counts; a heal that complained may have done enough.
     let complaint = fault.heal(scene, prepared).await.err();
     let fuse = match fault.proving(scene) {
@@ -108,10 +111,14 @@ async fn heal_one(
             ReadBack::Not { why: format!("it could not be looked at: {why}; undoing it: {complaint}") }
         }
     };
-    let read_back = match fuse {
+    match fuse {
         Some(why) if read_back.is_good() => ReadBack::Not { why: format!("{}, but {why}", read_back.text()) },
         _ => read_back,
-    };
+    }
+}
+
+/// Closes the intent of what was read back as it was before.
+async fn close(scene: &Scene<'_>, number: u32, read_back: ReadBack, witness: &dyn Witness) -> ReadBack {
     let at = scene.means.clock.monotonic();
     tell(witness, Event::ReadBack { number, read_back: read_back.clone(), at }).await;
     if !read_back.is_good() {

@@ -1,7 +1,8 @@
 //! The intent: what undoing one fault takes, durable in the repository before the effect.
 
+use super::database::ledger_table::{self, LedgerTable};
 use super::fault::{Fault, Prepared, Scene, find};
-use super::means::Means;
+use super::means::{Helper, Means};
 use super::parameters::Parameters;
 use super::target::Target;
 use crate::error::{Error, Result};
@@ -40,6 +41,9 @@ pub struct Intent {
     pub undo: String,
     /// The uid of the cluster it is in, if it is in one.
     pub cluster: Option<String>,
+    /// Where its helper pods run, and which they are, if it is in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub helper: Option<Helper>,
     /// Who put it.
     pub holder: String,
     /// When, by the runner's wall clock: a label.
@@ -74,6 +78,14 @@ pub struct OpenIntent {
     pub intent: Result<Intent, String>,
 }
 
+impl OpenIntent {
+    /// Whether it is about a fault. What a drill has made for itself is undone like one, and is nothing that anybody would
+    /// notice, or could end early.
+    pub fn is_fault(&self) -> bool {
+        ledger_table::is_fault(self.number)
+    }
+}
+
 impl Intent {
     /// The intent of one victim.
     pub(super) fn new(
@@ -103,6 +115,7 @@ impl Intent {
             victim: prepared.victim.clone(),
             prior: prepared.prior.clone(),
             undo: prepared.undo.clone(),
+            helper: scene.target.kind().in_cluster().then(|| means.helper.clone()),
             cluster,
             holder: means.holder.clone(),
             began: means.clock.now(),
@@ -135,6 +148,9 @@ impl Intent {
         if self.format != FORMAT {
             let what = format!("its format is {}, this davit knows {FORMAT}", self.format);
             return Err(Error::failed(format!("reading intent {} of run {}: {what}", self.number, self.run)));
+        }
+        if self.fault == ledger_table::NAME {
+            return Ok(&LedgerTable);
         }
         find(&self.fault)
     }

@@ -1,5 +1,6 @@
 //! What faults work with: the repository where intents lie, time, and the ways to servers and clusters.
 
+use super::host::Machine;
 use super::proxy::Proxy;
 use super::resolver::Resolver;
 use crate::clock::SharedClock;
@@ -30,6 +31,8 @@ pub struct Means {
     pub lease_term: Duration,
     /// Who runs this: host and process, for the message that a second runner gets.
     pub holder: String,
+    /// The machine it runs on: what was done to its files and processes is undone there and nowhere else.
+    pub machine: Machine,
     /// Image and namespace of the helper pods.
     pub helper: Helper,
     /// Davit's proxies, by the `host:port` that each stands in front of.
@@ -39,7 +42,7 @@ pub struct Means {
 }
 
 /// Where the pods run that carry faults in other pods' worlds.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Helper {
     /// The namespace; it must admit privileged pods.
     pub namespace: String,
@@ -56,7 +59,26 @@ impl Default for Helper {
     }
 }
 
+impl Helper {
+    /// This one, and where nobody said anything else, the one that injected.
+    fn or(&self, other: &Self) -> Self {
+        let usual = Self::default();
+        let choose = |own: &String, usual: &String, other: &String| if own == usual { other } else { own }.clone();
+        Self {
+            namespace: choose(&self.namespace, &usual.namespace, &other.namespace),
+            image: choose(&self.image, &usual.image, &other.image),
+            account: choose(&self.account, &usual.account, &other.account),
+        }
+    }
+}
+
 impl Means {
+    /// The same with the helpers of a run that is to be undone: what it took from a node only its own image may undo there.
+    pub(super) fn with_helper_of(&self, run: Option<&Helper>) -> Self {
+        let helper = run.map_or_else(|| self.helper.clone(), |run| self.helper.or(run));
+        Self { helper, ..self.clone() }
+    }
+
     /// Means without a cluster.
     pub fn new(repository: Repository, clock: SharedClock, holder: impl Into<String>) -> Self {
         Self {
@@ -67,6 +89,7 @@ impl Means {
             cluster: None,
             lease_term: TERM,
             holder: holder.into(),
+            machine: Machine::here(),
             helper: Helper::default(),
             proxies: BTreeMap::new(),
             resolver: None,
@@ -88,5 +111,23 @@ impl std::fmt::Debug for Means {
             .field("repository", &self.repository)
             .field("cluster", &self.cluster)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_undo_uses_the_helpers_of_its_run_unless_it_is_told_others() {
+        let helper = |namespace: &str, image: &str| Helper {
+            namespace: namespace.to_owned(),
+            image: image.to_owned(),
+            ..Helper::default()
+        };
+        let run = helper("drills", "registry.example/davit:1");
+        assert_eq!(Helper::default().or(&run), run);
+        let told = Helper { image: "mirror.example/davit:1".to_owned(), ..Helper::default() };
+        assert_eq!(told.or(&run), helper("drills", "mirror.example/davit:1"));
     }
 }

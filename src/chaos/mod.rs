@@ -55,15 +55,20 @@ mod select;
 mod target;
 mod watch;
 
+pub(crate) use cluster::HEARTBEATS;
+pub(crate) use database::ledger_table::is_fault;
 pub(crate) use host::service_process;
 
 pub use ack::{Acknowledged, Ear, Heard, Noticed, acknowledge};
+pub use database::failover::may_promote;
+pub use database::ledger_table::Promised;
 pub use event::{Event, NoWitness, Witness};
 pub use evidence::{Evidence, Proof, ReadBack};
 pub use fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene, Server, all, find};
 pub use guard::{Allowed, Finding, GuardName, Incident, Window};
 pub use heal::{Healed, Healing};
 pub use helper::fuse::burn;
+pub use host::Machine;
 pub use intent::{Intent, OpenIntent, Undone, open_intents};
 pub use janitor::{Cleaned, janitor};
 pub use means::{Helper, Means};

@@ -8,6 +8,7 @@ use super::watch::Condition;
 use crate::error::{Error, Result};
 use crate::id::RunId;
 use std::collections::BTreeSet;
+use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -25,8 +26,8 @@ pub enum Amount {
 /// The most that may be hit; both hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Caps {
-    /// So many.
-    pub count: usize,
+    /// So many; any number where it is not said.
+    pub count: Option<usize>,
     /// So many of a hundred, rounded down.
     pub percent: u8,
 }
@@ -34,7 +35,16 @@ pub struct Caps {
 impl Default for Caps {
     /// One, and at most half: what stands alone is not hit unless somebody says so.
     fn default() -> Self {
-        Self { count: 1, percent: 50 }
+        Self { count: Some(1), percent: 50 }
+    }
+}
+
+impl fmt::Display for Caps {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.count {
+            Some(count) => write!(f, "{count} and at most {} %", self.percent),
+            None => write!(f, "at most {} %", self.percent),
+        }
     }
 }
 

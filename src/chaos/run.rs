@@ -3,10 +3,10 @@
 use super::event::{Event, Witness};
 use super::evidence::Proof;
 use super::fault::{Fault, Held, Prepared, Scene, find};
-use super::guard::GuardName;
+use super::guard::{self, GuardName};
 use super::heal::{Healing, heal_all};
 use super::helper::fuse;
-use super::intent::{Intent, open_intents};
+use super::intent::{Intent, OpenIntent, open_intents};
 use super::means::Means;
 use super::plan::Plan;
 use crate::error::{Error, Kind, Result};
@@ -25,6 +25,8 @@ pub struct Injection {
     pub(super) plan: Plan,
     pub(super) fault: &'static dyn Fault,
     pub(super) held: Vec<Held>,
+    /// Victims from this number on were never touched.
+    pub(super) begun: u32,
     pub(super) proofs: Vec<Proof>,
     pub(super) lease: Option<Lease>,
     /// Says that the lease is lost, whoever holds it.
@@ -40,7 +42,7 @@ pub struct Injection {
 /// that is not proven.
 pub async fn inject(means: &Means, plan: Plan, witness: &dyn Witness) -> Result<Injection> {
     witness.line(planned(&plan)).await?;
-    let lease = take_lease(means).await?;
+    let lease = take_lease(means, witness).await?;
     witness.line(Event::LeaseTaken { fence: lease.fence() }).await?;
     let lost = lease.lost().clone();
     let injected = begin(means, plan, witness, Some(lease), lost).await;
@@ -64,9 +66,12 @@ pub async fn inject_in_drill(means: &Means, plan: Plan, witness: &dyn Witness, l
 ///
 /// # Errors
 /// Exit 3 if somebody else holds it: nothing was touched.
-pub async fn take_lease(means: &Means) -> Result<Lease> {
+pub async fn take_lease(means: &Means, witness: &dyn Witness) -> Result<Lease> {
     let claim = Claim { name: super::LEASE.to_owned(), holder: means.holder.clone(), term: means.lease_term };
     let repository = &means.repository;
+    if let Some(why) = Lease::wait_for(repository.store(), &means.clock, &claim).await? {
+        witness.line(Event::Waiting { why }).await?;
+    }
     let lease = Lease::acquire(repository.store(), &means.clock, &claim, &means.cancel).await;
     lease.map_err(|error| match error.kind() {
         Kind::Refused => error.during(format!("guard {}", GuardName::Lease)),
@@ -84,6 +89,8 @@ fn planned(plan: &Plan) -> Event {
         victims: plan.victims(),
         phase: plan.phase,
         guards: plan.guards.clone(),
+        cap: guard::caps(&plan.facts, &plan.request).to_string(),
+        undo: plan.prepared.iter().map(|prepared| prepared.undo.clone()).collect(),
     }
 }
 
@@ -104,6 +111,7 @@ async fn begin(
         means: means.clone(),
         fault,
         held: Vec::new(),
+        begun: 0,
         proofs: Vec::new(),
         lease,
         lost,
@@ -111,11 +119,18 @@ async fn begin(
         plan,
     };
     // Between the plan and the lease somebody else may have begun and died.
-    match open_intents(means).await {
+    let others = |open: Vec<OpenIntent>| -> Vec<OpenIntent> {
+        // A drill has made its own table by now.
+        open.into_iter().filter(|intent| intent.run != injection.plan.run).collect()
+    };
+    match open_intents(means).await.map(others) {
         Ok(open) if open.is_empty() => {}
         Ok(open) => {
-            let what =
-                format!("guard {}: run {} left a fault that is not proven undone", GuardName::OpenIntent, open[0].run);
+            let what = format!(
+                "guard {}: run {} left something that is not proven undone",
+                GuardName::OpenIntent,
+                open[0].run
+            );
             return Err((Error::refused(what).hint("davit chaos janitor undoes it"), injection.give_back().await));
         }
         Err(error) => return Err((error.as_kind(Kind::Refused), injection.give_back().await)),
@@ -141,12 +156,14 @@ impl Injection {
         for (number, prepared) in (0u32..).zip(&self.plan.prepared) {
             self.light(number, prepared).await?;
         }
+        self.arrive().await?;
         self.requested = self.means.clock.monotonic();
         let mut asked = Vec::new();
         for (number, prepared) in (0u32..).zip(&self.plan.prepared) {
             let at = self.means.clock.monotonic();
             witness.line(Event::Injecting { number, at }).await?;
             asked.push(self.means.clock.monotonic());
+            self.begun = number + 1;
             let held = self.fault.inject(&self.scene(), prepared).await?;
             self.held.push(held);
             witness.line(Event::Injected { number }).await?;
@@ -183,6 +200,13 @@ impl Injection {
         }
         let intent = Intent::new(&scene, plan.facts.name, number, prepared, plan.cluster.clone());
         fuse::light(&scene, &intent, proving + scene.expiry()).await
+    }
+
+    /// All carriers at once: a fault that waits for the last of them begins at one moment.
+    async fn arrive(&self) -> Result<()> {
+        let scene = self.scene();
+        let arrivals = self.plan.prepared.iter().map(|prepared| self.fault.arrive(&scene, prepared));
+        join_all(arrivals).await.into_iter().collect()
     }
 
     async fn wait_for_phase(&self) -> Result<()> {
@@ -241,7 +265,7 @@ impl Injection {
         let held = std::mem::take(&mut self.held);
         drop(held);
         let prepared: Vec<(u32, &Prepared)> = (0u32..).zip(&self.plan.prepared).collect();
-        let healing = heal_all(&self.scene(), self.fault, &prepared, witness).await;
+        let healing = heal_all(&self.scene(), self.fault, (&prepared, self.begun), witness).await;
         // In a drill the run goes on, and its drill says when it is over.
         if let Some(lease) = self.lease.take() {
             if let Err(error) = super::ack::close(&self.means, &self.plan.run).await {

@@ -74,7 +74,8 @@ pub(super) fn wanted(amount: Amount, candidates: usize) -> usize {
 
 /// The most victims that the caps allow.
 pub(super) fn most(caps: Caps, candidates: usize) -> usize {
-    caps.count.min(percent_of(caps.percent, candidates))
+    let of_percent = percent_of(caps.percent, candidates);
+    caps.count.map_or(of_percent, |count| count.min(of_percent))
 }
 
 fn percent_of(percent: u8, candidates: usize) -> usize {
@@ -122,7 +123,7 @@ mod tests {
         for candidates in 1..=1000 {
             for percent in 0..=100u8 {
                 for count in [1, 3, 1000] {
-                    let most = most(Caps { count, percent }, candidates);
+                    let most = most(Caps { count: Some(count), percent }, candidates);
                     assert!(most <= count && most * 100 <= candidates * usize::from(percent), "{candidates} {percent}");
                     assert_eq!(wanted(Amount::Percent(percent), candidates), candidates * usize::from(percent) / 100);
                 }

@@ -52,7 +52,8 @@ impl Injection {
     /// Waits until the fault should end. `alarm` may end it early with a reason; give `std::future::pending()` if nothing
     /// else watches.
     pub async fn watch(&self, witness: &dyn Witness, alarm: impl Future<Output = String>) -> Ending {
-        let time = self.means.clock.sleep(self.plan.request.duration);
+        let clock = &self.means.clock;
+        let time = clock.wait_until(clock.monotonic().saturating_add(self.plan.request.duration));
         tokio::select! {
             biased;
             ending = self.watch_for_stop(witness, alarm) => ending,
@@ -141,8 +142,10 @@ impl Injection {
 /// # Errors
 /// Exit 5 if it does not in time: its runner may be dead, and the janitor is next.
 pub async fn stop_run(means: &Means, run: &RunId) -> Result<usize> {
-    let open =
-        async || -> Result<usize> { Ok(open_intents(means).await?.iter().filter(|intent| intent.run == *run).count()) };
+    let open = async || -> Result<usize> {
+        let all = open_intents(means).await?;
+        Ok(all.iter().filter(|intent| intent.run == *run && intent.is_fault()).count())
+    };
     let before = open().await?;
     if before == 0 {
         return Ok(0);

@@ -9,7 +9,8 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::humane::{bytes, counted};
 use crate::id::RunId;
 use crate::journal::{Amount, Progress};
-use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Repository};
+use crate::repository::lease::{Claim, Lease};
+use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Refusal, Repository, Unread};
 use age::x25519::Identity;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -107,23 +108,44 @@ struct KeysChanged {
     bytes_to_store_anew: u64,
     points_that_need_an_older_key: Vec<String>,
     points_sealed_again: Vec<String>,
+    /// Points and sources that stay as they are.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    not_sealed: Vec<NotSealed>,
     bytes_new: u64,
     #[serde(skip)]
     headline: String,
+}
+
+/// A point, or all of a source, that could not be sealed again.
+#[derive(Debug, Serialize)]
+struct NotSealed {
+    what: String,
+    why: String,
 }
 
 impl KeysChanged {
     fn of(changed: &Changed, headline: &str) -> Self {
         let needing = changed.need_older_key.iter().map(|point| point.point().to_string());
         Self {
-            readers: changed.repository.readers().to_vec(),
-            written: Vec::new(),
-            moved: None,
             bytes_to_store_anew: changed.stored_anew_bytes,
             points_that_need_an_older_key: needing.collect(),
-            points_sealed_again: Vec::new(),
-            bytes_new: 0,
             headline: headline.to_owned(),
+            ..Self::none(&changed.repository)
+        }
+    }
+
+    /// Nothing yet.
+    fn none(repository: &Repository) -> Self {
+        Self {
+            readers: repository.readers().to_vec(),
+            written: Vec::new(),
+            moved: None,
+            bytes_to_store_anew: 0,
+            points_that_need_an_older_key: Vec::new(),
+            points_sealed_again: Vec::new(),
+            not_sealed: Vec::new(),
+            bytes_new: 0,
+            headline: String::new(),
         }
     }
 }
@@ -149,7 +171,14 @@ impl Document for KeysChanged {
             let points = counted(needing, "point");
             page.line(format!("{points} opened only by an older reader key: keep it, or davit key rotate --rewrap"));
         }
+        for one in &self.not_sealed {
+            page.line(format!("  NOT SEALED AGAIN  {}: {}", one.what, one.why));
+        }
         page.text()
+    }
+
+    fn exit(&self) -> Exit {
+        if self.not_sealed.is_empty() { Exit::Done } else { Exit::Not(Kind::CheckFailed) }
     }
 }
 
@@ -159,8 +188,11 @@ async fn new(args: &KeyNewArgs, shell: &Shell) -> Result<Ended> {
     let identity = Identity::generate();
     // The file first: if we die after it, it is a key nobody is sealed to; the other way round, points nobody opens.
     repository.reader_key_for(&identity, false).write(path)?;
-    let added = repository.add_reader(&identity.to_public().to_string()).await;
-    let changed = added.inspect_err(|error| forget_unused(path, error, shell))?;
+    let reader = identity.to_public().to_string();
+    let changed = match repository.add_reader(&reader).await {
+        Ok(changed) => changed,
+        Err(error) => return Err(forget_unused((path, &reader), error, &repository, shell).await),
+    };
     let mut document = KeysChanged::of(&changed, "made another reader");
     document.written.push(path.clone());
     Ended::with(&document)
@@ -208,8 +240,11 @@ async fn replace_readers(shell: &Shell, repository: &Repository) -> Result<Ended
     // The file first, under a name that is read, too: at no instant is something sealed to a key that is nowhere.
     let key: ReaderKey = repository.reader_key_for(&identity, true);
     key.write(&new)?;
-    let rotated = repository.rotate_readers(&[], Some(&identity.to_public().to_string())).await;
-    let changed = rotated.inspect_err(|error| forget_unused(&new, error, shell))?;
+    let reader = identity.to_public().to_string();
+    let changed = match repository.rotate_readers(&[], Some(&reader)).await {
+        Ok(changed) => changed,
+        Err(error) => return Err(forget_unused((&new, &reader), error, repository, shell).await),
+    };
     let mut document = KeysChanged::of(&changed, "a new reader has taken the place of all others");
     if current.exists() {
         rename(&current, &old)?;
@@ -220,41 +255,63 @@ async fn replace_readers(shell: &Shell, repository: &Repository) -> Result<Ended
     Ended::with(&document)
 }
 
-/// Removes a key file that was made for a change that did not happen. Where it may have happened, the file stays.
-fn forget_unused(path: &Path, error: &Error, shell: &Shell) {
-    let nothing_changed = matches!(error.kind(), Kind::Input | Kind::Refused);
+/// Removes a key file that was made for a change that did not happen. Where it may have happened, the file stays: the charter
+/// itself must say that nothing is sealed to that key.
+async fn forget_unused((path, reader): (&Path, &str), error: Error, repository: &Repository, shell: &Shell) -> Error {
+    let now = repository.refreshed().await;
+    let is_no_reader = now.is_ok_and(|now| !now.readers().iter().any(|known| known == reader));
+    let nothing_changed = is_no_reader && matches!(error.kind(), Kind::Input | Kind::Refused);
     if !nothing_changed || std::fs::remove_file(path).is_err() {
         let text = format!("the new key stays in {}: the repository may be sealed to it already", path.display());
         shell.story.warn(text, Some("davit key show and davit points tell whether it is".to_owned()));
     }
+    error
 }
 
 fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).context(Kind::Failed, || format!("renaming {} to {}", from.display(), to.display()))
 }
 
-/// Seals kept points again, to the present readers.
+/// Seals kept points again, to the present readers. What is wrong with one point or source leaves the others their turn.
 async fn rewrap(shell: &Shell, repository: &Repository) -> Result<Ended> {
     const STAGE: &str = "sealing again";
-    let points = repository.points(None).await?;
-    let needing: Vec<_> = points.iter().filter(|point| repository.needs_resealing(point)).collect();
-    let run = RunId::at(shell.clock.now());
-    let mut document = KeysChanged {
-        readers: repository.readers().to_vec(),
-        written: Vec::new(),
-        moved: None,
-        bytes_to_store_anew: 0,
-        points_that_need_an_older_key: Vec::new(),
-        points_sealed_again: Vec::new(),
-        bytes_new: 0,
-        headline: String::new(),
-    };
+    let (points, refusals) = repository.points_and_refusals().await?;
+    let mut needing: Vec<_> = points.iter().filter(|point| repository.needs_resealing(point)).collect();
+    needing.sort_by(|one, other| one.source.cmp(&other.source));
+    let mut document = KeysChanged::none(repository);
+    let hidden = |refusal: &Refusal| NotSealed { what: refusal.source.to_string(), why: refusal.message.clone() };
+    document.not_sealed.extend(refusals.iter().map(hidden));
     shell.story.began(STAGE, Amount::items(needing.len() as u64));
-    for point in needing {
-        let committed = repository.reseal(point, &run).await?;
-        shell.story.advanced(STAGE, Amount::items(1));
-        document.points_sealed_again.push(point.point().to_string());
-        document.bytes_new += committed.end.stored_new;
+    for of_source in needing.chunk_by(|one, other| one.source == other.source) {
+        let source = &of_source[0].source;
+        let claim = Claim::of_source(source, &shell.settings.environment.holder(), shell.settings.lease_term.value.0);
+        let lease = Lease::acquire(repository.store(), &shell.clock, &claim, &shell.stop.gently).await;
+        let lease = match lease {
+            Ok(lease) => lease,
+            Err(error) => {
+                document.not_sealed.push(NotSealed { what: source.to_string(), why: error.to_string() });
+                continue;
+            }
+        };
+        for point in of_source {
+            if shell.stop.gently.is_cancelled() {
+                lease.release().await?;
+                return Err(Error::failed("sealing points again: it was stopped")
+                    .hint("the same command goes on with those that are left"));
+            }
+            // What a run took away of a source stands in one record, put at once: each point is a run of its own.
+            match repository.reseal(point, &RunId::at(shell.clock.now())).await {
+                Ok(committed) => {
+                    document.points_sealed_again.push(point.point().to_string());
+                    document.bytes_new += committed.end.stored_new;
+                }
+                Err(error) => {
+                    document.not_sealed.push(NotSealed { what: point.point().to_string(), why: error.to_string() });
+                }
+            }
+            shell.story.advanced(STAGE, Amount::items(1));
+        }
+        lease.release().await?;
     }
     let sealed = document.points_sealed_again.len() as u64;
     shell.story.ended(STAGE, Amount { items: sealed, rows: 0, bytes: document.bytes_new });
@@ -268,6 +325,9 @@ struct Checked {
     ok: bool,
     readers: Vec<String>,
     points: Vec<CheckedPoint>,
+    /// Points of which the keys here open nothing.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<Unread>,
 }
 
 #[derive(Debug, Serialize)]
@@ -291,13 +351,16 @@ async fn check(shell: &Shell) -> Result<Ended> {
         opened_by_present_readers: !repository.encrypted() || present(keys),
     };
     let points: Vec<CheckedPoint> = check.points.iter().map(point).collect();
-    let ok = points.iter().all(|point| point.opened_by_present_readers);
-    Ended::with(&Checked { ok, readers: check.readers, points })
+    // A key that opens nothing is no key for the safe, whoever else could open it.
+    let at_hand = repository.keys().reader.is_some();
+    let opens = |point: &CheckedPoint| point.opened_by_present_readers && (point.opened_by_keys_here || !at_hand);
+    let ok = check.unread.is_empty() && points.iter().all(opens);
+    Ended::with(&Checked { ok, readers: check.readers, points, unread: check.unread })
 }
 
 impl Document for Checked {
     fn text(&self) -> String {
-        if self.points.is_empty() {
+        if self.points.is_empty() && self.unread.is_empty() {
             return "no recovery points yet\n".to_owned();
         }
         let row = |point: &CheckedPoint| {
@@ -307,9 +370,18 @@ impl Document for Checked {
             let here = if point.opened_by_keys_here { "yes" } else { "no" };
             [point.source.clone(), point.point.clone(), here.to_owned(), readers]
         };
-        let mut text =
-            table(["source", "point", "opens here", "readers that open all of it"], self.points.iter().map(row));
-        if !self.ok {
+        let unread = |one: &Unread| {
+            [one.source.to_string(), one.point.to_string(), "NO".to_owned(), format!("not known here: {}", one.why)]
+        };
+        let rows = self.unread.iter().map(unread).chain(self.points.iter().map(row));
+        let mut text = table(["source", "point", "opens here", "readers that open all of it"], rows);
+        if let Some(hint) = self.unread.iter().find_map(|one| one.hint.as_ref()) {
+            text.extend(["\n", hint, "\n"]);
+        }
+        if !self.ok && self.points.iter().any(|point| !point.opened_by_keys_here) {
+            text.push_str("\nthe reader key here does not open them all: another one does, or an older one\n");
+        }
+        if self.points.iter().any(|point| !point.opened_by_present_readers) {
             text.push_str(
                 "\nkeep the older reader key until davit key rotate --rewrap has sealed those points again\n",
             );

@@ -39,7 +39,7 @@ use crate::error::{Error, Result};
 use crate::journal::Progress;
 use crate::secret::redact;
 use crate::telemetry::{self, Form, Story};
-use args::{Cli, Command, OutputForm, Work};
+use args::{Cli, Command, OutputForm, SnapshotCommand, Work};
 use clap::Parser;
 use exit::Exit;
 use output::Ended;
@@ -107,6 +107,16 @@ pub fn could_not_start(error: &std::io::Error) -> ExitCode {
     ExitCode::from(error.kind().exit_code())
 }
 
+/// What a command that is stopped says of what it began, if it does not undo that.
+const fn stays(work: &Work) -> Option<&'static str> {
+    match work {
+        Work::Snapshot(SnapshotCommand::Restore(_)) => {
+            Some("stopping; what was made stays, and the same command goes on")
+        }
+        _ => None,
+    }
+}
+
 async fn begin(
     cli: Cli,
     environment: Environment,
@@ -127,7 +137,7 @@ async fn begin(
         Command::Config(command) => return settings::run(&command, &overrides, &environment),
         Command::Work(work) => work,
     };
-    let stop = signal::listen(story.clone())?;
+    let stop = signal::listen(story.clone(), stays(&work))?;
     let at_once = stop.at_once.clone();
     let settings = Settings::load(&overrides, &environment)?;
     let shell = Shell { settings, form, clock, story: story.clone(), stop };

@@ -12,7 +12,7 @@ use crate::humane::{age, bytes, count};
 use crate::id::SourceName;
 use crate::journal::Progress;
 use crate::repository::manifest::{Amounts, End, PointKind};
-use crate::repository::{Depth, PointSummary, Refusal, Verified};
+use crate::repository::{Depth, PointSummary, Refusal, Unread, Verified};
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -27,7 +27,10 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
     }
     let repository = shell.repository(None).await?;
     let (points, refused) = match &source {
-        Some(source) => (repository.points(Some(source)).await?, Vec::new()),
+        Some(source) => {
+            let (points, unread) = repository.points_and_unread(Some(source)).await?;
+            (points, Unread::refusal(source, &unread).into_iter().collect())
+        }
         None => repository.points_and_refusals().await?,
     };
     if points.is_empty()
@@ -40,13 +43,14 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
         shell.story.warn(refusal.message.clone(), refusal.hint.clone());
     }
     let now = shell.clock.now();
-    let others = match &source {
-        Some(_) if points.is_empty() => repository.sources().await?.iter().map(ToString::to_string).collect(),
-        _ => Vec::new(),
-    };
+    if let Some(source) =
+        source.as_ref().filter(|name| points.is_empty() && !shell.settings.sources.contains_key(*name))
+    {
+        return Err(repository.unknown_source(source).await?);
+    }
     let points = points.iter().map(|point| PointRow::of(point, now)).collect();
     let source = source.map(|source| source.to_string());
-    Ended::with(&Listed { repository: repository.store().describe(), points, refused, now, source, others })
+    Ended::with(&Listed { repository: repository.store().describe(), points, refused, now, source })
 }
 
 #[derive(Debug, Serialize)]
@@ -60,9 +64,6 @@ struct Listed {
     now: Timestamp,
     #[serde(skip)]
     source: Option<String>,
-    /// The sources that have points, where the one asked for has none.
-    #[serde(skip)]
-    others: Vec<String>,
 }
 
 impl Listed {
@@ -71,11 +72,7 @@ impl Listed {
         let Some(source) = &self.source else {
             return format!("no recovery points in {}; davit backup makes one\n", self.repository);
         };
-        let others = match self.others.as_slice() {
-            [] => "davit backup makes one".to_owned(),
-            others => format!("there are points of {}", others.join(", ")),
-        };
-        format!("no recovery points of {source} in {}; {others}\n", self.repository)
+        format!("no recovery points of {source} in {}; davit backup {source} makes one\n", self.repository)
     }
 }
 

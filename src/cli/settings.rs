@@ -220,7 +220,9 @@ fn check(overrides: &Overrides, environment: &Environment) -> Result<Checked> {
         let problem = format!("looking for client tools: no directory {}", directory.display());
         found.push(Found { line: None, problem, hint: None });
     }
-    if settings.file.is_some() && settings.sources.is_empty() && found.is_empty() {
+    // Namespaces are no sources of the file: who has hooks saves some.
+    let nothing = settings.sources.is_empty() && settings.hooks.is_empty();
+    if settings.file.is_some() && nothing && found.is_empty() {
         let hint = Some("add sources: with a name and a url for each; see docs/examples/davit.yaml".to_owned());
         found.push(Found { line: None, problem: "there are no sources, so nothing is backed up".to_owned(), hint });
     }

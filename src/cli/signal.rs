@@ -14,8 +14,8 @@ pub struct Stop {
     pub at_once: CancellationToken,
 }
 
-/// Listens for signals as long as the process runs.
-pub(super) fn listen(progress: SharedProgress) -> Result<Stop> {
+/// Listens for signals as long as the process runs; `stays` is what a command leaves as far as it came, if it does.
+pub(super) fn listen(progress: SharedProgress, stays: Option<&'static str>) -> Result<Stop> {
     let doing = || "listening for signals".to_owned();
     let mut interrupt = signal(SignalKind::interrupt()).context(Kind::Failed, doing)?;
     let mut terminate = signal(SignalKind::terminate()).context(Kind::Failed, doing)?;
@@ -40,7 +40,8 @@ pub(super) fn listen(progress: SharedProgress) -> Result<Stop> {
                 heard.at_once.cancel();
             } else {
                 heard.gently.cancel();
-                progress.note("stopping, and undoing what was begun; once more to let go at once".to_owned());
+                let what = stays.unwrap_or("stopping, and undoing what was begun");
+                progress.note(format!("{what}; once more to let go at once"));
             }
         }
     });

@@ -13,7 +13,10 @@ use async_trait::async_trait;
 use jiff::Timestamp;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Duration;
+
+/// For how long a sleep may stand still before the clock is read again.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// A source of wall time, monotonic time and waiting.
 #[async_trait]
@@ -24,6 +27,17 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     fn monotonic(&self) -> Duration;
     /// Waits for `duration`.
     async fn sleep(&self, duration: Duration);
+    /// Waits until the monotonic clock reads `at`, also where the machine is suspended meanwhile: a sleep stands still then,
+    /// and the clock does not. It is at most a second late.
+    async fn wait_until(&self, at: Duration) {
+        loop {
+            let left = at.saturating_sub(self.monotonic());
+            if left.is_zero() {
+                return;
+            }
+            self.sleep(left.min(LOOK)).await;
+        }
+    }
     /// Waits until the monotonic clock reads `at`, as exactly as this clock can.
     async fn sleep_until(&self, at: Duration) {
         self.sleep(at.saturating_sub(self.monotonic())).await;
@@ -33,18 +47,23 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 /// A clock that is passed around.
 pub type SharedClock = Arc<dyn Clock>;
 
-/// The machine's own clock.
+/// The machine's own clock. It goes on while the machine is suspended: what lasted that long did last that long, and whoever
+/// sleeps on it wakes late and knows by how much.
 #[derive(Debug)]
 pub struct SystemClock {
-    start: Instant,
+    read: fn() -> Duration,
+    start: Duration,
     timer: precise::Timer,
 }
 
 impl SystemClock {
     /// A clock whose monotonic time starts now.
-    #[expect(clippy::disallowed_methods, reason = "this is the one place where time enters")]
     pub fn new() -> Self {
-        Self { start: Instant::now(), timer: precise::Timer::default() }
+        Self::reading(since_boot)
+    }
+
+    fn reading(read: fn() -> Duration) -> Self {
+        Self { read, start: read(), timer: precise::Timer::default() }
     }
 
     /// The same, ready to be passed around.
@@ -66,7 +85,7 @@ impl Clock for SystemClock {
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        (self.read)().saturating_sub(self.start)
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -75,11 +94,23 @@ impl Clock for SystemClock {
 
     /// The runtime's own timer is up to two milliseconds late, which is as much as a probe may be.
     async fn sleep_until(&self, at: Duration) {
-        match self.start.checked_add(at) {
+        // In this order: whoever is kept waiting between the two wakes late, and never early.
+        let left = at.saturating_sub(self.monotonic());
+        match precise::now().checked_add(left) {
             Some(at) => self.timer.sleep_until(at).await,
             None => std::future::pending().await,
         }
     }
+}
+
+/// Time since the machine was started, suspension included where the system can tell.
+fn since_boot() -> Duration {
+    #[cfg(target_os = "linux")]
+    let clock = rustix::time::ClockId::Boottime;
+    #[cfg(not(target_os = "linux"))]
+    let clock = rustix::time::ClockId::Monotonic;
+    let read = rustix::time::clock_gettime(clock);
+    Duration::new(u64::try_from(read.tv_sec).unwrap_or(0), u32::try_from(read.tv_nsec).unwrap_or(0))
 }
 
 /// A clock that stands still until it is moved; sleeping moves it. For simulations and tests.
@@ -115,5 +146,29 @@ impl Clock for SimClock {
     async fn sleep(&self, duration: Duration) {
         self.advance(duration);
         tokio::task::yield_now().await;
+    }
+}
+
+/// A clock of a machine that can be suspended, for tests.
+#[cfg(test)]
+pub(crate) mod suspended {
+    use super::{Duration, SharedClock, SystemClock, since_boot};
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    static SLEPT: AtomicU64 = AtomicU64::new(0);
+
+    fn read() -> Duration {
+        since_boot() + Duration::from_secs(SLEPT.load(Ordering::SeqCst))
+    }
+
+    /// One that goes on while the machine sleeps.
+    pub(crate) fn clock() -> SharedClock {
+        Arc::new(SystemClock::reading(read))
+    }
+
+    /// The machine was suspended for so long.
+    pub(crate) fn for_seconds(seconds: u64) {
+        SLEPT.fetch_add(seconds, Ordering::SeqCst);
     }
 }

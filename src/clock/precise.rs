@@ -54,7 +54,7 @@ impl Shared {
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is part of the one place where time enters")]
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     Instant::now()
 }
 

@@ -105,6 +105,11 @@ impl ApiError {
         }
     }
 
+    /// Whether the instant that was asked for lies ahead of what the server has seen.
+    pub fn is_ahead(&self) -> bool {
+        self.causes.iter().any(|cause| cause.reason == "ResourceVersionTooLarge")
+    }
+
     /// Whether the server has looked at what was asked and said no; otherwise it may say yes another time. 500 is what
     /// it says when admission could not be asked.
     pub fn is_verdict(&self) -> bool {
@@ -263,6 +268,18 @@ mod tests {
         assert!(held_up.is_verdict());
         let not_counted_yet = ApiError::of_answer(429, None, body(10).as_bytes());
         assert_eq!((not_counted_yet.fault, not_counted_yet.retry()), (Fault::TooMany, Retry::Later));
+    }
+
+    #[test]
+    fn an_instant_that_the_server_has_not_seen_yet_is_told_from_other_delays() {
+        let body = |cause: &str| {
+            format!(
+                r#"{{"reason":"Timeout","details":{{"causes":[{{"reason":"{cause}","message":"Too large resource version"}}]}}}}"#
+            )
+        };
+        let ahead = ApiError::of_answer(504, None, body("ResourceVersionTooLarge").as_bytes());
+        assert_eq!((ahead.fault, ahead.is_ahead()), (Fault::Unavailable, true));
+        assert!(!ApiError::of_answer(504, None, body("Other").as_bytes()).is_ahead());
     }
 
     #[test]

@@ -12,6 +12,7 @@ mod exec;
 mod fault;
 mod kind;
 mod list;
+mod namespaces;
 mod openapi;
 mod pace;
 mod request;

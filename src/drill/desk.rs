@@ -8,7 +8,7 @@ use super::plan::Script;
 use crate::error::{Error, Result};
 use crate::measure::{Hold, Instant, Interval, Steady};
 use crate::postgres::{ConnInfo, Session, connect};
-use crate::report::journal::{Aims, Began, Event, FORMAT, ScenarioFacts, Stage};
+use crate::report::journal::{Aims, Began, Event, FORMAT, ScenarioFacts, Stage, Theory};
 use crate::scenario::{RtoEnds, Scenario};
 use crate::secret::Secret;
 use std::collections::BTreeMap;
@@ -76,6 +76,8 @@ impl<'a> Desk<'a> {
                 ends_validated: recovery.by.ends_validated(),
                 ends_with: recovery.by.command().filter(|_| recovery.rto_ends == RtoEnds::Command),
                 unasked: self.script.unasked(),
+                writes: self.script.writes(),
+                theory: theory(scenario),
             },
             aims: Aims {
                 rto: aim(objectives.rto),
@@ -165,4 +167,15 @@ impl<'a> Desk<'a> {
 /// Somebody said stop.
 pub(super) fn stopped() -> Error {
     Error::failed("running the drill: it was stopped")
+}
+
+/// What the scenario says of phases, as a report keeps it.
+fn theory(scenario: &Scenario) -> Vec<Theory> {
+    let each = scenario.theory.iter().map(|theory| Theory {
+        phase: theory.phase.clone(),
+        best: theory.best,
+        worst: theory.worst,
+        because: theory.because.clone(),
+    });
+    each.collect()
 }

@@ -31,6 +31,8 @@ pub struct Means {
 pub struct Access {
     /// How users reach the service.
     pub clients: Secret,
+    /// The roots that clients over HTTPS trust, as PEM; those of this machine without them.
+    pub ca: Option<String>,
     /// How to reach its database directly.
     pub primary: Option<Secret>,
     /// How to reach the server that takes over.
@@ -39,6 +41,8 @@ pub struct Access {
     pub into: Option<Secret>,
     /// How observers elsewhere reach the service, by their names, where they go another way.
     pub observers: BTreeMap<String, Secret>,
+    /// The roots that those observers trust who name some.
+    pub observers_ca: BTreeMap<String, String>,
 }
 
 impl Means {
@@ -56,6 +60,11 @@ impl Means {
     pub fn folder_of(&self, run: &RunId) -> PathBuf {
         self.folder.join(run.as_str())
     }
+}
+
+/// Where drills keep their journals and ledgers, below the folder of all that is kept.
+pub fn drills(state: &Path) -> PathBuf {
+    state.join("drills")
 }
 
 /// Makes a folder that only its owner reads: journals name hosts.

@@ -17,6 +17,7 @@ pub mod dial;
 mod elsewhere;
 mod entry;
 mod hold;
+mod kept;
 mod lag;
 mod live;
 mod means;
@@ -36,7 +37,8 @@ mod store;
 pub mod streams;
 mod verify;
 
-pub use means::{Access, Means};
+pub use kept::{FileSeen, Still, files_of};
+pub use means::{Access, Means, drills};
 pub use network::prepare_network;
 pub use plan::{Choices, Elsewhere, Plan, Script, Stream, check, fault_of, plan};
 pub use run::{Done, run};

@@ -101,6 +101,7 @@ pub(super) async fn bring_back(desk: &Desk<'_>, point: &PointSummary, mut phases
         bytes_today: newest.end.bytes,
         proof: "every object was read back and is what was saved".to_owned(),
         ledger_covered: false,
+        tables: Vec::new(),
     })))?;
     let validated = Interval::exact(answered.max(desk.now()));
     desk.notebook.mark(Instant::Validated, validated, "every object was read back, and the first request was answered")
@@ -113,11 +114,12 @@ async fn prepare(
 ) -> Result<(restore::Means, restore::Prepared, volumes::Stored)> {
     let repository = &desk.means.restore.repository;
     let loaded = load::load(repository, point, load::Managers::Dropped).await?;
-    let volumes = volumes::stored(repository, point, None).await?;
+    let volumes = volumes::stored(repository, point, volumes::Movers::default()).await?;
     let options = Options {
         // The old ports are free again, and clients outside of the cluster know them.
         keep: Keep { node_ports: true, ..Keep::default() },
         manager: restore::manager(&[&restore::identity(point), &cluster.uid().await?, ""]),
+        files: volumes.claims(),
         ..Options::default()
     };
     let means = restore::Means {

@@ -109,7 +109,7 @@ impl Notebook {
 
     fn heard(&self, event: chaos::Event) -> Result<()> {
         match event {
-            chaos::Event::Planned { fault, victims, candidates, phase, guards, .. } => {
+            chaos::Event::Planned { fault, victims, candidates, phase, guards, cap, mut undo, .. } => {
                 {
                     let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
                     inner.victims = victims.iter().map(|victim| victim.shown.clone()).collect();
@@ -121,12 +121,14 @@ impl Notebook {
                 }
                 let victim =
                     |victim: &chaos::Victim| PlannedVictim { name: victim.shown.clone(), key: victim.key.clone() };
+                // Many victims are often undone in the same way.
+                undo.dedup();
                 self.note(Event::Planned {
                     candidates: candidates as u64,
                     victims: victims.iter().map(victim).collect(),
-                    cap: format!("{} of {candidates}", victims.len()),
+                    cap,
                     phase,
-                    undo: String::new(),
+                    undo: undo.join("; "),
                 })
             }
             chaos::Event::Injecting { number: 0, at } => {

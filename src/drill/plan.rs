@@ -12,7 +12,7 @@ use crate::error::{Error, Kind, Result};
 use crate::humane;
 use crate::id::RunId;
 use crate::postgres::{ConnInfo, connect};
-use crate::probe::StreamPlan;
+use crate::probe::{Ask, StreamPlan};
 use crate::repository::manifest::PointKind;
 use crate::repository::{PointSpec, PointSummary};
 use crate::scenario::{IncidentWish, ObserverWish, Place, RecoveryBy, Scenario, Victims};
@@ -107,7 +107,7 @@ impl Elsewhere {
 pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access, choices: Choices) -> Result<Plan> {
     let run = RunId::at(means.clock().now());
     let names = means.chaos.resolver.as_ref().map(|resolver| resolver.address());
-    let own = asking::streams(&scenario, &access.clients, &Asker::Own { names })?;
+    let own = asking::streams(&scenario, &access.clients, access.ca.as_deref(), &Asker::Own { names })?;
     let mut notes = Vec::new();
     if own.iter().any(|stream| stream.plan.ask.is_sql()) {
         let conn = ConnInfo::parse(access.clients.reveal(), &means.chaos.postgres)?;
@@ -168,9 +168,6 @@ fn fresh_enough(found: &PointSummary, limit: Option<Duration>, now: Timestamp) -
         .hint("davit backup, then davit verify --depth restored; or change guards.backup_age of the scenario"))
 }
 
-const MAY_PROMOTE: &str =
-    "SELECT pg_catalog.has_function_privilege('pg_catalog.pg_promote(boolean, integer)', 'EXECUTE')";
-
 /// Looks at the standby that is to take over: once the primary is gone it is too late to learn that there is none.
 async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
     let url =
@@ -180,15 +177,11 @@ async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
     // Nothing was touched yet.
     let session = connect(&conn, "drill").await.map_err(|error| error.during(doing()).as_kind(Kind::Refused))?;
     let standby = session.is_standby();
-    let allowed = session.texts("asking for the right to promote", MAY_PROMOTE).await;
+    let allowed = chaos::may_promote(&session).await;
     session.close().await;
     let allowed = allowed.map_err(|error| error.during(doing()).as_kind(Kind::Refused))?;
-    if standby && allowed.into_iter().flatten().flatten().any(|answer| answer == "t") {
-        return Ok(());
-    }
     if standby {
-        return Err(Error::refused(format!("{}: {} may not call pg_promote", doing(), conn.user()))
-            .hint("GRANT EXECUTE ON FUNCTION pg_catalog.pg_promote(boolean, integer) to it, on the primary; or log in as a superuser"));
+        return allowed.says.map(drop).map_err(|why| Error::refused(format!("{}: {why}", doing())));
     }
     Err(Error::refused(format!("{}: it is no standby, and takes writes already", doing()))
         .hint("`standby: {url: …}` in the target names the server that follows the primary"))
@@ -197,8 +190,9 @@ async fn can_be_promoted(means: &Means, access: &Access) -> Result<()> {
 /// What can be said about a scenario without looking at its target: whether its fault is known and may be aimed there, and
 /// whether its recovery has what it needs.
 pub fn check(scenario: &Scenario) -> Result<()> {
-    let fault = chaos::find(fault_of(scenario))
-        .map_err(|error| error.during(format!("reading line {} of the scenario", scenario.fault.line)))?;
+    let line = |line: u64| format!("reading line {line} of the scenario");
+    let doing = || scenario.fault.line.map_or_else(|| "reading the fault of the scenario".to_owned(), line);
+    let fault = chaos::find(fault_of(scenario)).map_err(|error| error.during(doing()))?;
     let facts = fault.facts();
     let (place, server) = (&scenario.target.place, fault.server());
     if !facts.targets.iter().any(|kind| can_aim(place, *kind, server)) {
@@ -299,12 +293,12 @@ fn request(scenario: &Scenario, access: &Access, choices: &Choices, run: &RunId)
     }
     // What the scenario asks for is its own cap: it says how many, in the open.
     let (amount, most, percent) = match scenario.fault.victims {
-        Victims::Count(count) => (Amount::Count(count as usize), count as usize, 100),
-        Victims::Percent(percent) => (Amount::Percent(percent), usize::MAX, percent),
-        Victims::All => (Amount::All, usize::MAX, 100),
+        Victims::Count(count) => (Amount::Count(count as usize), Some(count as usize), 100),
+        Victims::Percent(percent) => (Amount::Percent(percent), None, percent),
+        Victims::All => (Amount::Percent(100), None, 100),
     };
     request.amount = amount;
-    request = request.capped(most, percent);
+    (request.max_count, request.max_percent) = (most, Some(percent));
     let limits = &scenario.limits;
     request.abort.extend(limits.abort_below.map(chaos::Condition::ReadyBelow));
     request.abort.extend(limits.abort_after.map(chaos::Condition::LongerThan));
@@ -476,6 +470,13 @@ impl Script {
     pub(super) fn unasked(&self) -> Option<String> {
         let everywhere = self.elsewhere.iter().flat_map(|observer| &observer.streams);
         asking::unasked(&self.scenario, self.streams.iter().chain(everywhere))
+    }
+
+    /// How many writes a second are asked for: those of the load, and of the probes that write.
+    pub(super) fn writes(&self) -> Option<f64> {
+        let load = self.scenario.load.writes?.0;
+        let writing = self.streams.iter().filter(|stream| matches!(stream.plan.ask, Ask::Sql { write: true, .. }));
+        Some(load + writing.map(|stream| 1.0 / stream.plan.every.as_secs_f64()).sum::<f64>())
     }
 
     /// The names of the streams by which this machine judges the recovery time.

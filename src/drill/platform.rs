@@ -92,7 +92,7 @@ impl Platform {
             () = self.look_on(desk, fault, &known) => {}
             () = async {
                 stop.cancelled().await;
-                let limit = wanted.map_or(Duration::ZERO, |wanted| wanted.0 * 2);
+                let limit = wanted.filter(|_| self.can_be_whole()).map_or(Duration::ZERO, |wanted| wanted.0 * 2);
                 let until = desk.now() + limit;
                 while desk.now() < until && known.lock().unwrap_or_else(PoisonError::into_inner).whole.is_none() {
                     if desk.sleep(LOOK).await.is_err() {
@@ -106,6 +106,12 @@ impl Platform {
             return Err(stopped());
         }
         self.write_down(desk, known)
+    }
+
+    /// Whether anything could ever show that it is as redundant as before: a database that stood alone was not redundant, and
+    /// waiting for it to be would be in vain.
+    const fn can_be_whole(&self) -> bool {
+        !matches!(self, Self::Nothing | Self::Servers { standbys: 0, .. })
     }
 
     async fn look_on(&self, desk: &Desk<'_>, fault: Interval, known: &Mutex<Known>) {
@@ -299,6 +305,12 @@ mod tests {
         assert!(said.starts_with("2 standbys streaming, 1000 B of log"), "{said}");
         // Between the two values of one look it has replayed more than the log had.
         assert!(as_many(1, &[-8], limit).is_some());
+    }
+
+    #[test]
+    fn nobody_waits_for_a_database_that_stood_alone_to_be_redundant() {
+        let servers = |standbys| Platform::Servers { standbys, postmaster: String::new() };
+        assert!(servers(1).can_be_whole() && !servers(0).can_be_whole() && !Platform::Nothing.can_be_whole());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use super::meter::Meter;
 use super::namespace;
 use super::observing::{Kept, table_name};
 use super::plan::{point, restore_plan};
-use crate::backup::restore;
+use crate::backup::restore::{self, PlannedTable};
 use crate::error::{Context, Error, Kind, Result};
 use crate::measure::{Instant, Interval};
 use crate::postgres::{ConnInfo, connect};
@@ -117,14 +117,31 @@ async fn routable(desk: &Desk<'_>) -> Result<()> {
 
 /// Runs somebody's program for as long as a recovery is awaited, and not beyond the end of the drill.
 async fn run_watched(desk: &Desk<'_>, command: &[String]) -> Result<String> {
-    let doing = || format!("running {}", command.first().map_or("a command", String::as_str));
+    watched(desk, &running(command), run(command)).await
+}
+
+/// What is done with a program.
+pub(super) fn running(command: &[String]) -> String {
+    format!("running {}", command.first().map_or("a command", String::as_str))
+}
+
+/// Waits for something that is somebody else's as long as a recovery is awaited, and not beyond the end of the drill.
+pub(super) async fn watched<T>(desk: &Desk<'_>, doing: &str, what: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::select! {
+        biased;
+        () = desk.means.chaos.cancel.cancelled() => Err(Error::failed(format!("{doing}: interrupted"))),
+        outcome = limited(desk, doing, what) => outcome,
+    }
+}
+
+/// Waits as long as a recovery is awaited, also when the drill is given up: for what puts something back.
+pub(super) async fn limited<T>(desk: &Desk<'_>, doing: &str, what: impl Future<Output = Result<T>>) -> Result<T> {
     let watch = desk.script.scenario.limits.watch;
     tokio::select! {
         biased;
-        () = desk.means.chaos.cancel.cancelled() => Err(Error::failed(format!("{}: interrupted", doing()))),
-        outcome = run(command) => outcome,
+        outcome = what => outcome,
         () = desk.means.clock().sleep(watch) => {
-            let why = format!("{}: it did not end within {}", doing(), Span(watch));
+            let why = format!("{doing}: it did not end within {}", Span(watch));
             Err(Error::failed(why).hint("limits.watch says for how long a recovery is awaited"))
         }
     }
@@ -185,7 +202,12 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
     desk.notebook.step("restore the recovery point", start, &told)?;
     let report = outcome?;
     phases.extend(meter.parts(summary.bytes));
-    let ledger_covered = put_ledger_back(desk, kept).await?;
+    let tables = selected(&desk.script.scenario.recovery.by);
+    let ledger_covered = match (&tables[..], put_ledger_back(desk, kept).await?) {
+        ([], Some(ledger)) => holds(&summary.table_rows, &ledger),
+        // Of what was not restored nothing says how old that is which was.
+        _ => false,
+    };
     let from = desk.now();
     let answered = first_answer(desk, from).await?;
     phases.push(RestorePhase { name: "first good query".to_owned(), from, until: answered, bytes: 0 });
@@ -199,9 +221,10 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
         rows: report.rows,
         objects: None,
         bytes: summary.bytes,
-        bytes_today: newest.end.bytes,
+        bytes_today: today(summary.bytes, &tables, found.end.bytes, newest.end.bytes),
         proof: "every table was read back and is that of the backup".to_owned(),
         ledger_covered,
+        tables,
     })))?;
     let validated = Interval::exact(answered.max(desk.now()));
     desk.notebook.mark(Instant::Validated, validated, "every table was read back, and the first query was answered")
@@ -209,8 +232,10 @@ async fn restore(desk: &Desk<'_>, provision: &[String], kept: &mut Kept) -> Resu
 
 /// What was restored may be older than the ledger's table: then it is made anew, so that probes can write again, and
 /// everything written before is missing in it, as it should be.
-async fn put_ledger_back(desk: &Desk<'_>, kept: &mut Kept) -> Result<bool> {
-    let Some(table) = &mut kept.table else { return Ok(false) };
+///
+/// Gives the name of the table, where there is one.
+async fn put_ledger_back(desk: &Desk<'_>, kept: &mut Kept) -> Result<Option<String>> {
+    let Some(table) = &mut kept.table else { return Ok(None) };
     let limit = Duration::from_secs(30);
     let session = desk.until(limit, || desk.client()).await?;
     let sql = "SELECT pg_catalog.to_regclass($1) IS NOT NULL";
@@ -219,7 +244,30 @@ async fn put_ledger_back(desk: &Desk<'_>, kept: &mut Kept) -> Result<bool> {
     if !there {
         *table = Table::create(&Open(session), &table_name(desk)).await?;
     }
-    Ok(there)
+    Ok(Some(name))
+}
+
+/// The tables that are restored, where it is not all of them.
+fn selected(by: &RecoveryBy) -> Vec<String> {
+    match by {
+        RecoveryBy::Restore { tables, .. } => tables.clone(),
+        _ => Vec::new(),
+    }
+}
+
+/// Whether the point has the ledger's table, whose name is written as in SQL.
+fn holds(point: &[PlannedTable], ledger: &str) -> bool {
+    let plain = ledger.replace('"', "");
+    point.iter().any(|table| table.table == plain)
+}
+
+/// How many bytes the newest point has of what was restored: as many more as that point as a whole is larger. Of single
+/// tables nothing but reading that point would tell, and 0 says that nobody knows.
+fn today(restored: u64, tables: &[String], point: u64, newest: u64) -> u64 {
+    if !tables.is_empty() || point == 0 {
+        return 0;
+    }
+    u64::try_from(u128::from(restored) * u128::from(newest) / u128::from(point)).unwrap_or(u64::MAX)
 }
 
 /// When the restored data first answered somebody who came the way of clients.
@@ -234,5 +282,27 @@ pub(super) async fn first_answer(desk: &Desk<'_>, since: Duration) -> Result<Dur
             return Err(Error::failed("waiting for the first good query: clients do not reach the restored data"));
         }
         desk.sleep(LOOK).await?;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ledger_is_covered_only_where_the_point_has_its_table() {
+        let table = |name: &str| PlannedTable { table: name.to_owned(), rows: 1, bytes: None };
+        let ledger = Table::known("20261121t031200z-k3f9ab").unwrap();
+        let own = table("davit.ledger_20261121t031200z-k3f9ab");
+        assert!(holds(&[table("public.orders"), own], ledger.name()));
+        assert!(!holds(&[table("public.orders"), table("davit.ledger_20261121t031200z-other")], ledger.name()));
+    }
+
+    #[test]
+    fn what_the_newest_point_has_of_single_tables_is_not_known() {
+        assert_eq!(today(1_000, &[], 1_200, 1_200), 1_000, "the same point is as large as itself");
+        assert_eq!(today(1_000, &[], 1_200, 2_400), 2_000);
+        assert_eq!(today(1_000, &["public.orders".to_owned()], 1_200, 50_000), 0);
+        assert_eq!(today(1_000, &[], 0, 50_000), 0);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::alerts;
 use super::desk::{Desk, LOOK};
+use super::kept::beside as files_beside;
 use super::lag;
 use super::means::Means;
 use super::notebook::with_journal;
@@ -58,7 +59,7 @@ pub struct Done {
 /// What could not even begin. What was begun ends with a report, and its verdict says how.
 pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
     // Somebody else may have begun since this was planned; nothing was touched yet.
-    let lease = chaos::take_lease(&means.chaos).await?;
+    let lease = chaos::take_lease(&means.chaos, &chaos::NoWitness).await?;
     let done = Box::pin(execute(means, plan, &lease)).await;
     if let Err(error) = lease.release().await {
         tracing::warn!("{error}");
@@ -87,13 +88,23 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
     let (outcome, beside) = tokio::join!(acting, beside);
     let outcome = outcome.and(beside);
     let seen = observing.end(&desk).await;
+    // Where the journal cannot be written any more, what is left to put back is put back all the same.
+    let mut told = Ok(());
     if let Err(error) = outcome.and(seen) {
-        desk.notebook.note(Event::Aborted { why: error.to_string() })?;
+        let stuck = error.kind() == Kind::Stuck;
+        let noted = desk.notebook.note(Event::Aborted { why: error.to_string() });
+        told = if stuck && noted.is_err() { Err(error) } else { noted };
     }
     if let Err(error) = verify(&desk, &kept, &before).await {
-        desk.notebook.note(Event::Surprise { what: format!("not everything could be compared: {error}") })?;
+        let what = format!("not everything could be compared: {error}");
+        told = told.and(desk.notebook.note(Event::Surprise { what }));
     }
-    clean_up(&desk, &kept).await?;
+    let cleaned = clean_up(&desk, &kept).await;
+    told.and(cleaned).map_err(|error| with_journal(error, &desk.notebook))?;
+    match files_beside(&desk.folder) {
+        Ok(files) => desk.notebook.note(Event::Files(files))?,
+        Err(error) => desk.notebook.note(Event::Surprise { what: error.to_string() })?,
+    }
     desk.notebook.note(Event::Ended)?;
     finish(&desk).await
 }
@@ -134,14 +145,18 @@ async fn strike(
     steady: &BTreeMap<String, Steady>,
 ) -> Result<Option<Interval>> {
     let platform = Platform::before(desk).await;
-    desk.stage(Stage::Fault, &format!("{} strikes", super::plan::fault_of(&desk.script.scenario)))?;
+    let (name, wait) = (super::plan::fault_of(&desk.script.scenario), fault.phase.as_secs_f64());
+    desk.stage(Stage::Fault, &format!("{name} strikes, after a random wait of {wait:.1} s"))?;
     let injection = chaos::inject_in_drill(&desk.means.chaos, fault, &desk.notebook, lease).await?;
     let Some(effective) = injection.effective() else {
         // The report says that nothing was proven; what was done is undone all the same.
         heal(desk, injection).await?;
         return Ok(None);
     };
-    desk.struck(effective, evidence(&injection))?;
+    if let Err(unwritten) = desk.struck(effective, evidence(&injection)) {
+        heal(desk, injection).await?;
+        return Err(unwritten);
+    }
     desk.live.forget_before(effective.low.saturating_sub(WARM_UP));
     let back = CancellationToken::new();
     let coming_back = async {
@@ -225,6 +240,16 @@ async fn come_back(
         // The notebook has the reason already.
         Some(Ending::Stopped { .. } | Ending::Aborted { .. }) => return Ok(()),
     };
+    believed(desk, effective, steady, recovered).await
+}
+
+/// Waits until the recovery is believed.
+async fn believed(
+    desk: &Desk<'_>,
+    effective: Interval,
+    steady: &BTreeMap<String, Steady>,
+    recovered: Recovered,
+) -> Result<()> {
     desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
     restored(desk, effective, steady, recovered).await
 }
@@ -252,9 +277,8 @@ async fn recover_from(
         if given_up.is_cancelled() {
             return Ok(());
         }
-        desk.stage(Stage::Hold, "waiting until the recovery is believed")?;
         tokio::select! {
-            outcome = restored(desk, effective, steady, recovered) => outcome,
+            outcome = believed(desk, effective, steady, recovered) => outcome,
             () = given_up.cancelled() => Ok(()),
         }
     };
@@ -327,8 +351,9 @@ async fn restored(
     Ok(())
 }
 
+/// Undoes the fault. A journal that cannot be written any more keeps nothing from being put back.
 async fn heal(desk: &Desk<'_>, injection: Injection) -> Result<()> {
-    desk.stage(Stage::Healing, "what was broken is put back and looked at")?;
+    let told = desk.stage(Stage::Healing, "what was broken is put back and looked at");
     // What is not proven to be healed is in the notebook, and makes the report exit 5.
     let healing = injection.heal(&desk.notebook).await;
     if !healing.is_proven() {
@@ -337,7 +362,7 @@ async fn heal(desk: &Desk<'_>, injection: Injection) -> Result<()> {
             Some("davit chaos status shows what is open; davit chaos janitor tries again".to_owned()),
         );
     }
-    Ok(())
+    told.or_else(|unwritten| healing.result().and(Err(unwritten)))
 }
 
 async fn steady_after(desk: &Desk<'_>) -> Result<()> {
@@ -352,20 +377,31 @@ async fn steady_after(desk: &Desk<'_>) -> Result<()> {
 
 /// What the scenario puts back, and what the drill itself has left in the target.
 async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
+    let mut told = Ok(());
     for step in &desk.script.scenario.cleanup {
         let from = desk.now();
-        let outcome = recovery::run(&step.command).await;
-        desk.notebook.step(&step.name, from, &outcome)?;
-        desk.notebook.note(Event::Healing(crate::report::journal::Healing {
-            nothing: false,
-            what: step.name.clone(),
-            proven: outcome.is_ok(),
-            detail: outcome.unwrap_or_else(|error| error.to_string()),
-        }))?;
+        let doing = recovery::running(&step.command);
+        let outcome = recovery::limited(desk, &doing, recovery::run(&step.command)).await;
+        let noted = desk.notebook.step(&step.name, from, &outcome).and_then(|()| {
+            desk.notebook.note(Event::Healing(crate::report::journal::Healing {
+                nothing: false,
+                what: step.name.clone(),
+                proven: outcome.is_ok(),
+                detail: outcome.as_ref().map_or_else(ToString::to_string, Clone::clone),
+            }))
+        });
+        // Nobody can read of it in a report: then it is the error.
+        told = told.and(noted.map_err(|unwritten| match outcome {
+            Ok(_) => unwritten,
+            Err(error) => error.as_kind(Kind::Stuck),
+        }));
     }
     // What is not proven to be gone is in the notebook, and makes the report exit 5.
-    let _proven = remove_table(desk, kept).await;
-    Ok(())
+    let removed = remove_table(desk, kept).await;
+    match (told, removed) {
+        (Err(_), Err(left)) if left.kind() == Kind::Stuck => Err(left),
+        (told, _) => told,
+    }
 }
 
 /// The report, from the journal alone; both go into the repository.

@@ -9,6 +9,7 @@ use crate::probe::ledger::Ledger;
 use crate::probe::observer::Stream;
 use crate::probe::sql::{self, SharedDial, SqlService};
 use crate::probe::tcp::TcpService;
+use crate::probe::tls::Trust;
 use crate::probe::transport::{Named, Tcp, Transport};
 use crate::probe::{Ask, SharedService, StreamPlan};
 use std::sync::Arc;
@@ -86,9 +87,10 @@ fn stream(plan: &StreamPlan, database: Option<(&Database, u32)>) -> Result<Strea
                 Arc::new(SqlService::reading(dial, settings, *connection, READ))
             }
         }
-        Ask::Http { url, connection, status, contains } => {
+        Ask::Http { url, connection, status, contains, ca } => {
             let good = Good { status: *status, contains: contains.clone() };
-            Arc::new(HttpService::over(network(plan), url, *connection, good)?)
+            let trust = ca.as_deref().map_or(Trust::System, Trust::Only);
+            Arc::new(HttpService::over(network(plan), url, *connection, good)?.trusting(trust)?)
         }
         Ask::Tcp { address, send, expect } => {
             Arc::new(TcpService::over(network(plan), address, send.as_deref(), expect.as_deref()))

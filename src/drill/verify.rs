@@ -3,9 +3,9 @@
 use super::desk::Desk;
 use super::dial::Open;
 use super::observing::Kept;
-use super::recovery::run;
+use super::recovery::{ended, running, watched};
 use super::replica;
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind, Result};
 use crate::observation::{Answer, Attempt, Entry};
 use crate::postgres::tools::Tools;
 use crate::postgres::waldump::{commits_since, forks};
@@ -13,13 +13,15 @@ use crate::postgres::{Session, connect};
 use crate::probe::http::{Good, HttpService};
 use crate::probe::ledger::{Ledger, Table};
 use crate::probe::observer::Stream;
+use crate::probe::tls::Trust;
 use crate::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
 use crate::report::journal::{CheckSeen, Event, Healing, PackedRead, PackedWrites, Stage, Survival};
 use crate::scenario::{Check, CheckHow};
 use crate::secret::Secret;
 use std::collections::HashSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// How long the surviving server may take to answer the final read.
@@ -58,21 +60,12 @@ async fn timeline(session: &Session) -> Option<u32> {
 pub(super) async fn verify(desk: &Desk<'_>, kept: &Kept, before: &Before) -> Result<()> {
     desk.stage(Stage::Verification, "what was written is compared with what is there")?;
     if let (Some(table), Some(path)) = (&kept.table, &kept.ledger) {
-        let session = desk.until(ANSWERS, || desk.client()).await?;
-        let survival = survival(desk, &session, before).await;
-        let link = Open(session);
-        let reads = [read(&link, table).await?, read(&link, table).await?];
-        Box::pin(replica::compare(desk, &link.0, table, &reads[1])).await?;
-        let present: HashSet<u64> = reads.iter().flatten().map(|(id, _)| *id).collect();
-        let attempts: Vec<Attempt> = Ledger::reread(path)?.attempts(&present);
-        for part in attempts.chunks(WRITES_A_LINE) {
-            desk.notebook.note(Event::Writes(PackedWrites::of(part)))?;
-        }
-        for rows in reads {
-            desk.notebook.note(Event::Read(PackedRead::of(rows, &attempts)))?;
-        }
-        if let Some(survival) = survival {
-            desk.notebook.note(Event::Survival(survival))?;
+        // A proxy may still lead elsewhere, as long as the drill waits for an answer of the writer.
+        let standby = &AtomicBool::new(false);
+        match desk.until(ANSWERS, || writer(desk, standby)).await {
+            Ok(session) => Box::pin(compare(desk, session, table, path, before)).await?,
+            Err(_) if standby.load(Ordering::Relaxed) => not_read(desk, path)?,
+            Err(error) => return Err(error),
         }
     }
     for check in &desk.script.scenario.checks {
@@ -80,6 +73,48 @@ pub(super) async fn verify(desk: &Desk<'_>, kept: &Kept, before: &Before) -> Res
         desk.notebook.note(Event::Check(seen))?;
     }
     Ok(())
+}
+
+/// A session of clients with a server that takes writes; whether the last one that answered is a standby is in `standby`.
+async fn writer(desk: &Desk<'_>, standby: &AtomicBool) -> Result<Session> {
+    let session = desk.client().await;
+    let is_standby = session.as_ref().is_ok_and(Session::is_standby);
+    standby.store(is_standby, Ordering::Relaxed);
+    if is_standby { Err(Error::failed("looking for the writer: clients are led to a standby")) } else { session }
+}
+
+/// Reads all of it twice at the writer.
+async fn compare(desk: &Desk<'_>, session: Session, table: &Table, path: &Path, before: &Before) -> Result<()> {
+    let survival = survival(desk, &session, before).await;
+    let link = Open(session);
+    let reads = [read(&link, table).await?, read(&link, table).await?];
+    Box::pin(replica::compare(desk, &link.0, table, &reads[1])).await?;
+    let present: HashSet<u64> = reads.iter().flatten().map(|(id, _)| *id).collect();
+    let attempts = written(desk, path, &present)?;
+    for rows in reads {
+        desk.notebook.note(Event::Read(PackedRead::of(rows, &attempts)))?;
+    }
+    match survival {
+        Some(survival) => desk.notebook.note(Event::Survival(survival)),
+        None => Ok(()),
+    }
+}
+
+/// What was written is told without what is there: a standby does not have what it has not replayed, and that is no loss.
+fn not_read(desk: &Desk<'_>, path: &Path) -> Result<()> {
+    written(desk, path, &HashSet::new())?;
+    let what =
+        "the path of clients leads to a standby, which may not have replayed what was written: nothing was compared";
+    desk.notebook.note(Event::Surprise { what: what.to_owned() })
+}
+
+/// Puts all writes into the journal.
+fn written(desk: &Desk<'_>, path: &Path, present: &HashSet<u64>) -> Result<Vec<Attempt>> {
+    let attempts: Vec<Attempt> = Ledger::reread(path)?.attempts(present);
+    for part in attempts.chunks(WRITES_A_LINE) {
+        desk.notebook.note(Event::Writes(PackedWrites::of(part)))?;
+    }
+    Ok(attempts)
 }
 
 /// All rows of the ledger; none where its table is gone.
@@ -117,7 +152,7 @@ async fn fork(desk: &Desk<'_>, standby: &Secret, old: u32, new: u32) -> Option<u
 }
 
 /// The transactions that the dead server had committed after the fork.
-async fn commits(desk: &Desk<'_>, data: &std::path::Path, timeline: u32, fork: u64) -> Option<Vec<u32>> {
+async fn commits(desk: &Desk<'_>, data: &Path, timeline: u32, fork: u64) -> Option<Vec<u32>> {
     let means = &desk.means.restore;
     let tools = Tools::find_server(OLDEST_MAJOR, &means.tool_dirs, means.path.as_deref()).ok()?;
     let read = commits_since(&tools.optional("pg_waldump")?, &data.join("pg_wal"), timeline, fork).await;
@@ -136,10 +171,7 @@ async fn look(desk: &Desk<'_>, check: &Check) -> CheckSeen {
     let seen = match &check.how {
         CheckHow::Sql(sql) => sql_check(desk, sql).await,
         CheckHow::Http { url, status } => http_check(desk, url, *status).await,
-        CheckHow::Command(command) => match run(command).await {
-            Ok(said) => Ok((true, said)),
-            Err(error) => Ok((false, error.to_string())),
-        },
+        CheckHow::Command(command) => command_check(desk, command).await,
     };
     let name = check.name.clone();
     match seen {
@@ -148,10 +180,20 @@ async fn look(desk: &Desk<'_>, check: &Check) -> CheckSeen {
     }
 }
 
-/// A query that gives no rows, or one true.
+/// A program that ends well, in its time.
+async fn command_check(desk: &Desk<'_>, command: &[String]) -> Result<(bool, String)> {
+    let doing = running(command);
+    let (status, last) = watched(desk, &doing, ended(command)).await?;
+    Ok(if status.success() { (true, last) } else { (false, format!("{doing}: {status}: {last}")) })
+}
+
+/// A query that gives no rows, or one true. The server gives it up as well: it may wait for a lock.
 async fn sql_check(desk: &Desk<'_>, sql: &str) -> Result<(bool, String)> {
+    const DOING: &str = "making a check";
     let session = desk.until(ANSWERS, || desk.client()).await?;
-    let rows = session.texts("making a check", sql).await?;
+    let limit = desk.script.scenario.limits.watch.as_millis();
+    let sql = format!("BEGIN; SET LOCAL statement_timeout = {limit};\n{sql}\n; COMMIT");
+    let rows = watched(desk, DOING, session.texts(DOING, &sql)).await?;
     let shown = |row: &[Option<String>]| {
         row.iter().map(|cell| cell.as_deref().unwrap_or("null")).collect::<Vec<_>>().join(", ")
     };
@@ -165,9 +207,18 @@ async fn sql_check(desk: &Desk<'_>, sql: &str) -> Result<(bool, String)> {
 /// One request.
 async fn http_check(desk: &Desk<'_>, url: &str, status: u16) -> Result<(bool, String)> {
     let sink = MemorySink::new();
-    let ask = Ask::Http { url: url.to_owned(), connection: Connection::Fresh, status: Some(status), contains: None };
+    let ask = Ask::Http {
+        url: url.to_owned(),
+        connection: Connection::Fresh,
+        status: Some(status),
+        contains: None,
+        ca: None,
+    };
     let plan = StreamPlan::new("check", ask).paced(Duration::from_mins(1), Duration::from_secs(10));
     let service = HttpService::new(url, Connection::Fresh, Good { status: Some(status), contains: None })?;
+    // It may be asked of anybody, and of the service as its clients trust it.
+    let trust = desk.script.access.ca.as_deref().map_or(Trust::System, Trust::Also);
+    let service = service.trusting(trust)?;
     let observer = Observer::new("check", desk.means.clock().clone(), sink.clone());
     let running = observer.start(vec![Stream { plan, service: Arc::new(service) }])?;
     let answered = || {
@@ -191,19 +242,24 @@ async fn http_check(desk: &Desk<'_>, url: &str, status: u16) -> Result<(bool, St
 
 /// Takes the ledger's table out of the target again, looks, and writes down what was seen.
 pub(super) async fn remove_table(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
-    let Some(table) = &kept.table else { return Ok(()) };
-    let removed = match desk.until(ANSWERS, || desk.client()).await {
-        Ok(session) => table.remove(&Open(session)).await,
-        Err(error) => Err(error),
+    let Some(promised) = &kept.promised else { return Ok(()) };
+    // A server that is out of reach for a moment is no reason to call for a person.
+    let reached = desk.until(ANSWERS, || desk.client()).await;
+    let removed = match reached {
+        Ok(session) => {
+            session.close().await;
+            promised.keep(&desk.means.chaos).await
+        }
+        Err(error) => Err(error.as_kind(Kind::Stuck)),
     };
-    desk.notebook.note(Event::Healing(Healing {
+    let noted = desk.notebook.note(Event::Healing(Healing {
         nothing: false,
-        what: format!("the ledger's table {}", table.name()),
+        what: format!("the ledger's table {}", promised.table()),
         proven: removed.is_ok(),
         detail: match &removed {
-            Ok(()) => "it is gone".to_owned(),
-            Err(error) => format!("{error}; look at it once the server answers, then: DROP TABLE {}", table.name()),
+            Ok(seen) => seen.clone(),
+            Err(error) => format!("{error}; davit chaos janitor tries again once the server answers"),
         },
-    }))?;
-    removed
+    }));
+    removed.and(noted)
 }

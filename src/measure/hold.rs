@@ -43,7 +43,7 @@ impl Hold {
     }
 
     /// How many failures among `probes` the steady state makes plausible: the expected number and three deviations.
-    fn failures_allowed(&self, probes: u64) -> u64 {
+    pub(super) fn failures_allowed(&self, probes: u64) -> u64 {
         #[expect(clippy::cast_precision_loss, reason = "counts of probes stay far below 2^52")]
         let expected = self.steady.errors_bound() * probes as f64;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]

@@ -62,6 +62,42 @@ pub const PHASES: [Phase; 8] = [
     Phase { name: "degraded", from: Instant::Restored, to: Instant::Redundant },
 ];
 
+/// What reports call the phases of a recovery.
+pub const PHASE_NAMES: [&str; 32] = [
+    "detection",
+    "decision",
+    "failover",
+    "routing",
+    "reconnection",
+    "routing and reconnection",
+    "until a writer was back",
+    "until the service was back",
+    "until the fault was undone",
+    "back after the fault",
+    "recovery command",
+    "back after the command",
+    "provisioning",
+    "fetch",
+    "globals",
+    "definitions",
+    "load",
+    "index",
+    "foreign keys",
+    "triggers",
+    "views",
+    "analyse",
+    "read back",
+    "first good query",
+    "old namespace gone",
+    "fetch and plan",
+    "objects made and read back",
+    "first good answer",
+    "first success",
+    "validation",
+    "degraded",
+    "detection by a person",
+];
+
 /// When each instant was, as far as it is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Timeline {

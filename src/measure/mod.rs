@@ -14,6 +14,8 @@ pub mod interval;
 pub mod ledger;
 pub mod loss;
 pub mod outage;
+mod partial;
+pub mod ranks;
 pub mod remote;
 pub mod sample;
 pub mod steady;

@@ -4,9 +4,12 @@
 //! was not up all the time between its send and its end. From these two sentences alone follow bounds that contain the
 //! truth; nothing is estimated. A background error may lie right at the edge of an outage, so the lower bound does
 //! without the outermost failure on either side.
+//!
+//! Where a part of the service is gone no two probes in a row need fail: the module `partial` is about that.
 
 use super::hold::Hold;
 use super::interval::Interval;
+use super::partial::Partial;
 use super::sample::{Sample, Stall, evidence};
 use super::thin::Kept;
 use serde::{Deserialize, Serialize};
@@ -18,7 +21,8 @@ use std::time::Duration;
 pub enum Recovery {
     /// No probe was sent after the fault: nothing is known.
     NoData,
-    /// No two probes in a row failed: there was no outage longer than this, and perhaps none.
+    /// No two probes in a row failed, and no more than in the steady state: there was no outage longer than this, and perhaps
+    /// none.
     Brief {
         /// The longest time from the send of a good probe to the acknowledgement of the next one.
         longest: Duration,
@@ -107,12 +111,19 @@ fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -
     if !all.iter().any(|sample| sample.sent >= fault.low) {
         return Recovery::NoData;
     }
-    let Some(onset) = onset(all, fault) else {
+    let pair = onset(all, fault);
+    let partial = Partial::find(all, fault, hold);
+    let first = pair.into_iter().chain(partial.as_ref().map(|partial| partial.first)).min();
+    let Some(onset) = first else {
         let failures = all.iter().filter(|sample| sample.bad() && sample.ended >= fault.low).count() as u64;
         return Recovery::Brief { longest: longest(), failures };
     };
-    let spans = spans(all, onset);
     let restored = (onset + 1..all.len()).find(|at| hold.confirms(&all[*at..]) == Some(true));
+    // What failed in part after it was restored is another time that it was down.
+    if let Some(partial) = partial.filter(|partial| restored.is_none_or(|restored| partial.first < restored)) {
+        return partial.after(pair, all).judge(all, fault, hold, restored);
+    }
+    let spans = spans(all, onset);
     let Some(restored) = restored else {
         let last_failure = all.iter().filter(|sample| sample.bad()).map(|sample| sample.sent).max().unwrap_or_default();
         let at_least = last_bad_but_one(&all[onset..]).saturating_sub(fault.high);
@@ -179,7 +190,7 @@ fn longest_gap(all: &[&Sample], fault: Interval) -> Duration {
 }
 
 /// Failures that follow each other, from the onset on.
-fn spans(all: &[&Sample], onset: usize) -> Vec<Span> {
+pub(super) fn spans(all: &[&Sample], onset: usize) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut at = onset;
     while at < all.len() {
@@ -195,7 +206,10 @@ fn spans(all: &[&Sample], onset: usize) -> Vec<Span> {
 fn span(all: &[&Sample], at: usize, run: usize) -> Span {
     let failures = &all[at..at + run];
     let (first, last) = (failures[0].sent, failures[run - 1].sent);
-    let seen = failures.iter().map(|sample| sample.ended).min().unwrap_or(first);
+    // The first failure and the last one may be background errors beside the outage: it lasted from the end of another one
+    // at the latest until the send of another one at least.
+    let seen = failures[1..].iter().map(|sample| sample.ended).min().unwrap_or(last);
+    let surely = last_bad_but_one(failures).saturating_sub(seen);
     let up_before = all[..at].iter().rev().find(|sample| sample.good()).map_or(first, |sample| sample.sent);
     let ended = failures.iter().map(|sample| sample.ended).max().unwrap_or(last);
     let up_after = all[at + run..].iter().find(|sample| sample.good()).map_or(ended, |sample| sample.ended);
@@ -203,9 +217,6 @@ fn span(all: &[&Sample], at: usize, run: usize) -> Span {
         first_sent: first,
         last_sent: last,
         failures: run as u64,
-        length: Interval {
-            low: last.saturating_sub(seen),
-            high: up_after.saturating_sub(up_before).max(last.saturating_sub(seen)),
-        },
+        length: Interval { low: surely, high: up_after.saturating_sub(up_before).max(surely) },
     }
 }

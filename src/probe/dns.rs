@@ -33,9 +33,18 @@ impl DnsService {
             self.ask_server(server).await?
         } else {
             let found = tokio::net::lookup_host((self.name.as_str(), 0)).await.map_err(|error| said(&error))?;
-            found.map(|address| address.ip()).collect()
+            // A name server is asked for the kinds that are expected, and whom this machine asks tells all of them.
+            let (fours, sixes) = self.kinds();
+            let asked = |address: &IpAddr| self.expect.is_empty() || if address.is_ipv4() { fours } else { sixes };
+            found.map(|address| address.ip()).filter(asked).collect()
         };
         self.judge(&found)
+    }
+
+    /// Whether addresses of four bytes are asked for, and of sixteen.
+    fn kinds(&self) -> (bool, bool) {
+        let sixes = self.expect.iter().any(IpAddr::is_ipv6);
+        (!sixes || self.expect.iter().any(IpAddr::is_ipv4), sixes)
     }
 
     fn judge(&self, found: &BTreeSet<IpAddr>) -> Result<(), String> {
@@ -50,8 +59,7 @@ impl DnsService {
     }
 
     async fn ask_server(&self, server: SocketAddr) -> Result<BTreeSet<IpAddr>, String> {
-        let sixes = self.expect.iter().any(IpAddr::is_ipv6);
-        let fours = !sixes || self.expect.iter().any(IpAddr::is_ipv4);
+        let (fours, sixes) = self.kinds();
         addresses_of(server, &self.name, fours, sixes).await
     }
 }

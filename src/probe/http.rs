@@ -2,6 +2,7 @@
 
 use super::plan::Connection;
 use super::service::{Reply, Service, Ticket};
+use super::tls::{self, Trust};
 use super::transport::{Tcp, Transport, Wire, said};
 use crate::error::{Context, Error, Kind, Result};
 use async_trait::async_trait;
@@ -50,7 +51,7 @@ struct Kept {
 }
 
 impl HttpService {
-    /// Asks for this URL; over TLS the machine's own roots are trusted.
+    /// Asks for this URL; over TLS the machine's own roots are trusted, unless [`HttpService::trusting`] says otherwise.
     ///
     /// # Errors
     /// `Kind::Input` for a URL that is none.
@@ -72,7 +73,11 @@ impl HttpService {
         };
         let name = uri.host().ok_or_else(|| Error::input(format!("{}: it names no host", doing())))?;
         let port = uri.port_u16().unwrap_or(if secure { 443 } else { 80 });
-        let tls = if secure { Some((connector()?, server_name(name).context(Kind::Input, doing)?)) } else { None };
+        let tls = if secure {
+            Some((tls::connector(Trust::System)?, tls::server_name(name).context(Kind::Input, doing)?))
+        } else {
+            None
+        };
         Ok(Self {
             transport,
             tls,
@@ -87,13 +92,24 @@ impl HttpService {
         })
     }
 
+    /// The same with other roots, where it asks over TLS.
+    ///
+    /// # Errors
+    /// `Kind::Input` for roots that are none.
+    pub fn trusting(mut self, trust: Trust<'_>) -> Result<Self> {
+        if let Some((connector, _)) = &mut self.tls {
+            *connector = tls::connector(trust)?;
+        }
+        Ok(self)
+    }
+
     async fn open(&self) -> Result<Kept, String> {
         let wire = self.transport.connect(&self.address).await.map_err(|error| said(&error))?;
         let wire: Box<dyn Wire> = match &self.tls {
             None => wire,
             Some((connector, name)) => {
                 let secured = connector.connect(name.clone(), wire).await;
-                Box::new(secured.map_err(|error| format!("TLS: {}", said(&error)))?)
+                Box::new(secured.map_err(|error| tls::refused(&error))?)
             }
         };
         let (requests, moving) = http1::handshake(TokioIo::new(wire)).await.map_err(|error| broken(&error))?;
@@ -183,25 +199,6 @@ fn broken(error: &hyper::Error) -> String {
         return "connection closed".to_owned();
     }
     error.to_string()
-}
-
-fn server_name(host: &str) -> Result<ServerName<'static>, rustls::pki_types::InvalidDnsNameError> {
-    ServerName::try_from(host.trim_matches(['[', ']']).to_owned())
-}
-
-fn connector() -> Result<TlsConnector> {
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in rustls_native_certs::load_native_certs().certs {
-        // A root that rustls cannot read is one root less; the handshake tells if it was needed.
-        drop(roots.add(certificate));
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .context(Kind::Failed, || "setting up TLS for a probe".to_owned())?
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 #[async_trait]

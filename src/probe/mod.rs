@@ -24,6 +24,7 @@ pub mod service;
 pub mod sink;
 pub mod sql;
 pub mod tcp;
+pub mod tls;
 pub mod transport;
 
 pub use observer::{Observer, Running, Tally};

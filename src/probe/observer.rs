@@ -335,3 +335,51 @@ impl Drop for Running {
         self.stop.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::suspended;
+    use crate::observation::Stall;
+    use crate::probe::plan::Ask;
+    use crate::probe::sink::MemorySink;
+
+    /// Answers everybody.
+    struct Up;
+
+    #[async_trait::async_trait]
+    impl crate::probe::Service for Up {
+        async fn probe(&self, _ticket: crate::probe::Ticket) -> crate::probe::Reply {
+            crate::probe::Reply::Good
+        }
+    }
+
+    #[tokio::test]
+    async fn a_machine_that_was_suspended_stood_still_and_what_lasted_meanwhile_is_not_shorter_for_it() {
+        let (clock, sink) = (suspended::clock(), MemorySink::new());
+        let ask = Ask::Tcp { address: "up:1".to_owned(), send: None, expect: None };
+        let plan = StreamPlan::new("up", ask).paced(Duration::from_secs(1), Duration::from_secs(1));
+        let streams = vec![Stream { plan, service: Arc::new(Up) }];
+        let running = Observer::new("here", clock.clone(), sink.clone()).start(streams).unwrap();
+        let good = |sink: &MemorySink| {
+            let seen = sink.observation().unwrap();
+            seen.streams.get("up").map_or(0, |up| up.samples.iter().filter(|one| one.good()).count())
+        };
+        while good(&sink) == 0 {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+        let (before, answered) = (clock.monotonic(), good(&sink));
+        suspended::for_seconds(30);
+        while good(&sink) <= answered {
+            clock.sleep(Duration::from_millis(10)).await;
+        }
+        assert!(clock.monotonic() >= before + Duration::from_secs(30));
+        running.stop().await.unwrap();
+        let stalls = sink.observation().unwrap().stalls;
+        assert!(Stall::total(&stalls) >= Duration::from_secs(30), "{stalls:?}");
+        assert!(
+            stalls.iter().any(|stall| stall.from <= before && stall.until >= before + Duration::from_secs(30)),
+            "{stalls:?}"
+        );
+    }
+}

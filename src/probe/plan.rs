@@ -51,6 +51,9 @@ pub enum Ask {
         status: Option<u16>,
         /// What the body must contain.
         contains: Option<String>,
+        /// Over TLS, the roots that are trusted, as PEM; those of its machine without them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ca: Option<String>,
     },
     /// One connection; with `send`, also an answer to it.
     Tcp {
@@ -173,12 +176,28 @@ impl Ask {
             }
             Self::Query { connection: kind, query } => format!("SQL, {query}, {}", connection(kind)),
             Self::Http { url, connection: kind, .. } => {
-                format!("{}, {}", crate::secret::redact(url), connection(kind))
+                format!("{}, {}{}", crate::secret::redact(url), connection(kind), self.good())
             }
-            Self::Tcp { address, .. } => format!("TCP to {address}"),
-            Self::Dns { name, server: Some(server), .. } => format!("the addresses of {name}, from {server}"),
-            Self::Dns { name, server: None, .. } => format!("the addresses of {name}"),
+            Self::Tcp { address, .. } => format!("TCP to {address}{}", self.good()),
+            Self::Dns { name, server: Some(server), .. } => {
+                format!("the addresses of {name}, from {server}{}", self.good())
+            }
+            Self::Dns { name, server: None, .. } => format!("the addresses of {name}{}", self.good()),
         }
+    }
+
+    /// What a good answer must be besides none of failure, as the end of a sentence. What is sent may be a password.
+    fn good(&self) -> String {
+        let must: Vec<String> = match self {
+            Self::Http { status, contains, .. } => {
+                let body = contains.as_ref().map(|text| format!("a body with {text:?}"));
+                status.map(|status| format!("status {status}")).into_iter().chain(body).collect()
+            }
+            Self::Tcp { expect, .. } => expect.iter().map(|text| format!("an answer with {text:?}")).collect(),
+            Self::Dns { expect, .. } => expect.iter().map(ToString::to_string).collect(),
+            Self::Sql { .. } | Self::Query { .. } => Vec::new(),
+        };
+        if must.is_empty() { String::new() } else { format!(", good: {}", must.join(", ")) }
     }
 }
 

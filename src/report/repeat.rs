@@ -119,6 +119,16 @@ fn recovered(drill: &DrillReport) -> Recovered {
     worst.map_or(Recovered::Unknown, Recovered::After)
 }
 
+/// The recovery time of a run on the worst of its paths, low and high: infinite where it was not seen to end, nothing where it
+/// was not measured.
+pub(super) fn slowest(drill: &DrillReport) -> Option<(f64, f64)> {
+    match recovered(drill) {
+        Recovered::After(Bounds { low, high }) => Some((low, high)),
+        Recovered::NotSeen => Some((f64::INFINITY, f64::INFINITY)),
+        Recovered::Unknown => None,
+    }
+}
+
 /// What a number of valid runs of one series allows to say.
 pub(super) fn sure(runs: &[&DrillReport]) -> String {
     let counted_runs = u32::try_from(runs.len()).unwrap_or(u32::MAX);

@@ -6,7 +6,8 @@
 use super::chain::{Commit, HeadState, Link};
 use super::manifest::{End, Header, MISSING, PointKind};
 use super::record::{Privacy, RecordError};
-use super::tombstone::Removed;
+use super::tombstone::{Removed, resealed_as};
+use super::unread::Unread;
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId, SourceName};
@@ -20,6 +21,8 @@ use std::collections::{BTreeMap, BTreeSet};
 const BATCHES_TO_A_FULL_ONE: u64 = 24;
 /// How often another writer may be quicker before we give up.
 const ATTEMPTS: u32 = 8;
+
+type UnreadBySource = Vec<(SourceName, Vec<Unread>)>;
 
 /// A source whose points cannot be believed any more, such as one that was rolled back.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -161,7 +164,9 @@ pub(super) struct Catalogue {
     /// Batches that could not be believed; what they said is taken from the points again.
     pub(super) damaged: Vec<(ObjectKey, String)>,
     /// Batches that no key at hand opens: a reader who was replaced sees no more than before.
-    unreadable: bool,
+    pub(super) unreadable: bool,
+    /// Points that are signed and could not be read.
+    unread: Vec<Unread>,
 }
 
 impl PointSummary {
@@ -414,8 +419,21 @@ impl Repository {
                     added.push(point);
                 }
                 Ok(None) => {}
+                // A store that does not answer says nothing about its points: without them the list would be another one.
+                Err(error) if error.kind() == Kind::Failed => return Err(error),
                 // A point that cannot be read is for `verify` to report; the others are listed all the same.
-                Err(error) => tracing::warn!(%source, %point, %error, "a point cannot be listed"),
+                Err(error) => {
+                    tracing::debug!(%source, %point, %error, "a point cannot be listed");
+                    // What its signature says is open to everybody.
+                    let link = match self.commit_of(source, &point).await {
+                        Ok(Commit::Signed(link)) => Some(link),
+                        _ => None,
+                    };
+                    let words = resealed_as(&point);
+                    let instant = catalogue.removed.values().find(|gone| gone.reason == words);
+                    let instant = instant.map(|gone| gone.snapshot_time);
+                    catalogue.unread.push(Unread::of((source, point), (link.as_ref(), instant), &error));
+                }
             }
         }
         drop(summaries);
@@ -452,6 +470,11 @@ impl Repository {
 
     /// The points of a source, or of all, newest first.
     pub async fn points(&self, source: Option<&SourceName>) -> Result<Vec<PointSummary>> {
+        Ok(self.points_and_unread(source).await?.0)
+    }
+
+    /// The same, and those that are signed and could not be read: damaged ones, and those of another reader.
+    pub async fn points_and_unread(&self, source: Option<&SourceName>) -> Result<(Vec<PointSummary>, Vec<Unread>)> {
         let sources = match source {
             Some(source) => vec![source.clone()],
             None => self.sources().await?,
@@ -463,40 +486,55 @@ impl Repository {
         Ok(points)
     }
 
-    /// The points of all sources, newest first, and why the others are refused: one source that was rolled back hides
-    /// none of those that a person may need now. A store that does not answer is still an error.
+    /// The points of all sources, newest first, and why others are refused: one source that was rolled back, or has points
+    /// of another reader, hides none of those that a person may need now. A store that does not answer is still an error.
     pub async fn points_and_refusals(&self) -> Result<(Vec<PointSummary>, Vec<Refusal>)> {
-        let (mut points, mut refusals) = (Vec::new(), Vec::new());
+        let (points, unread, mut refusals) = self.points_of_each().await?;
+        refusals.extend(unread.iter().filter_map(|(source, unread)| Unread::refusal(source, unread)));
+        refusals.sort_by(|one, other| one.source.cmp(&other.source));
+        Ok((points, refusals))
+    }
+
+    /// The same with what could not be read, by source.
+    pub(super) async fn points_of_each(&self) -> Result<(Vec<PointSummary>, UnreadBySource, Vec<Refusal>)> {
+        let (mut points, mut unread, mut refusals) = (Vec::new(), Vec::new(), Vec::new());
         let holds = self.holds().await?;
         let mut answers = futures_util::stream::iter(self.sources().await?)
             .map(|source| async move { (self.points_of(&source, false).await, source) })
             .buffered(SIDE_BY_SIDE);
         while let Some((answer, source)) = answers.next().await {
             match answer {
-                Ok(of_source) => points.extend(of_source),
+                Ok((of_source, unread_of_source)) => {
+                    points.extend(of_source);
+                    unread.push((source, unread_of_source));
+                }
                 Err(error) if error.kind() == Kind::Refused => refusals.push(Refusal::of(source, &error)),
                 Err(error) => return Err(error),
             }
         }
         drop(answers);
-        Ok((held_and_sorted(points, &holds), refusals))
+        Ok((held_and_sorted(points, &holds), unread, refusals))
     }
 
     /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every
     /// folder is looked at. For who decides what goes.
     pub async fn points_in_full(&self) -> Result<Vec<PointSummary>> {
         let sources = self.sources().await?;
-        self.points_of_all(sources, true).await
+        Ok(self.points_of_all(sources, true).await?.0)
     }
 
-    async fn points_of_all(&self, sources: Vec<SourceName>, in_full: bool) -> Result<Vec<PointSummary>> {
+    async fn points_of_all(&self, sources: Vec<SourceName>, in_full: bool) -> Result<(Vec<PointSummary>, Vec<Unread>)> {
         let holds = self.holds().await?;
-        let per_source: Vec<Vec<PointSummary>> = futures_util::stream::iter(sources)
+        let (mut points, mut unread) = (Vec::new(), Vec::new());
+        let mut per_source = futures_util::stream::iter(sources)
             .map(|source| async move { self.points_of(&source, in_full).await })
-            .buffered(SIDE_BY_SIDE)
-            .try_collect()
-            .await?;
-        Ok(held_and_sorted(per_source.into_iter().flatten().collect(), &holds))
+            .buffered(SIDE_BY_SIDE);
+        while let Some((of_source, unread_of_source)) = per_source.try_next().await? {
+            points.extend(of_source);
+            unread.extend(unread_of_source);
+        }
+        drop(per_source);
+        Ok((held_and_sorted(points, &holds), unread))
     }
 
     /// Whether a point is signed that is newer than all that the catalogue knows: its run was killed before it said so
@@ -508,7 +546,7 @@ impl Repository {
     }
 
     /// The points of one source from its catalogue; what that lacks is read from the points.
-    async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<Vec<PointSummary>> {
+    async fn points_of(&self, source: &SourceName, in_full: bool) -> Result<(Vec<PointSummary>, Vec<Unread>)> {
         let (head, mut catalogue) = futures_util::try_join!(self.head(source), self.catalogue(source))?;
         let known = catalogue.newest_link().map_or(0, |link| link.sequence);
         let head = if let HeadState::Signed(head, _) = head { head.sequence } else { u64::MAX };
@@ -537,6 +575,6 @@ impl Repository {
         for point in &mut points {
             point.hold = holds.get(&point.link.point).cloned();
         }
-        Ok(points)
+        Ok((points, catalogue.unread))
     }
 }

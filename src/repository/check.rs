@@ -116,7 +116,10 @@ impl Repository {
         links: &BTreeMap<PointId, Link>,
         found: &mut Vec<Damage>,
     ) -> Result<()> {
-        for (point, folder) in survey.folders.iter().filter(|(point, _)| links.contains_key(*point)) {
+        // Of what was taken away the catalogue keeps no more than that; and what no key at hand opens may well know it all.
+        let catalogue = &survey.catalogue;
+        let is_told = |point: &PointId| !catalogue.unreadable && !catalogue.removed.contains_key(point);
+        for (point, folder) in survey.folders.iter().filter(|(point, _)| links.contains_key(*point) && is_told(point)) {
             let known = survey.catalogue.points.get(point).map_or(&[][..], |summary| &summary.verified);
             for run in &folder.evidence {
                 match self.evidence(source, point, run).await {
@@ -148,7 +151,7 @@ impl Repository {
             found.push(damage("hold", layout::hold(&hold.point), "it is missing, but the catalogue knows of it"));
         }
         let here = put.iter().filter(|hold| hold.source == *source);
-        for hold in here.filter(|hold| !survey.catalogue.holds.contains_key(&hold.point)) {
+        for hold in here.filter(|hold| is_told(&hold.point) && !catalogue.holds.contains_key(&hold.point)) {
             let key = layout::catalogue(source);
             found.push(damage("catalogue", key, format!("it lacks the hold on {}", hold.point)));
         }
@@ -319,7 +322,9 @@ fn check_catalogue(
         }
     }
     let folder = layout::catalogue(source);
-    for point in links.keys().filter(|point| !catalogue.knows(point) && !removed.contains_key(*point)) {
+    // What no key at hand opens may well know it.
+    let unknown = |point: &&PointId| !catalogue.unreadable && !catalogue.knows(point) && !removed.contains_key(*point);
+    for point in links.keys().filter(unknown) {
         let left = if survey.newest.as_ref().is_some_and(|newest| newest.point == *point) { KILLED } else { "" };
         found.push(damage("catalogue", &folder, format!("it lacks point {point}{left}")));
     }

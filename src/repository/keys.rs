@@ -47,6 +47,10 @@ pub struct ReaderKey {
     pub(super) identities: Vec<Identity>,
 }
 
+/// What to try where there are no keys: for the first day, and for the day on which the backup host is lost.
+const NO_KEYS: &str = "--keys or DAVIT_KEYS says where they are; davit init makes them with a new repository, and for one that is there \
+    davit key new --writer makes writer.key beside reader.key";
+
 impl Keys {
     /// The name of the writer's file in a directory of keys.
     pub const WRITER_FILE: &str = "writer.key";
@@ -56,13 +60,8 @@ impl Keys {
     /// Reads a key file, or `writer.key`, `reader.key` and older `reader-….key` in a directory.
     pub fn load(path: &Path) -> Result<Self> {
         let doing = || format!("reading keys from {}", path.display());
-        let is_directory = std::fs::metadata(path)
-            .map_err(|why| {
-                Error::input(doing())
-                    .because(why)
-                    .hint("davit init makes keys; --keys or DAVIT_KEYS says where they are")
-            })?
-            .is_dir();
+        let is_directory =
+            std::fs::metadata(path).map_err(|why| Error::input(doing()).because(why).hint(NO_KEYS))?.is_dir();
         let mut keys = Self::default();
         if !is_directory {
             keys.add(path)?;
@@ -86,7 +85,7 @@ impl Keys {
                 "reading keys from {}: neither writer.key nor reader.key is there",
                 path.display()
             ))
-            .hint("davit init makes keys; --keys or DAVIT_KEYS says where they are"));
+            .hint(NO_KEYS));
         }
         Ok(keys)
     }

@@ -35,6 +35,7 @@ pub mod spec;
 mod state;
 mod survey;
 pub mod tombstone;
+mod unread;
 pub mod writer;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ pub use reader::{ManifestReader, Point};
 pub use readers::{Changed, KeyCheck, PointKeys};
 pub use record::{Privacy, RecordError};
 pub use spec::PointSpec;
+pub use unread::Unread;
 pub use writer::{BeginPoint, Committed, JournalPace, PointWriter, PutChunk, Totals};
 
 use crate::clock::SharedClock;

@@ -7,8 +7,8 @@ use super::charter::{Charter, Epoch, Retired, Writer};
 use super::init::{manifest_recipients, new_signing_key, seal_secrets};
 use super::keys::{ReaderKey, WriterKey};
 use super::seal::Recipients;
-use super::{OpenContext, PointSummary, Repository, failed, init, layout, state};
-use crate::error::{Error, Result};
+use super::{OpenContext, PointSummary, Repository, Unread, failed, init, layout, state};
+use crate::error::{Error, Kind, Result};
 use crate::store::{Put, StoreError};
 use age::x25519::Identity;
 use std::collections::BTreeMap;
@@ -35,6 +35,8 @@ pub struct KeyCheck {
     pub readers: Vec<String>,
     /// Each point, newest first.
     pub points: Vec<PointKeys>,
+    /// Those of which nobody here can say more than that they are there.
+    pub unread: Vec<Unread>,
 }
 
 /// Who can open all chunks of a point.
@@ -52,7 +54,8 @@ impl Repository {
     /// Tells for each point who can open all its chunks.
     pub async fn key_check(&self) -> Result<KeyCheck> {
         let at_hand = self.keys().reader.as_ref().map(ReaderKey::recipients).unwrap_or_default();
-        let points = self.points(None).await?.into_iter().map(|point| {
+        let (points, unread) = self.points_and_unread(None).await?;
+        let points = points.into_iter().map(|point| {
             let readers = self.who_opens(&point);
             let opens = |epoch: &u32| {
                 let needed = self.charter().readers_of(*epoch).unwrap_or_default();
@@ -61,7 +64,7 @@ impl Repository {
             let at_hand = !self.encrypted() || point.epochs.iter().all(opens);
             PointKeys { point, readers, at_hand }
         });
-        Ok(KeyCheck { readers: self.readers().to_vec(), points: points.collect() })
+        Ok(KeyCheck { readers: self.readers().to_vec(), points: points.collect(), unread })
     }
 
     /// The readers that open every epoch of a point.
@@ -94,7 +97,7 @@ impl Repository {
             return Err(Error::refused(format!("removing reader {recipient}: it is the last one"))
                 .hint("davit key rotate puts another one in its place"));
         }
-        let needing = self.needing_others(&readers).await?;
+        let needing = self.closed_to(&readers, self.points(None).await?);
         if let Some(point) = needing.first() {
             return Err(Error::refused(format!(
                 "removing reader {recipient}: {} kept points open for no other reader, {} among them",
@@ -137,6 +140,8 @@ impl Repository {
             .map_err(|why| Error::input(format!("reading a reader: {why}")).hint("a reader looks like age1…"))?;
         let secrets = self.secrets_for(&readers, &self.0.manifest_identities)?;
         let now = self.clock().now();
+        // Before anything changes, and whatever is the matter with one source: that is no reason to keep an old key.
+        let (points, _) = self.points_and_refusals().await?;
         let repository = self
             .amend(made.as_ref(), |charter| {
                 let epoch = charter.epochs.iter().map(|epoch| epoch.epoch).max().unwrap_or(0) + 1;
@@ -145,8 +150,8 @@ impl Repository {
                 charter.secrets = secrets;
             })
             .await?;
-        let stored_anew_bytes = repository.stored_by_newest().await?;
-        let need_older_key = repository.needing_others(repository.readers()).await?;
+        let stored_anew_bytes = stored_by_newest(&points);
+        let need_older_key = repository.closed_to(repository.readers(), points);
         Ok(Changed { repository, reader: made, writer: None, stored_anew_bytes, need_older_key })
     }
 
@@ -223,15 +228,19 @@ impl Repository {
         }
         change(&mut charter);
         charter.counter += 1;
-        match self.store().put_if_match(&key, Put::new(charter.sign(root)?), &object.meta.etag).await {
+        let signed = charter.sign(root)?;
+        match self.store().put_if_match(&key, Put::new(signed.clone()), &object.meta.etag).await {
             Ok(_) => {}
+            // An answer that was lost and asked for again says so, too, when it was we who changed it.
+            Err(StoreError::Changed(_)) if self.store().get(&key, None).await.is_ok_and(|now| now.body == signed) => {}
             Err(StoreError::Changed(_)) => {
                 return Err(Error::refused(format!("{doing}: somebody else has just changed it")).hint("try again"));
             }
             Err(error) => return Err(failed(doing)(error)),
         }
-        self.0.memory.meet_counter(charter.counter)?;
-        self.reopened(charter, made)
+        // From here on it is changed: no error may sound as if it were not.
+        let met = self.0.memory.meet_counter(charter.counter);
+        met.and_then(|()| self.reopened(charter, made)).map_err(|error| error.as_kind(Kind::Failed))
     }
 
     /// The same repository under another charter, with a key that was just made beside those at hand.
@@ -250,23 +259,13 @@ impl Repository {
         Self::assemble(self.store().clone(), keys, charter, memory, cx)
     }
 
-    /// Points with an epoch that none of `readers` opens.
-    async fn needing_others(&self, readers: &[String]) -> Result<Vec<PointSummary>> {
+    /// Those of the points that have an epoch which none of `readers` opens.
+    fn closed_to(&self, readers: &[String], points: Vec<PointSummary>) -> Vec<PointSummary> {
         let opens = |epoch: &u32| {
             let can = self.charter().readers_of(*epoch).unwrap_or_default();
             can.iter().any(|reader| readers.contains(reader))
         };
-        let points = self.points(None).await?;
-        Ok(points.into_iter().filter(|point| !point.epochs.iter().all(opens)).collect())
-    }
-
-    /// Bytes in the store of the newest point of every source: what a new epoch uploads once.
-    async fn stored_by_newest(&self) -> Result<u64> {
-        let mut newest: BTreeMap<_, u64> = BTreeMap::new();
-        for point in self.points(None).await? {
-            newest.entry(point.source.clone()).or_insert(point.end.stored);
-        }
-        Ok(newest.values().sum())
+        points.into_iter().filter(|point| !point.epochs.iter().all(opens)).collect()
     }
 
     /// Reads the charter again, as another process may have changed it.
@@ -275,4 +274,13 @@ impl Repository {
         self.0.memory.meet_counter(charter.counter)?;
         self.reopened(charter, None)
     }
+}
+
+/// Bytes in the store of the newest point of every source: what a new epoch uploads once.
+fn stored_by_newest(points: &[PointSummary]) -> u64 {
+    let mut newest: BTreeMap<_, u64> = BTreeMap::new();
+    for point in points {
+        newest.entry(&point.source).or_insert(point.end.stored);
+    }
+    newest.values().sum()
 }

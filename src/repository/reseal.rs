@@ -4,6 +4,7 @@
 //! that the old one is replaced by it. Evidence is bound to a manifest and does not come along: verify the new point.
 
 use super::manifest::{Chunk, Line, Range};
+use super::tombstone::resealed_as;
 use super::writer::{BeginPoint, Committed, PointWriter};
 use super::{FetchError, PointSummary, Repository};
 use crate::error::{Error, Result};
@@ -39,7 +40,8 @@ impl Repository {
         begin.rebind = true;
         begin.tier = header.tier.clone();
         begin.details = header.details.clone();
-        begin.lock_until = point.lock_until;
+        // A lock that has run out is none any more, and no store takes one.
+        begin.lock_until = point.lock_until.filter(|until| *until > self.clock().now());
         begin.resealed_from = Some(point.link.point.clone());
         let writer = self.begin(begin).await?;
         while let Some(line) = reader.next().await? {
@@ -54,8 +56,15 @@ impl Repository {
         }
         let took = self.clock().monotonic().saturating_sub(started);
         let committed = writer.commit(took.as_secs_f64()).await?;
-        let reason = format!("sealed again as {}", committed.point);
+        // Before the old one goes: what somebody pinned stays pinned.
+        if let Some(hold) = &point.hold {
+            self.pin(&point.source, &committed.point, &hold.reason, point.lock_until).await?;
+        }
+        let reason = resealed_as(&committed.point);
         self.entomb(&point.source, run, &[(point.clone(), reason)]).await?;
+        if point.hold.is_some() {
+            self.unpin(point.point()).await?;
+        }
         Ok(committed)
     }
 

@@ -1,6 +1,6 @@
 //! How a user names a point: by its id, or as `SOURCE@latest`, `SOURCE@latest-verified`, `SOURCE@<time>`.
 
-use super::{PointSummary, Repository};
+use super::{PointSummary, Repository, Unread};
 use crate::error::{Error, Result};
 use crate::id::{PointId, SourceName};
 use jiff::Timestamp;
@@ -66,7 +66,17 @@ impl Repository {
             PointSpec::LatestVerified(source) => (source, &PointSummary::is_proven),
             PointSpec::At(source, time) => (source, &|point| point.snapshot_time <= *time),
         };
-        let points = self.points(Some(source)).await?;
+        let (points, unread) = self.points_and_unread(Some(source)).await?;
+        let found = points.iter().find(|point| wanted(point));
+        // Whoever asks for the newest must not be given an older one in silence.
+        let newer = |one: &&Unread| match (found, spec) {
+            (_, PointSpec::At(_, time)) if one.is_after(*time) => false,
+            (Some(found), _) => one.follows(found),
+            (None, _) => true,
+        };
+        if let Some(newer) = unread.iter().filter(newer).max_by_key(|one| one.sequence) {
+            return Err(newer.newer(&format!("finding {spec}"), found.map(PointSummary::point)));
+        }
         if points.is_empty() {
             return Err(self.unknown_source(source).await?);
         }
@@ -82,16 +92,26 @@ impl Repository {
     }
 
     async fn resolve_id(&self, id: &PointId) -> Result<PointSummary> {
-        let points = self.points(None).await?;
-        let found = points.into_iter().find(|point| point.link.point == *id).ok_or_else(|| {
-            Error::input(format!("finding point {id}: the repository has none of that id"))
-                .hint("davit points lists what there is")
+        // A source that was rolled back or taken away hides no point of another one.
+        let (points, unread, refusals) = self.points_of_each().await?;
+        let found = points.into_iter().find(|point| point.link.point == *id);
+        let found = found.ok_or_else(|| {
+            let unread = unread.iter().flat_map(|(_, unread)| unread).find(|one| one.point == *id);
+            match (unread, refusals.first()) {
+                (Some(one), _) => one.is_meant(),
+                (None, Some(refusal)) => {
+                    refusal.error().during(format!("finding point {id}, which no other source has"))
+                }
+                (None, None) => Error::input(format!("finding point {id}: the repository has none of that id"))
+                    .hint("davit points lists what there is"),
+            }
         })?;
         self.meet_witness(&found.source)?;
         Ok(found)
     }
 
-    async fn unknown_source(&self, source: &SourceName) -> Result<Error> {
+    /// That a source has no points, with the name that may be meant.
+    pub async fn unknown_source(&self, source: &SourceName) -> Result<Error> {
         let mut sources = self.sources().await?;
         sources.retain(|known| known != source);
         sources.sort_by_cached_key(|known| strsim::damerau_levenshtein(known.as_str(), source.as_str()));

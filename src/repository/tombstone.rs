@@ -27,6 +27,11 @@ pub struct Removed {
     pub reason: String,
 }
 
+/// Why a point went that was sealed again as this one.
+pub(super) fn resealed_as(point: &PointId) -> String {
+    format!("sealed again as {point}")
+}
+
 /// What one run took away of one source: the record `tombstones/<source>/<run>`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Tombstones {

@@ -5,6 +5,7 @@
 
 mod alerts;
 mod amounts;
+mod expect;
 mod observers;
 mod overrides;
 mod query;
@@ -12,17 +13,20 @@ mod raw;
 mod schema;
 mod settle;
 mod target;
+mod theory;
 
 #[cfg(test)]
 mod tests;
 
 pub use alerts::{AlertHow, AlertWish};
 pub use amounts::{Aim, Rate, Share, Victims};
+pub use expect::{Expect, Expected};
 pub use observers::{ObserverPod, ObserverWish};
 pub use overrides::Override;
 pub use query::Query;
 pub use schema::SCHEMA;
 pub use target::{ClusterTarget, Place, ProcessTarget, ResolverTarget, ServerTarget, Target};
+pub use theory::Theory;
 
 use crate::error::{Error, Result};
 use crate::id::Sha256;
@@ -61,6 +65,8 @@ pub struct Scenario {
     pub recovery: Recovery,
     /// Who observes besides the machine that runs the drill.
     pub observers: Vec<ObserverWish>,
+    /// How long phases of the recovery can take by the settings of what is broken.
+    pub theory: Vec<Theory>,
     /// Alerts that the fault is to set off.
     pub alerts: Vec<AlertWish>,
     /// What else must be true at the end.
@@ -116,7 +122,7 @@ pub struct FaultWish {
     /// Its name in the catalogue of faults.
     pub name: String,
     /// Where the file names it.
-    pub line: u64,
+    pub line: Option<u64>,
     /// For how long, where it does not end by itself.
     pub lasts: Option<Duration>,
     /// How many of those that match.

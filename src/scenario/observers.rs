@@ -1,11 +1,12 @@
 //! Who observes a drill besides the machine that runs it, and from where.
 
-use super::Query;
 use super::settle::line;
+use super::{Expect, Query};
 use crate::secret::SecretRef;
 use crate::yaml::Problem;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
+use std::path::PathBuf;
 
 /// Somebody else who watches the service from where they are.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,8 +20,12 @@ pub struct ObserverWish {
     pub command: Vec<String>,
     /// How the service is reached from there, where that is not the way of the target's `clients`.
     pub clients: Option<SecretRef>,
+    /// The file, on the machine that runs the drill, with the roots that it trusts.
+    pub ca: Option<PathBuf>,
     /// What it asks a database, where that is not the target's `query`.
     pub query: Option<Query>,
+    /// What a good answer looks like, where that is not what the target's `expect` says.
+    pub expect: Option<Expect>,
 }
 
 /// A pod to observe from.
@@ -61,7 +66,9 @@ pub(super) struct RawObserver {
     #[serde(default)]
     command: Vec<String>,
     clients: Option<SecretRef>,
+    ca: Option<PathBuf>,
     query: Option<Query>,
+    expect: Option<Expect>,
 }
 
 /// What is begun in a pod that has `davit` among its programs.
@@ -75,7 +82,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
     let mut wishes: Vec<ObserverWish> = Vec::new();
     for raw in raw {
         let at = line(&raw);
-        let RawObserver { name, pod, container, mut command, clients, query } = raw.value;
+        let RawObserver { name, pod, container, mut command, clients, ca, query, expect } = raw.value;
         let mut wrong = |text: String, hint: &str| problems.push(Problem::new(at, text, Some(hint.to_owned())));
         // Its streams and its log are named after it.
         let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.');
@@ -116,7 +123,7 @@ pub(super) fn settle(raw: Vec<Spanned<RawObserver>>, problems: &mut Vec<Problem>
             which: which.to_owned(),
             container,
         });
-        wishes.push(ObserverWish { name, pod, command, clients, query });
+        wishes.push(ObserverWish { name, pod, command, clients, ca, query, expect });
     }
     wishes
 }

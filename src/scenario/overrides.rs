@@ -31,9 +31,9 @@ impl FromStr for Override {
 
 impl Override {
     /// The argument that sets it again, as a report shows it: `--set load.writes=200/s`. Where a server is, with what may be
-    /// a password, is left out.
+    /// a password, is left out, and so is what is sent to it.
     pub fn argument(&self) -> String {
-        const PLACES: [&str; 4] = ["url", "clients", "into", "target"];
+        const PLACES: [&str; 5] = ["url", "clients", "into", "target", "send"];
         let place = self.path.last().is_some_and(|last| PLACES.contains(&last.as_str()));
         let value = match &self.value {
             _ if place => "…".to_owned(),
@@ -96,6 +96,7 @@ mod tests {
             ("fault.with.tables=public.a b", "--set 'fault.with.tables=public.a b'"),
             ("target.processes.clients=postgres://eva:hunter2@db/shop", "--set target.processes.clients=…"),
             ("fault.with.primary=postgres://eva:hunter2@db/shop", "--set fault.with.primary=postgres://eva:…@db/shop"),
+            ("target.processes.expect.send=AUTH hunter2", "--set target.processes.expect.send=…"),
             ("recovery.command=[restart, hunter2]", "--set recovery.command=…"),
         ] {
             assert_eq!(given.parse::<Override>().unwrap().argument(), shown);

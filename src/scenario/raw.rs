@@ -4,6 +4,7 @@ use super::alerts::RawAlert;
 use super::amounts::{Aim, Rate, Share, Victims};
 use super::observers::RawObserver;
 use super::target::{ClusterTarget, ProcessTarget};
+use super::theory::RawTheory;
 use super::{IncidentWish, RtoEnds};
 use crate::secret::SecretRef;
 use crate::units::{Bytes, Span};
@@ -31,6 +32,8 @@ pub(super) struct Raw {
     pub(super) recovery: Spanned<RawRecovery>,
     #[serde(default)]
     pub(super) observers: Vec<Spanned<RawObserver>>,
+    #[serde(default)]
+    pub(super) theory: Vec<Spanned<RawTheory>>,
     #[serde(default)]
     pub(super) alerts: Vec<Spanned<RawAlert>>,
     #[serde(default)]

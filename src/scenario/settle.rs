@@ -5,6 +5,7 @@ use super::amounts::{Aim, Rate, Share, Victims};
 use super::observers;
 use super::overrides::{self, Override};
 use super::raw::{Raw, RawCheck, RawObjectives, RawPlace, RawRecovery, RawTarget};
+use super::theory;
 use super::{
     Check, CheckHow, FaultWish, Guards, Limits, Load, Objectives, Place, Recovery, RecoveryBy, RtoEnds, Scenario,
     SteadyState, Step, Target,
@@ -47,7 +48,7 @@ pub(super) fn examine(text: &str, overrides: &[Override]) -> Result<(Option<Scen
     let replaced = overrides::apply(text, overrides)?;
     let (raw, again) = yaml::parse::<Raw>(&replaced, "entry");
     problems = again;
-    let scenario = raw.and_then(|raw| settle(raw, &replaced, &mut problems));
+    let scenario = raw.and_then(|raw| settle(raw, &replaced, &mut problems)).map(without_lines);
     for problem in &mut problems {
         problem.line = None;
         // The line that is quoted is ours, not the user's.
@@ -55,6 +56,18 @@ pub(super) fn examine(text: &str, overrides: &[Override]) -> Result<(Option<Scen
         problem.text = format!("with --set: {text}");
     }
     Ok((scenario, problems))
+}
+
+/// The same without the lines of a text that nobody has.
+fn without_lines(mut scenario: Scenario) -> Scenario {
+    scenario.fault.line = None;
+    let expected = match &mut scenario.target.place {
+        Place::Processes(target) => target.expect.as_mut(),
+        Place::Cluster(target) => target.expect.as_mut(),
+    };
+    let elsewhere = scenario.observers.iter_mut().filter_map(|observer| observer.expect.as_mut());
+    expected.into_iter().chain(elsewhere).for_each(|expect| expect.line = None);
+    scenario
 }
 
 fn objectives(raw: &RawObjectives) -> Objectives {
@@ -86,7 +99,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
     said(&raw, problems);
     let target = target(raw.target, problems);
     let (recovery, observers) = (recovery(raw.recovery, problems), observers::settle(raw.observers, problems));
-    let alerts = alerts::settle(raw.alerts, problems);
+    let (theory, alerts) = (theory::settle(raw.theory, problems), alerts::settle(raw.alerts, problems));
     let checks: Vec<Check> = raw.checks.into_iter().filter_map(|check| self::check(check, problems)).collect();
     let (target, recovery) = (target?, recovery?);
     let name = raw.fault.name.value.trim().to_owned();
@@ -118,7 +131,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
             writes: raw.load.writes,
         },
         fault: FaultWish {
-            line: line(&raw.fault.name).unwrap_or_default(),
+            line: line(&raw.fault.name),
             name,
             lasts: raw.fault.lasts.map(|span| span.0),
             victims: raw.fault.victims.unwrap_or(Victims::Count(1)),
@@ -126,6 +139,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         },
         recovery,
         observers,
+        theory,
         alerts,
         checks,
         cleanup: raw.cleanup.into_iter().map(|step| Step { name: step.name, command: step.command }).collect(),

@@ -1,8 +1,8 @@
 //! What a scenario breaks. The same scenario runs against processes on one machine and against a cluster: only this differs.
 
-use super::Query;
+use super::{Expect, Query};
 use crate::secret::SecretRef;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What is broken, and how its users reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,8 +40,12 @@ pub struct ServerTarget {
 pub struct ProcessTarget {
     /// How its users reach it: a `postgres://`, `http(s)://`, `tcp://` or `dns://` URL.
     pub clients: SecretRef,
+    /// The file with the roots that clients over HTTPS trust; this machine's if it is not said.
+    pub ca: Option<PathBuf>,
     /// What SQL probes ask; only for an answer if it is not said.
     pub query: Option<Query>,
+    /// What a good answer to other probes looks like; any that is no failure if it is not said.
+    pub expect: Option<Expect>,
     /// Its database server.
     pub primary: Option<ServerTarget>,
     /// The server that takes over.
@@ -80,8 +84,12 @@ pub struct ProxyTarget {
 pub struct ClusterTarget {
     /// How its users reach it: a `postgres://`, `http(s)://`, `tcp://` or `dns://` URL.
     pub clients: SecretRef,
+    /// The file with the roots that clients over HTTPS trust; this machine's if it is not said.
+    pub ca: Option<PathBuf>,
     /// What SQL probes ask; only for an answer if it is not said.
     pub query: Option<Query>,
+    /// What a good answer to other probes looks like; any that is no failure if it is not said.
+    pub expect: Option<Expect>,
     /// Its namespace.
     pub namespace: String,
     /// Its pods, by their labels.
@@ -107,11 +115,27 @@ impl Place {
         }
     }
 
+    /// The file with the roots that clients trust, if it is said.
+    pub fn ca(&self) -> Option<&Path> {
+        match self {
+            Self::Processes(target) => target.ca.as_deref(),
+            Self::Cluster(target) => target.ca.as_deref(),
+        }
+    }
+
     /// What SQL probes ask, if it is said.
     pub const fn query(&self) -> Option<&Query> {
         match self {
             Self::Processes(target) => target.query.as_ref(),
             Self::Cluster(target) => target.query.as_ref(),
+        }
+    }
+
+    /// What a good answer looks like, if it is said.
+    pub const fn expect(&self) -> Option<&Expect> {
+        match self {
+            Self::Processes(target) => target.expect.as_ref(),
+            Self::Cluster(target) => target.expect.as_ref(),
         }
     }
 

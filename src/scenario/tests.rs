@@ -135,6 +135,41 @@ fn values_are_replaced_from_the_command_line() {
 }
 
 #[test]
+fn what_is_expected_of_an_answer_is_read_and_what_makes_no_sense_is_named_with_its_line() {
+    let text =
+        |expect: &str| GOOD.replace("app@127.0.0.1/shop\n", &format!("app@127.0.0.1/shop\n    expect: {expect}\n"));
+    let expect = |said: &str| {
+        let scenario = read(&text(said), Path::new("shop.yaml"), &[]).unwrap();
+        scenario.target.place.expect().unwrap().clone()
+    };
+    let http = Expected::Http { status: Some(200), body: Some("ok".to_owned()) };
+    assert_eq!(expect("{status: 200, body: ok}"), Expect { line: Some(9), answer: http });
+    let tcp = Expected::Tcp { send: Some("PING\r\n".to_owned()), reply: "+PONG".to_owned() };
+    assert_eq!(expect(r#"{send: "PING\r\n", reply: +PONG}"#).answer, tcp);
+    let addresses = vec!["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()];
+    assert_eq!(expect("{addresses: [10.0.0.5, 'fd00::5']}").answer, Expected::Dns { addresses });
+    for (wrong, said) in [
+        ("{}", "it is not said what is expected"),
+        ("{stauts: 200}", "did you mean \"status\"?"),
+        ("{status: 99}", "99 is no status of HTTP"),
+        ("{status: ok}", "a whole number belongs here"),
+        ("{body: ''}", "\"body\" that is expected is empty"),
+        ("{send: PING}", "write `reply: …` beside `send`"),
+        ("{status: 200, reply: ok}", "one answer cannot be all of this"),
+        ("{send: PING, status: 200}", "one answer cannot be all of this"),
+        ("{addresses: []}", "no address is expected"),
+        ("{addresses: [10.0.0]}", "\"10.0.0\" is no address"),
+    ] {
+        let found = problems(&text(wrong));
+        assert!(found.starts_with("line 9: ") && found.contains(said), "{wrong}: {found}");
+    }
+    // What is replaced is in no line of the file.
+    let set = ["target.processes.expect.status=200", "fault.name=primary-crash"].map(|set| set.parse().unwrap());
+    let scenario = read(GOOD, Path::new("shop.yaml"), &set).unwrap();
+    assert_eq!((scenario.target.place.expect().unwrap().line, scenario.fault.line), (None, None));
+}
+
+#[test]
 fn an_empty_file_and_a_missing_one_say_what_to_do() {
     let error = read("# nothing\n", Path::new("x.yaml"), &[]).unwrap_err();
     assert_eq!(error.to_string(), "reading x.yaml: it is empty");
@@ -182,5 +217,26 @@ fn alerts_say_who_knows_of_them_and_within_which_time() {
     ] {
         let said = wrong(alert);
         assert!(said.contains(text), "{alert}: {said}");
+    }
+}
+
+#[test]
+fn phases_are_called_as_reports_call_them_and_can_take_as_long_as_at_best() {
+    let good = format!(
+        "{GOOD}theory:\n  - {{phase: failover, best: 2s, worst: 40s, because: ttl}}\n  - {{phase: routing, worst: 5s}}\n"
+    );
+    let theory = read(&good, Path::new("shop.yaml"), &[]).unwrap().theory;
+    assert_eq!((theory[0].best, theory[0].worst), (Duration::from_secs(2), Duration::from_secs(40)));
+    assert_eq!((theory[1].best, theory[1].because.as_deref()), (Duration::ZERO, None));
+    for (theory, text) in [
+        ("{phase: failovr, worst: 5s}", "no phase of a recovery is called \"failovr\""),
+        ("{phase: failovr, worst: 5s}", "did you mean \"failover\"?"),
+        ("{phase: failover, best: 5s, worst: 4s}", "can at worst not be shorter than at best"),
+        ("{phase: failover, worst: 0s}", "can at worst not be shorter than at best"),
+        ("{phase: failover, best: 4s}", "the entry \"worst\" is missing"),
+        ("{phase: failover, worst: 4s}\n  - {phase: failover, worst: 5s}", "the phase \"failover\" is there twice"),
+    ] {
+        let said = problems(&format!("{GOOD}theory:\n  - {theory}\n"));
+        assert!(said.contains(text), "{theory}: {said}");
     }
 }

@@ -28,15 +28,20 @@ impl fmt::Display for SecretRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             // Of a URL everything but the password helps; of anything else nothing is shown.
-            Self::Plain(text) if text.reveal().starts_with("postgres") && text.reveal().contains("://") => {
-                f.write_str(&redact(text.reveal()))
-            }
+            Self::Plain(text) if is_url(text.reveal()) => f.write_str(&redact(text.reveal())),
             Self::Plain(_) => f.write_str("[redacted]"),
             Self::Env(name) => write!(f, "{{env: {name}}}"),
             Self::File(path) => write!(f, "{{file: {}}}", path.display()),
             Self::Dotenv { path, key } => write!(f, "{{dotenv: {}, key: {key}}}", path.display()),
         }
     }
+}
+
+/// Whether a text is a URL and nothing else: one word after a scheme.
+fn is_url(text: &str) -> bool {
+    let scheme = text.split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
+    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
 }
 
 /// The keys a secret may be written with, for the nearest one to be suggested.
@@ -75,6 +80,24 @@ impl<'de> Visitor<'de> for SecretVisitor {
             [None, Some(path), None, None] => Ok(SecretRef::File(path.into())),
             [None, None, Some(path), Some(key)] => Ok(SecretRef::Dotenv { path: path.into(), key }),
             _ => Err(de::Error::custom("a secret is {env: NAME}, {file: PATH} or {dotenv: PATH, key: NAME}")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_url_all_but_its_password_is_shown_and_of_anything_else_nothing() {
+        for (text, shown) in [
+            ("http://shop.example:8080/healthz", "http://shop.example:8080/healthz"),
+            ("https://eva:hunter2@shop.example/healthz", "https://eva:…@shop.example/healthz"),
+            ("postgres://eva:hunter2@db/shop", "postgres://eva:…@db/shop"),
+            ("hunter2", "[redacted]"),
+            ("hunter 2://", "[redacted]"),
+        ] {
+            assert_eq!(SecretRef::Plain(Secret::new(text)).to_string(), shown);
         }
     }
 }

@@ -129,6 +129,9 @@ impl MemoryStore {
 
     /// Refuses what an S3 server refuses before it looks at the object.
     fn admit(&self, key: &ObjectKey, put: &Put) -> Result<(), StoreError> {
+        if put.lock.is_some_and(|lock| lock.until <= self.clock.now()) {
+            return Err(StoreError::Other("InvalidArgument: a lock must end in the future".into()));
+        }
         if put.lock.is_some() && !self.versioned {
             return Err(StoreError::Unsupported("object lock"));
         }

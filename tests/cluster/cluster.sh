@@ -25,7 +25,7 @@ is_watched() {
   pid=$(cat "$dir/watcher" 2>/dev/null) && grep -aq watcher.sh "/proc/$pid/cmdline" 2>/dev/null
 }
 is_settled() { [ -e "$dir/ready" ] || ! is_watched; }
-is_unwatched() { ! is_watched; }
+has_ended() { ! grep -aq watcher.sh "/proc/$1/cmdline" 2>/dev/null; } # WATCHER
 in_network() { nsenter --net="/proc/$(cat "$dir/init")/ns/net" "$@"; }
 
 # Process 1 of a node as the host numbers it: the one with three numbers (host, cluster, node) of which the last is 1.
@@ -48,8 +48,11 @@ up() {
   if ! is_watched || [ ! -e "$dir/ready" ]; then
     [ ! -e "$dir" ] || sweep
     rm -f "$clusters/$cluster.failed"
-    mkdir -p "$dir"/{log,hold,bin}
-    ln -s "$program" "$dir/bin/kubectl"
+    mkdir -p "$dir"/{log,hold,bin,shell}
+    cp "$kubectl_program" "$dir/bin/kubectl"
+    ln -s "$program" "$dir/bin/kubernetes"
+    # For people the real one: the other has a server do it, which knows neither their KUBECONFIG nor their folder.
+    ln -s "$program" "$dir/shell/kubectl"
     touch "$lease"
     # The cluster must not hold what its starter has open: locks are among that.
     (
@@ -68,10 +71,12 @@ up() {
 }
 
 down() {
-  local rest
+  local rest watcher
   if is_watched; then
+    # Its number is in a file of the folder that it removes: that the file is gone does not say that all is.
+    watcher=$(cat "$dir/watcher")
     kill -9 "$(cat "$dir/init")" 2>/dev/null || true
-    wait_for 60 "its end" is_unwatched
+    wait_for 60 "its end" has_ended "$watcher"
   elif [ -e "$dir" ]; then
     sweep
   fi
@@ -81,7 +86,7 @@ down() {
 }
 
 settings() {
-  printf 'export KUBECONFIG=%s PATH=%s\n' "$dir/kubeconfig" "$dir/bin:$PATH"
+  printf 'export KUBECONFIG=%s PATH=%s\n' "$dir/kubeconfig" "$dir/shell:$PATH"
   printf 'export AWS_ENDPOINT_URL_S3=http://%s:7070 AWS_REGION=us-east-1\n' "$(address_of_control)"
   printf 'export AWS_ACCESS_KEY_ID=davit-test AWS_SECRET_ACCESS_KEY=davit-test-secret\n'
 }

@@ -48,7 +48,8 @@ supervise apiserver "$program" apiserver --etcd-servers http://127.0.0.1:2379 \
   --kubelet-certificate-authority "$pki/ca.crt" --kubelet-preferred-address-types InternalIP \
   --requestheader-client-ca-file "$pki/ca.crt" --enable-aggregator-routing
 
-# The program is kubectl by this name; `cluster.sh` made the link.
+supervise kubectl env KUBECACHEDIR="$dir/kubectl-cache" "$program" kubectl-server "$dir/bin/kubectl.socket"
+# `cluster.sh` put it there; until that server listens it is one by itself.
 kubectl() { "$dir/bin/kubectl" --kubeconfig "$dir/kubeconfig" "$@"; }
 is_ready() { kubectl get --raw /readyz >/dev/null 2>&1; }
 wait_for 60 "an answer of the API server" is_ready

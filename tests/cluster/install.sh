@@ -50,6 +50,7 @@ version=k8s.io/component-base/version
 build "$kubernetes_folder" kubernetes kubernetes "Kubernetes $kubernetes_version (about 5 minutes of processor time)" \
   -tags providerless -ldflags "-s -w -X $version.gitVersion=v$kubernetes_version \
   -X $version.gitMajor=1 -X $version.gitMinor=$(echo "$kubernetes_version" | cut -d . -f 2)"
+build "$kubectl_folder" kubectl kubectl "the kubectl that asks a server" -ldflags "-s -w"
 build "$dns_folder" dns dns "the name server CoreDNS (about a minute)" -ldflags "-s -w"
 build "$service_folder" service service "the small HTTP service" -ldflags "-s -w"
 "$here/images.sh" base

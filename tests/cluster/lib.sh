@@ -7,6 +7,7 @@ cache=$("$here/../servers/cache.sh")
 # shellcheck source=tests/cluster/versions.sh
 . "$here/versions.sh"
 program=$cache/$kubernetes_folder/kubernetes
+kubectl_program=$cache/$kubectl_folder/kubectl
 dns_program=$cache/$dns_folder/dns
 images=$cache/$images_folder
 clusters=$cache/clusters

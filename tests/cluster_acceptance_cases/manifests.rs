@@ -1,6 +1,6 @@
 //! What the manifests say, and that a server takes them.
 
-use super::deploy::{Davit, all, folder, one, pod, render};
+use super::deploy::{Davit, all, folder, one, pod, render, way};
 use crate::support::cluster::Cluster;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -35,7 +35,8 @@ fn restricted(job: &Value, overlay: &str) {
     assert_eq!(spec["restartPolicy"], "Never", "{name}");
     assert_eq!(job["spec"]["concurrencyPolicy"], "Forbid", "{name}");
     // The reader's key is never mounted where backups are made.
-    assert!(!spec.to_string().contains("reader"), "{name}");
+    let restores = spec["serviceAccountName"] == "davit-restore";
+    assert_eq!(spec.to_string().contains("reader"), restores, "{name}");
     let architectures = spec.pointer("/affinity/nodeAffinity/requiredDuringSchedulingIgnoredDuringExecution/nodeSelectorTerms/0/matchExpressions/0/values");
     assert_eq!(architectures, Some(&json!(["amd64", "arm64"])), "{name}");
     for container in spec["containers"].as_array().unwrap() {
@@ -48,6 +49,37 @@ fn restricted(job: &Value, overlay: &str) {
             let mebibytes: u32 = memory.strip_suffix("Mi").unwrap().parse().unwrap();
             assert!(mebibytes <= 256, "{name}: {memory}");
         }
+    }
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn a_restore_in_the_cluster_begins_when_somebody_says_so_and_has_its_own_account_and_keys() {
+    let cluster = Cluster::shared();
+    for overlay in ["base", "overlays/dev", "overlays/prod"] {
+        let at = tempfile::tempdir().unwrap();
+        let (whole, part) =
+            (way(at.path(), &folder().join(overlay)), way(at.path(), &folder().join("components/restore")));
+        let text = format!(
+            "apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\nresources: ['{whole}']\ncomponents: ['{part}']\n"
+        );
+        std::fs::write(at.path().join("kustomization.yaml"), text).unwrap();
+        let manifests = render(&cluster, at.path());
+        let job = one(&manifests, "CronJob", "restore-namespace");
+        restricted(job, overlay);
+        assert_eq!(job["spec"]["suspend"], true, "nothing is restored by itself");
+        let spec = &pod(job)["spec"];
+        assert_eq!(
+            (&spec["serviceAccountName"], &spec["automountServiceAccountToken"]),
+            (&json!("davit-restore"), &json!(true))
+        );
+        let image = spec["containers"][0]["image"].as_str().unwrap();
+        let saver = &pod(one(&manifests, "CronJob", "snapshot-namespace"))["spec"];
+        assert_eq!(saver["containers"][0]["image"], image);
+        // The settings of the overlay, under the name that they have there.
+        assert_eq!(spec["volumes"][0], saver["volumes"][0]);
+        let binding = one(&manifests, "ClusterRoleBinding", "davit-restore");
+        assert_eq!(binding["subjects"][0]["name"], "davit-restore");
     }
 }
 
@@ -98,8 +130,9 @@ fn a_server_takes_every_manifest_as_it_is() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() && !said.contains("would violate"), "{overlay}: {said}");
     }
-    for component in ["hooks/hooks.yaml", "volumes/volumes.yaml", "restore/restore.yaml", "sweep/sweep.yaml"] {
-        let path = folder().join("components").join(component);
+    let components = ["hooks/hooks", "volumes/volumes", "restore/restore", "restore/restore-namespace", "sweep/sweep"];
+    for component in components.map(|name| format!("{name}.yaml")) {
+        let path = folder().join("components").join(&component);
         let arguments = ["apply", "--dry-run=server", "--validate=strict", "-f"];
         let output = cluster.kubectl_command().args(arguments).arg(&path).output().unwrap();
         assert!(output.status.success(), "{component}: {}", String::from_utf8_lossy(&output.stderr));

@@ -105,7 +105,7 @@ fn files_of_a_volume_are_back_before_anything_runs_that_uses_them() {
     let desk = desk(&cluster);
     let saved = save(&desk, name, &[]);
     ended(&saved, 0, "volume of data-keeper-0: ");
-    ended(&saved, 0, "keeper-0 wrote while it was read");
+    ended(&saved, 0, "keeper-0 could write while it was read");
     assert_eq!(movers(&namespace), "", "no mover is left");
     let shown = desk.json(&["snapshot", "show", &format!("{name}@latest")]).1;
     let pods = shown["coverage"]["kinds"].as_array().unwrap().iter().find(|kind| kind["kind"] == "pods").unwrap();
@@ -174,4 +174,45 @@ fn what_a_mover_cannot_read_or_must_not_makes_the_snapshot_incomplete() {
     assert_eq!(movers(&namespace), "");
     let plan = desk.davit(&[&["snapshot", "create", name, "--dry-run", "--volumes", "files"][..], &IMAGE].concat());
     ended(&plan, 0, "volume of claim data-keeper-0: its files would be read on node-");
+}
+
+#[test]
+#[ignore = "needs root on Linux and the test cluster: make test"]
+fn both_claims_of_a_pod_come_back_on_the_one_node_where_it_can_run() {
+    let cluster = Cluster::shared();
+    cluster.load_davit(Path::new(env!("CARGO_BIN_EXE_davit")));
+    let namespace = cluster.namespace("pinned");
+    let name = namespace.name.as_str();
+    let nodes = cluster.kubectl("get nodes -o name");
+    let desk = desk(&cluster);
+    // Each node once: a mover that ran wherever it liked would not be there three times.
+    for (number, node) in nodes.lines().map(|line| line.strip_prefix("node/").unwrap()).enumerate() {
+        let pinned = KEEPER
+            .replace("keeper", &format!("keeper{number}"))
+            .replace(
+                "      containers:",
+                &format!("      nodeSelector: {{kubernetes.io/hostname: {node}}}\n      containers:"),
+            )
+            .replace(
+                "[{name: data, mountPath: /data}]",
+                "[{name: data, mountPath: /data}, {name: wal, mountPath: /wal}]",
+            );
+        let second = pinned.split("volumeClaimTemplates:\n").nth(1).unwrap().replace("name: data", "name: wal");
+        namespace.apply(&format!("{pinned}{second}"));
+        namespace.wait_rollout(&format!("statefulset/keeper{number}"));
+        let pod = format!("keeper{number}-0");
+        namespace.exec(&pod, &["sh", "-c", "rm -f /data/fresh; echo kept >/data/kept; echo kept >/wal/kept; sync"]);
+    }
+    ended(&save(&desk, name, &[]), 0, "volume of wal-keeper2-0: ");
+    let copy = format!("{name}-copy");
+    let said = desk.davit(&["snapshot", "restore", &format!("{name}@latest"), "--into", &copy]);
+    for number in 0..3 {
+        for claim in ["data", "wal"] {
+            ended(&said, 0, &format!("persistentvolumeclaims/{claim}-keeper{number}-0: "));
+        }
+        cluster.kubectl(&format!("rollout status statefulset/keeper{number} -n {copy} --timeout=90s"));
+        let kept = cluster.kubectl(&format!("exec -n {copy} keeper{number}-0 -- cat /data/kept /wal/kept"));
+        assert_eq!(kept.split_whitespace().collect::<Vec<_>>(), ["kept", "kept"]);
+    }
+    cluster.kubectl(&format!("delete namespace {copy} --wait=false"));
 }

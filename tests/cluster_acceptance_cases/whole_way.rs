@@ -1,5 +1,6 @@
 //! The whole way: two scheduled jobs of `deploy/` save a database and its namespace; the namespace is deleted; from the bucket
-//! and the keys alone both come back, with the same rows.
+//! and the keys alone both come back, with the same rows. The namespace is brought back by the job of `deploy/`, as the account
+//! that is for it and with no right besides.
 
 use super::deploy::{Davit, folder, way};
 use crate::cli_support::Desk;
@@ -33,7 +34,7 @@ fn sums(namespace: &Namespace<'_>) -> Vec<String> {
 
 /// An overlay as a user writes one: where the store is, what is saved, and every minute instead of every night.
 fn overlay(cluster: &Cluster, at: &Path, namespace: &str, bucket: &str) {
-    let base = way(at, &folder().join("base"));
+    let (base, restore) = (way(at, &folder().join("base")), way(at, &folder().join("components/restore")));
     let endpoint = "http://s3.kube-system:7070";
     let settings = std::fs::read_to_string(folder().join("base/davit.yaml")).unwrap();
     std::fs::write(
@@ -49,18 +50,24 @@ fn overlay(cluster: &Cluster, at: &Path, namespace: &str, bucket: &str) {
 apiVersion: kustomize.config.k8s.io/v1beta1
 kind: Kustomization
 resources: ["{base}", binding.yaml]
+components: ["{restore}"]
 images: [{{name: davit, newName: davit.test/davit, newTag: "1"}}, {{name: registry.example/davit, newName: davit.test/davit, newTag: "1"}}]
 configMapGenerator:
 - {{name: davit-settings, namespace: davit, behavior: replace, files: [davit.yaml]}}
 patches:
-- target: {{kind: CronJob}}
+- target: {{kind: CronJob, name: (backup-database|snapshot-namespace)}}
   patch: |
     - {{op: replace, path: /spec/schedule, value: "* * * * *"}}
+- target: {{kind: CronJob}}
+  patch: |
     - {{op: add, path: /spec/jobTemplate/spec/template/spec/containers/0/env/-, value: {{name: AWS_ENDPOINT_URL_S3, value: "{endpoint}"}}}}
     - {{op: add, path: /spec/jobTemplate/spec/template/spec/containers/0/env/-, value: {{name: AWS_REGION, value: {region}}}}}
 - target: {{kind: CronJob, name: snapshot-namespace}}
   patch: |
     - {{op: replace, path: /spec/jobTemplate/spec/template/spec/containers/0/args, value: [snapshot, create, {namespace}]}}
+- target: {{kind: CronJob, name: restore-namespace}}
+  patch: |
+    - {{op: replace, path: /spec/jobTemplate/spec/template/spec/containers/0/args, value: [snapshot, restore, {namespace}@latest]}}
 - target: {{kind: NetworkPolicy, name: davit-store-and-cluster}}
   patch: |
     - {{op: add, path: /spec/egress/1/ports/-, value: {{port: 7070, protocol: TCP}}}}
@@ -144,7 +151,7 @@ fn two_cron_jobs_save_a_shop_and_from_bucket_and_keys_alone_it_comes_back() {
     let bucket = format!("shop-{name}");
     let runtime = tokio::runtime::Runtime::new().unwrap();
     runtime.block_on(s3::client_at(&cluster.s3_endpoint()).create_bucket().bucket(&bucket).send()).unwrap();
-    let mut desk = desk_at(&cluster, &bucket);
+    let desk = desk_at(&cluster, &bucket);
     let said = desk.davit(&["init"]);
     assert_eq!(said.code, 0, "{}", said.stderr);
     let at = tempfile::tempdir().unwrap();
@@ -160,9 +167,7 @@ fn two_cron_jobs_save_a_shop_and_from_bucket_and_keys_alone_it_comes_back() {
     wait_until(60, "the end of its volume", || !cluster.kubectl("get persistentvolumes").contains(&format!("{name}/")));
 
     // From the bucket and the keys alone: first the namespace …
-    desk.set("KUBECONFIG", cluster.kubeconfig().to_str().unwrap());
-    let said = desk.davit(&["snapshot", "restore", &format!("{name}@latest")]);
-    assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
+    restored_in_the_cluster(&cluster, &desk);
     assert_ne!(namespace.kubectl(&format!("get namespace {name} -o jsonpath={{.metadata.uid}}")), uid);
     namespace.wait_rollout("deployment/web");
     namespace.wait_rollout("statefulset/postgres");
@@ -174,6 +179,24 @@ fn two_cron_jobs_save_a_shop_and_from_bucket_and_keys_alone_it_comes_back() {
     let said = desk.davit(&["restore", "shop-db@latest", "--into", &url, "--create"]);
     assert_eq!(said.code, 0, "{}{}", said.stdout, said.stderr);
     assert_eq!(sums(&namespace), before);
+}
+
+/// Starts the job that restores, for which the reader's key comes and goes, and waits for its end.
+fn restored_in_the_cluster(cluster: &Cluster, desk: &Desk) {
+    let key = format!("reader.key={}", desk.path().join("keys/reader.key").display());
+    let arguments = ["--namespace", "davit", "create", "secret", "generic", "davit-reader-key", "--from-file", &key];
+    let made = cluster.kubectl_command().args(arguments).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let jobs = cluster.kubectl("--namespace davit get jobs -l app.kubernetes.io/component=restore-namespace -o name");
+    assert_eq!(jobs, "", "it begins when somebody says so");
+    cluster.kubectl("--namespace davit create job --from=cronjob/restore-namespace back");
+    let status =
+        |field: &str| cluster.kubectl(&format!("--namespace davit get job back -o jsonpath={{.status.{field}}}"));
+    wait_until(120, "the end of the restore", || !status("succeeded").is_empty() || !status("failed").is_empty());
+    let said = cluster.try_kubectl("--namespace davit logs -l job-name=back --tail=-1").stdout;
+    let said = String::from_utf8_lossy(&said).into_owned();
+    assert!(status("failed").is_empty() && said.contains("restored point"), "{said}");
+    cluster.kubectl("--namespace davit delete secret davit-reader-key");
 }
 
 /// A desk with nothing but the way to the bucket; keys are made by `init`.

@@ -1,5 +1,6 @@
 //! Faults of nodes. They harm what others stand on, so nobody else uses that cluster meanwhile.
 
+use crate::accounts::each_verb_is_needed;
 use crate::stand::{IMAGE, Stand, inject, proven, refused};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
@@ -55,10 +56,10 @@ pub fn verbs_of(cluster: &Cluster, verbs: &[&str]) -> String {
 
 pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before() {
     let cluster = Cluster::alone();
-    let stand = Stand::with_web(&cluster, "nodes");
+    let mut stand = Stand::with_web(&cluster, "nodes");
     let _open = Open::all(&cluster);
-    stand.account(&["node-cordon", "node-taint", "node-drain"]);
     let before = nodes(&cluster);
+    stand.account(&["node-cordon", "node-taint", "node-drain"]);
     let hit = |fault: &str, more: &[&str]| inject(&stand.desk, &stand.helpers.name, fault, "node/node-2", more);
     refused(&hit("node-cordon", &["--environment", "production"]), "environment");
     assert!(proven(&hit("node-cordon", &[])).contains("is tainted"));
@@ -89,6 +90,8 @@ pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before
     });
     assert!(proven(&hit("node-drain", &[])).contains("no pod that had to go is left"));
     assert_eq!((on_node(), nodes(&cluster)), (0, before.clone()));
+    each_verb_is_needed(&mut stand, "node-drain", "node/node-2", &[]);
+    assert_eq!(nodes(&cluster), before);
 
     // The harness stands for whatever stops a kubelet: an SSH call, a cloud's command.
     let stop = command(&cluster, "do", &["hold node-3-kubelet", "kill node-3 kubelet"]);

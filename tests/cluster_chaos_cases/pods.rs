@@ -1,7 +1,7 @@
 //! Faults of pods: what the API server takes, and what helper pods carry into a pod's world.
 
 use crate::inside::{inside, seen_inside};
-use crate::stand::{Stand, desk, inject, proven, refused};
+use crate::stand::{Stand, inject, patient_desk, proven, refused};
 use crate::support::cluster::Cluster;
 use crate::support::wait_until;
 use std::thread;
@@ -95,7 +95,7 @@ fn pressure_is_put_into_the_victims_own_control_group_and_is_gone_afterwards() {
             let stand = &stand;
             scope.spawn(move || {
                 // A repository of its own, so that three faults may be under way at once.
-                let desk = desk(stand.cluster);
+                let desk = patient_desk(stand.cluster);
                 let target = format!("{}/pod/{name}", stand.app.name);
                 let said = seen_inside(uid, || {
                     proven(&inject(&desk, &stand.helpers.name, fault, &target, &["--set", amount]))

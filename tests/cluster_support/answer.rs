@@ -70,7 +70,12 @@ pub(crate) async fn answer(
         shared.world().say(uri.path(), &asked)
     } else {
         let sent = request.into_body().collect().await.map_err(std::io::Error::other)?.to_bytes();
-        let sent = serde_json::from_slice(&sent).unwrap_or_default();
+        let mut sent: Value = serde_json::from_slice(&sent).unwrap_or_default();
+        if let Some(manager) =
+            asked.get("fieldManager").filter(|_| method == Method::POST && shared.world().names_managers)
+        {
+            sent["metadata"]["managedFields"] = json!([{ "manager": manager[0], "operation": "Update" }]);
+        }
         shared.world().change(&method, uri.path(), asked.contains_key("dryRun"), sent)
     };
     let Some(bytes) = breaks_after else { return Ok(document(code, &body, 0)) };

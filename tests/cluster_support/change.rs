@@ -35,6 +35,12 @@ impl World {
                 merge(&mut there, &sent);
                 (200, self.keep(&kind, namespace, there, dry))
             }
+            ("DELETE", Some(there))
+                if sent["preconditions"]["uid"].is_string()
+                    && sent["preconditions"]["uid"] != there["metadata"]["uid"] =>
+            {
+                refusal(409, "Conflict", "the UID in the precondition does not match the UID in record")
+            }
             ("DELETE", Some(_)) => {
                 if !dry {
                     self.remove(&kind, namespace, &name);

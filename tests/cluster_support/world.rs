@@ -57,6 +57,8 @@ pub struct World {
     pub token: String,
     /// Discovery answers in which hidden kinds stay hidden; then they are shown.
     pub hidden_for: usize,
+    /// Whether an object says who made it, as with a real server.
+    pub names_managers: bool,
     now: u64,
     objects: BTreeMap<Key, Vec<(u64, Option<Value>)>>,
 }
@@ -74,6 +76,7 @@ impl World {
             compacted: 0,
             token: "valid".to_owned(),
             hidden_for: 0,
+            names_managers: false,
             now: 1000,
             objects: BTreeMap::new(),
         }
@@ -126,6 +129,12 @@ impl World {
     pub fn get(&self, kind: &str, namespace: &str, name: &str) -> Option<Value> {
         let history = self.objects.get(&(kind.to_owned(), namespace.to_owned(), name.to_owned()))?;
         history.last().and_then(|(_, object)| object.clone())
+    }
+
+    /// Everything of a kind that ever was in a namespace, as it was first.
+    pub fn ever(&self, kind: &str, namespace: &str) -> Vec<Value> {
+        let of_kind = self.objects.iter().filter(|((of, inside, _), _)| of == kind && inside == namespace);
+        of_kind.filter_map(|(_, history)| history.iter().find_map(|(_, object)| object.clone())).collect()
     }
 
     /// The objects of a kind as they were at an instant, in the order of their names.

@@ -32,6 +32,7 @@ pub struct ControlPlane {
     etcd_port: u16,
     api: Mutex<Option<Process>>,
     controllers: Option<Process>,
+    kubectl: Process,
 }
 
 /// The control plane of this test file.
@@ -40,12 +41,26 @@ pub fn control_plane() -> &'static ControlPlane {
     SHARED.get_or_init(ControlPlane::start)
 }
 
-fn program() -> PathBuf {
+fn program(name: &str) -> PathBuf {
     let folders = std::fs::read_dir(cache()).unwrap().map(|entry| entry.unwrap().path());
-    let mut found: Vec<PathBuf> =
-        folders.map(|folder| folder.join("kubernetes")).filter(|path| path.is_file()).collect();
+    let mut found: Vec<PathBuf> = folders.map(|folder| folder.join(name)).filter(|path| path.is_file()).collect();
     found.sort();
-    found.pop().unwrap_or_else(|| panic!("tests/cluster/install.sh installs Kubernetes"))
+    found.pop().unwrap_or_else(|| panic!("tests/cluster/install.sh installs {name}"))
+}
+
+/// Starts what answers `bin/kubectl`: a process of the size of Kubernetes' takes a tenth of a second of processor time to
+/// start, and tests look often.
+fn serve_kubectl(program: &Path, at: &Path) -> Process {
+    let bin = at.join("bin");
+    std::fs::create_dir(&bin).unwrap();
+    std::fs::copy(self::program("kubectl"), bin.join("kubectl")).unwrap();
+    std::os::unix::fs::symlink(program, bin.join("kubernetes")).unwrap();
+    let socket = bin.join("kubectl.socket");
+    let mut server = command(program, None, "KILL");
+    server.arg("kubectl-server").arg(&socket).env("KUBECACHEDIR", at.join("cache"));
+    let process = Process::start(server, log(at, "kubectl"), "-KILL");
+    wait_until(60, "what answers kubectl", || socket.exists());
+    process
 }
 
 impl ControlPlane {
@@ -53,7 +68,7 @@ impl ControlPlane {
     pub fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let at = directory.path();
-        let program = program();
+        let program = program("kubernetes");
         let key =
             Command::new("openssl").args(["genrsa", "-out"]).arg(at.join("accounts.key")).arg("2048").output().unwrap();
         assert!(key.status.success());
@@ -73,7 +88,8 @@ impl ControlPlane {
              contexts: [{{name: test, context: {{cluster: test, user: admin}}}}]\n"
         );
         std::fs::write(at.join("kubeconfig"), kubeconfig).unwrap();
-        let mut plane = Self { program, directory, port, etcd, etcd_port, api: Mutex::new(None), controllers: None };
+        let (api, kubectl) = (Mutex::new(None), serve_kubectl(&program, at));
+        let mut plane = Self { program, directory, port, etcd, etcd_port, api, controllers: None, kubectl };
         plane.start_api();
         let mut controllers = command(&plane.program, None, "KILL");
         let file = plane.kubeconfig();
@@ -132,8 +148,8 @@ impl ControlPlane {
 
     /// Runs kubectl; what it printed, or what it complained of.
     pub fn kubectl(&self, arguments: &[&str], input: &str) -> Result<String, String> {
-        let mut command = Command::new(&self.program);
-        command.arg("kubectl").arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
+        let mut command = Command::new(self.directory.path().join("bin/kubectl"));
+        command.arg("--kubeconfig").arg(self.kubeconfig()).args(arguments);
         command.env("HOME", self.directory.path());
         let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -215,6 +231,20 @@ impl ControlPlane {
         let body = self.get(&[kind, name]).unwrap();
         let kind = davit::snapshot::object::SavedKind::of_body(kind, false, &body);
         Saved::new(&kind, &body)
+    }
+
+    /// How often the server has refused `davit` a list of something in a namespace.
+    pub fn lists_refused(&self, resource: &str, namespace: &str) -> usize {
+        let text = std::fs::read_to_string(self.directory.path().join("audit.log")).unwrap();
+        let entries = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        let refused = entries.filter(|entry| {
+            entry["userAgent"].as_str().unwrap_or_default().starts_with("davit/")
+                && entry["verb"] == "list"
+                && entry["objectRef"]["resource"] == resource
+                && entry["objectRef"]["namespace"] == namespace
+                && entry["responseStatus"]["code"] == 403
+        });
+        refused.count()
     }
 
     /// The requests of `davit` so far that changed something, as `create namespaces/x` or `create x/configmaps/y`.

@@ -10,8 +10,39 @@
 
 use crate::cli_support::Desk;
 use crate::support::postgres::PgServer;
+use crate::support::wait_until;
 use serde_json::Value;
+use std::process::Child;
 use std::time::{Duration, Instant};
+
+/// A session that a fault of sessions hits; it ends with the test.
+pub struct Application(pub Child);
+
+impl Application {
+    /// Begins one in the database `shop`.
+    pub fn of(server: &PgServer) -> Self {
+        let child = server.psql_command("shop").args(["-c", "SELECT pg_sleep(600)"]).spawn().unwrap();
+        wait_until(20, "the application's session", || Self::sessions(server) == "1");
+        Self(child)
+    }
+
+    /// How many of them a server has.
+    pub fn sessions(server: &PgServer) -> String {
+        server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+    }
+}
+
+impl Drop for Application {
+    fn drop(&mut self) {
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
+
+/// The tables of ledgers that a database has.
+pub fn ledgers(server: &PgServer) -> String {
+    server.psql("shop", "SELECT count(*) FROM pg_class WHERE relname LIKE 'ledger_%'")
+}
 
 /// The path of a scenario that we ship.
 pub fn scenario(name: &str) -> String {
@@ -44,7 +75,8 @@ pub fn shop(server: &PgServer, disposable: bool) {
             "CREATE SCHEMA davit; CREATE TABLE davit.environment (name text, disposable boolean);
              INSERT INTO davit.environment VALUES ('staging', {disposable});
              CREATE TABLE customers AS SELECT i AS id FROM generate_series(1, 1000) i;
-             CREATE TABLE orders AS SELECT i AS id, 1 + i % 1000 AS customer_id FROM generate_series(1, 20000) i"
+             CREATE TABLE orders AS SELECT i AS id, 1 + i % 1000 AS customer_id FROM generate_series(1, 20000) i;
+             ALTER TABLE orders ADD PRIMARY KEY (id)"
         ),
     );
 }
@@ -128,7 +160,7 @@ pub fn made_again(desk: &Desk, report: &Value) -> String {
 }
 
 /// Speaks up as soon as there is something to speak of; nothing if the drill ends before.
-pub fn speak_up(desk: &Desk, drill: &mut std::process::Child) -> Option<Value> {
+pub fn speak_up(desk: &Desk, drill: &mut Child) -> Option<Value> {
     while drill.try_wait().unwrap().is_none() {
         let said = desk.davit(&["chaos", "ack", "--note", "the alert of slow logins", "--output", "json"]);
         if said.code == 0 {

@@ -3,12 +3,19 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use simple_dns::rdata::{A, RData};
 use simple_dns::{CLASS, Name, Packet, PacketFlag, QCLASS, QTYPE, Question, RCODE, ResourceRecord, TYPE};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+
+/// What a web service of ours says if nobody asks for something else.
+pub const BODY: &str = "hello";
 
 /// A web service that says 200 to every request, on as many connections as come. Its threads end with the test program.
 pub struct Service {
@@ -21,25 +28,49 @@ impl Service {
     }
 
     pub fn at(address: SocketAddr) -> Self {
+        Self::saying(address, BODY)
+    }
+
+    /// One that is asked over TLS, on the IPv4 address of this machine, and shows this certificate.
+    pub fn over_tls(certificate: &Path, key: &Path) -> Self {
+        let chain = CertificateDer::pem_file_iter(certificate).unwrap().map(Result::unwrap).collect();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_no_client_auth().with_single_cert(chain, PrivateKeyDer::from_pem_file(key).unwrap());
+        let config = Arc::new(config.unwrap());
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                let session = ServerConnection::new(Arc::clone(&config)).unwrap();
+                std::thread::spawn(move || serve(StreamOwned::new(session, client), BODY));
+            }
+        });
+        Self { address }
+    }
+
+    /// One whose answers have this body.
+    pub fn saying(address: SocketAddr, body: &'static str) -> Self {
         let listener = TcpListener::bind(address).unwrap();
         let address = listener.local_addr().unwrap();
         std::thread::spawn(move || {
             for client in listener.incoming().flatten() {
-                std::thread::spawn(move || serve(client));
+                std::thread::spawn(move || serve(client, body));
             }
         });
         Self { address }
     }
 }
 
-fn serve(mut client: TcpStream) {
+fn serve(mut client: impl Read + Write, body: &str) {
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
     let (mut heard, mut piece) = (Vec::new(), [0; 4096]);
     while let Ok(read @ 1..) = client.read(&mut piece) {
         heard.extend_from_slice(&piece[..read]);
         // Whoever says something else than HTTP is heard out, as servers do.
         if heard.ends_with(b"\r\n\r\n") {
             heard.clear();
-            if client.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").is_err() {
+            if client.write_all(answer.as_bytes()).is_err() {
                 return;
             }
         }

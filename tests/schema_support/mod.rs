@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// What is looked at below, and what only explains.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 19] = [
     "$ref",
     "anyOf",
     "enum",
@@ -19,6 +19,10 @@ const KNOWN: [&str; 15] = [
     "additionalProperties",
     "items",
     "minItems",
+    "minLength",
+    "minProperties",
+    "minimum",
+    "maximum",
     "pattern",
     "$schema",
     "$defs",
@@ -63,6 +67,23 @@ pub fn strange(schema: &Value) -> Vec<String> {
     strange
 }
 
+/// The bound that a value does not keep to, if there is one.
+fn out_of_bounds(schema: &Value, value: &Value) -> Option<String> {
+    let sizes = [
+        ("minItems", value.as_array().map(Vec::len)),
+        ("minLength", value.as_str().map(|text| text.chars().count())),
+        ("minProperties", value.as_object().map(serde_json::Map::len)),
+    ];
+    let small = sizes
+        .into_iter()
+        .find(|(word, size)| schema[word].as_u64().zip(*size).is_some_and(|(least, size)| (size as u64) < least));
+    let number = value.as_f64();
+    let low = schema["minimum"].as_f64().zip(number).is_some_and(|(least, number)| number < least);
+    let high = schema["maximum"].as_f64().zip(number).is_some_and(|(most, number)| number > most);
+    let word = small.map(|(word, _)| word).or(low.then_some("minimum")).or(high.then_some("maximum"))?;
+    Some(format!("{word} {}", schema[word]))
+}
+
 fn check(schema: &Value, root: &Value, value: &Value, at: &str, problems: &mut Vec<String>) {
     let unknown = schema.as_object().into_iter().flatten().find(|(word, _)| !KNOWN.contains(&word.as_str()));
     assert!(unknown.is_none(), "{at}: {unknown:?} is not understood here");
@@ -90,9 +111,7 @@ fn check(schema: &Value, root: &Value, value: &Value, at: &str, problems: &mut V
     if schema.get("const").is_some_and(|only| only != value) {
         problems.push(format!("{at}: {value} is not {}", schema["const"]));
     }
-    if schema["minItems"].as_u64().zip(value.as_array()).is_some_and(|(least, all)| (all.len() as u64) < least) {
-        problems.push(format!("{at}: fewer than {}", schema["minItems"]));
-    }
+    problems.extend(out_of_bounds(schema, value).map(|bound| format!("{at}: {value} is out of {bound}")));
     if let (Some(pattern), Some(text)) = (schema["pattern"].as_str(), value.as_str())
         && !fits(pattern, text)
     {

@@ -13,7 +13,7 @@ threads=${DAVIT_TEST_THREADS:-3}
 
 # The longest come first, so that none is left running alone at the end.
 first=(false_success restore_options verify_runs restore_zoo chaos_namespace)
-# These measure how long something was gone: nothing that works hard runs beside them. They mostly wait, so two wait at a time.
+# These measure how long something was gone: nothing that works hard runs beside them. They mostly wait, so three wait at a time.
 measuring=()
 others=(--lib --doc)
 for file in tests/*.rs; do
@@ -31,6 +31,6 @@ else
   code=0
   arguments=(--include-ignored --test-threads="$threads" --skip soak)
   printf '%s\n' "${first[@]}" "${others[@]}" | "$here/../lanes.sh" 2 -- "${arguments[@]}" || code=$?
-  printf '%s\n' "${measuring[@]}" | "$here/../lanes.sh" 2 -- "${arguments[@]}" || code=$?
+  printf '%s\n' "${measuring[@]}" | "$here/../lanes.sh" 3 -- "${arguments[@]}" || code=$?
   exit "$code"
 fi

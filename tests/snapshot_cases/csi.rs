@@ -105,8 +105,14 @@ fn save(plane: &ControlPlane, desk: &Desk, namespace: &str, account: &str, more:
     meanwhile(|| stand_in(plane, namespace), || desk.davit(&[&create, more].concat()))
 }
 
-/// Does something while something else is done over and over.
+/// Does something while something else is done over and over, however the first ends.
 pub fn meanwhile<T>(over_and_over: impl Fn() + Sync, then: impl FnOnce() -> T) -> T {
+    struct Ended<'a>(&'a AtomicBool);
+    impl Drop for Ended<'_> {
+        fn drop(&mut self) {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
     let done = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
@@ -114,9 +120,8 @@ pub fn meanwhile<T>(over_and_over: impl Fn() + Sync, then: impl FnOnce() -> T) -
                 over_and_over();
             }
         });
-        let said = then();
-        done.store(true, Ordering::SeqCst);
-        said
+        let _ended = Ended(&done);
+        then()
     })
 }
 

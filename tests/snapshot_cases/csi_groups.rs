@@ -393,10 +393,17 @@ impl Clock for Hurried {
         if duration != Duration::from_secs(1) {
             return self.real.sleep(duration).await;
         }
-        while !self.told.load(Ordering::SeqCst) {
-            tokio::task::yield_now().await;
+        // Whoever asks whether the storage is ready asks again when it has told, and never later than a minute.
+        let late = self.real.monotonic() + Duration::from_mins(1);
+        while !self.told.load(Ordering::SeqCst) && self.real.monotonic() < late {
+            self.real.sleep(Duration::from_millis(10)).await;
         }
         *self.ahead.lock().unwrap() += Duration::from_mins(1);
+    }
+
+    /// Leases are of the real time: whoever keeps one looks every second, too, and hurries nothing.
+    async fn wait_until(&self, at: Duration) {
+        self.real.sleep(at.saturating_sub(self.monotonic())).await;
     }
 }
 

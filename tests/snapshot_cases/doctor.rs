@@ -1,7 +1,7 @@
 //! What the doctor says of a real cluster, to an account with the rights that deploy/ gives and to one that lacks some.
 
 use crate::cli_support::Desk;
-use crate::control_support::ControlPlane;
+use crate::control_support::{ControlPlane, control_plane};
 use crate::support::wait_until;
 use crate::{csi, csi_groups};
 use serde_json::{Value, json};
@@ -118,4 +118,34 @@ fn what_would_stop_a_snapshot_or_a_restore_is_told_before() {
     let (code, gone) = desk.json(&["doctor"]);
     assert_eq!(code, 1, "{gone:#}");
     assert_eq!(lines(&gone, "cluster").first().unwrap().0, "fail", "{gone:#}");
+}
+
+#[test]
+#[ignore = "needs a Kubernetes control plane: make test"]
+fn an_account_that_may_not_restore_is_told_which_rights_are_missing_and_nothing_is_changed() {
+    let plane = control_plane();
+    plane.namespace("powerless");
+    let colour = ["create", "configmap", "colour", "-n", "powerless", "--from-literal=is=green"];
+    plane.kubectl(&colour, "").unwrap();
+    let mut desk = Desk::with_repository();
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    let account = csi::account(plane, &desk, "powerless");
+    let said = desk.davit(&["snapshot", "create", "powerless"]);
+    assert_eq!(said.code, 0, "{said:?}");
+    plane.kubectl(&["delete", "configmap", "colour", "-n", "powerless"], "").unwrap();
+    let restore = ["snapshot", "restore", "powerless@latest", "--kubeconfig", &account];
+    for (more, first) in
+        [(&["--into", "powerless-copy"][..], "namespaces/powerless-copy"), (&[], "configmaps/colour in powerless")]
+    {
+        let said = desk.davit(&[&restore, more].concat());
+        assert_eq!(said.code, 3, "{said:?}");
+        assert!(said.stderr.contains(&format!("restoring {first}")), "{}", said.stderr);
+        assert!(
+            said.stderr.contains("nothing was changed") && said.stderr.contains("components/restore"),
+            "{}",
+            said.stderr
+        );
+    }
+    assert!(plane.get(&["namespace", "powerless-copy"]).is_none());
+    assert!(plane.get(&["configmap", "colour", "-n", "powerless"]).is_none());
 }

@@ -69,7 +69,7 @@ fn a_namespace_is_saved_compared_restored_pruned_and_proven() {
     ended(&diff, 1, "data.key: another value (hidden)");
     assert!(!diff.stdout.contains("c3dvcmRmaXNo") && !diff.stdout.contains("b3RoZXI="));
     let restore = |more: &[&str]| desk.davit(&[&["snapshot", "restore", "line@latest"], more].concat());
-    ended(&restore(&[]), 3, "differ from the snapshot");
+    ended(&restore(&[]), 3, "from the snapshot");
     let prune = ["--on-conflict", "replace", "--prune"];
     ended(&restore(&prune), 3, "nobody is here to agree");
     ended(&restore(&[&prune[..], &["--yes-prune", "other"]].concat()), 3, "--yes-prune names other");
@@ -173,6 +173,13 @@ fn what_velero_left_is_listed_shown_compared_and_restored() {
     ended(&list, 0, "1 backup can be restored");
     ended(&list, 0, "NOT USABLE: it did not come to its end: Failed");
     ended(&desk.davit(&["snapshot", "import", "velero", "bucket", "--show", "daily"]), 0, "configmaps");
+    let shown = |arguments: &[&str]| desk.davit(&[&["snapshot"][..], arguments].concat()).stdout;
+    assert_eq!(shown(&["show", "velero:bucket/daily"]), shown(&["import", "velero", "bucket", "--show", "daily"]));
+    ended(
+        &desk.davit(&["snapshot", "verify", "velero:bucket/daily"]),
+        2,
+        "--depth restored puts its objects to a cluster",
+    );
     ended(
         &desk.davit(&["snapshot", "restore", "velero:bucket/broken", "--into", "veleroed"]),
         3,

@@ -15,6 +15,7 @@ fn request(saved: Vec<davit::snapshot::object::Saved>, namespace: &str, live: &[
         saved,
         namespace: namespace.to_owned(),
         scratch: format!("davit-verify-{namespace}"),
+        holder: "this test".to_owned(),
         live: live.iter().map(|text| Selector::parse(text)).collect(),
     }
 }

@@ -306,7 +306,8 @@ async fn a_restore_that_loses_its_server_or_is_stopped_goes_on_where_it_was() {
     });
     let report = restore::run(&means, &prepared).await.unwrap();
     stopping.join().unwrap();
-    assert_eq!(report.kind().unwrap().exit_code(), 1);
+    assert_eq!((report.kind().unwrap().exit_code(), report.stopped), (4, true));
+    assert_eq!(report.diverged, [], "nobody looked");
     assert!(report.created < 300, "{}", report.created);
     let (_, report) = restored(plane, &saved, &into("many", "again"), options()).await;
     assert_whole(&report);

@@ -21,6 +21,11 @@ pub enum Misbehaviour {
         /// One past the last.
         to: u64,
     },
+    /// Every `every`th request is answered 429, and told to come again in a second.
+    TooMany {
+        /// How often.
+        every: u64,
+    },
     /// Every `every`th request's connection is reset after the request went through: the outcome is unknown.
     ResetAfter {
         /// How often.
@@ -200,7 +205,9 @@ fn read_message(stream: &mut BufReader<TcpStream>, answers_head: bool) -> Option
 
 fn answer(client: &mut TcpStream, is_head: bool, status: &str, code: &str) {
     let body = format!("<?xml version=\"1.0\"?><Error><Code>{code}</Code><Message>{code}</Message></Error>");
-    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
+    let again = if status.starts_with("429") { "retry-after: 1\r\n" } else { "" };
+    let head =
+        format!("HTTP/1.1 {status}\r\n{again}content-type: application/xml\r\ncontent-length: {}\r\n\r\n", body.len());
     // The answer to a HEAD has no body, whatever its length says.
     let body = if is_head { "" } else { &body };
     client.write_all(format!("{head}{body}").as_bytes()).ok();
@@ -210,6 +217,9 @@ fn answer(client: &mut TcpStream, is_head: bool, status: &str, code: &str) {
 fn own_answer(now: Misbehaviour, number: u64, head: &[u8]) -> Option<(&'static str, &'static str)> {
     match now {
         Misbehaviour::Busy { from, to } if (from..to).contains(&number) => Some(("503 Slow Down", "SlowDown")),
+        Misbehaviour::TooMany { every } if number % every == every - 1 => {
+            Some(("429 Too Many Requests", "TooManyRequests"))
+        }
         Misbehaviour::Expired { from } if number >= from => Some(("403 Forbidden", "ExpiredToken")),
         Misbehaviour::Full { from } if number >= from && head.starts_with(b"PUT") => {
             Some(("507 Insufficient Storage", "InsufficientStorage"))

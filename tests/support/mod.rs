@@ -10,6 +10,7 @@
 pub mod cluster;
 pub mod faulty_proxy;
 pub mod pgbouncer;
+pub mod pki;
 pub mod postgres;
 pub mod process;
 pub mod s3;

@@ -19,6 +19,7 @@ const HEAD_BYTES: usize = 512;
 
 /// How an object is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Codec {
     /// Not at all.
     Plain,

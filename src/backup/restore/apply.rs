@@ -1,6 +1,7 @@
 //! Running definitions: many in one exchange with the server, and one by one where that failed, to name the culprit.
 
 use super::definitions::Definition;
+use super::made::Made;
 use super::site::failed;
 use crate::error::Result;
 use crate::journal::{Amount, SharedProgress};
@@ -21,6 +22,7 @@ pub(super) struct Applier<'a> {
     pub(super) progress: &'a SharedProgress,
     pub(super) stage: &'static str,
     pub(super) cancel: CancellationToken,
+    made: &'a Made,
     /// What the session has set.
     so_far: BTreeMap<String, String>,
 }
@@ -30,9 +32,9 @@ impl<'a> Applier<'a> {
         session: &'a Session,
         progress: &'a SharedProgress,
         stage: &'static str,
-        cancel: &CancellationToken,
+        (cancel, made): (&CancellationToken, &'a Made),
     ) -> Self {
-        Self { session, progress, stage, cancel: cancel.clone(), so_far: BTreeMap::new() }
+        Self { session, progress, stage, cancel: cancel.clone(), made, so_far: BTreeMap::new() }
     }
 
     /// Runs all of them.
@@ -68,7 +70,11 @@ impl<'a> Applier<'a> {
             }
         }
         // Several statements in one message are one transaction: it happens as a whole or not at all.
-        if self.session.client.batch_execute(&text).await.is_err() {
+        self.made.sent(definitions);
+        if let Err(error) = self.session.client.batch_execute(&text).await {
+            if error.as_db_error().is_some() {
+                self.made.refused(definitions);
+            }
             super::stopped(&self.cancel)?;
             self.so_far = before;
             self.run_apart(definitions).await?;
@@ -80,8 +86,12 @@ impl<'a> Applier<'a> {
     async fn run_apart(&mut self, definitions: &[&Definition]) -> Result<()> {
         for definition in definitions {
             for statement in definition.to_run(&mut self.so_far) {
+                self.made.sent(&[definition]);
                 let ran = self.session.client.batch_execute(&statement).await;
                 ran.map_err(|error| {
+                    if error.as_db_error().is_some() {
+                        self.made.refused(&[definition]);
+                    }
                     let error = failed(self.session, &error, &definition.describe(), &statement);
                     match definition.kind.as_str() {
                         "COLLATION" if error.hint_text().is_none() => error.hint(NO_COLLATION),

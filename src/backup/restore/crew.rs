@@ -155,7 +155,7 @@ impl Crew {
     }
 
     fn loader<'a>(&'a self, session: &'a Session) -> Loader<'a> {
-        Loader { session, feed: &self.feed, progress: &self.progress }
+        Loader { session, feed: &self.feed, progress: &self.progress, made: self.site.notes_rows() }
     }
 
     /// Rows of these tables come without a look at what they refer to, if that is looked at later.
@@ -195,7 +195,7 @@ impl Crew {
     }
 
     async fn define(&self, session: &Session, all: &[Steps]) -> Result<()> {
-        let mut applier = Applier::new(session, &self.progress, stages::INDEXES, &self.cancel);
+        let mut applier = Applier::new(session, &self.progress, stages::INDEXES, (&self.cancel, self.site.made()));
         applier.run(&definitions(all)).await?;
         // The next piece of work on this session knows nothing of what was set.
         session.execute("tidying up a session", "RESET default_tablespace; RESET default_table_access_method").await
@@ -204,7 +204,8 @@ impl Crew {
     async fn reference(&self, session: &Session, all: &[Steps]) -> Result<()> {
         let lossy = !self.feed.lost().is_empty();
         if !lossy {
-            let mut applier = Applier::new(session, &self.progress, stages::FOREIGN_KEYS, &self.cancel);
+            let mut applier =
+                Applier::new(session, &self.progress, stages::FOREIGN_KEYS, (&self.cancel, self.site.made()));
             return applier.run(&definitions(all)).await;
         }
         for steps in all {

@@ -205,7 +205,7 @@ impl Hands {
             Who::Definer => self.site.for_definitions().await?,
             Who::Worker => self.site.for_work().await?,
         };
-        Applier::new(&session, &self.progress, stage, &self.cancel).run(&definitions).await?;
+        Applier::new(&session, &self.progress, stage, (&self.cancel, self.site.made())).run(&definitions).await?;
         session.close().await;
         self.progress.ended(stage, amount);
         Ok(())

@@ -1,8 +1,9 @@
 //! Bringing single tables, or only rows, into a database that is there and stays.
 //!
-//! What is brought must not be there before, so that undoing is exact: tables that were made are dropped, tables that
-//! were filled are emptied.
+//! What is brought must not be there before, so that undoing is exact: tables that this restore has made are dropped, rows that
+//! it has written are taken out again. What somebody else did meanwhile stays.
 
+use super::made::Made;
 use super::names::TableKey;
 use super::selection::Selection;
 use super::site::failed;
@@ -19,8 +20,8 @@ use std::collections::BTreeSet;
 pub(super) enum Undo {
     /// Drop these tables and sequences.
     Drop { tables: Vec<TableKey>, sequences: Vec<TableKey> },
-    /// Empty these tables, which were empty; of an extension's only the rows that satisfy its condition.
-    Empty(Vec<(TableKey, String)>),
+    /// Take out of these tables again what this restore has written.
+    Empty(Vec<TableKey>),
 }
 
 /// Looks whether tables can be made here that are not there yet; changes nothing.
@@ -73,7 +74,7 @@ pub(super) async fn look_for_tables(session: &Session, tables: &[Table], left: &
         }
     }
     loud_triggers(session, &keys).await?;
-    Ok(Undo::Empty(tables.iter().map(|table| (table.key.clone(), condition(table).to_owned())).collect()))
+    Ok(Undo::Empty(keys))
 }
 
 /// Triggers that fire whatever the session says.
@@ -138,7 +139,7 @@ impl Undo {
     pub(super) fn tables(&self) -> Vec<TableKey> {
         match self {
             Self::Drop { tables, sequences } => tables.iter().chain(sequences).cloned().collect(),
-            Self::Empty(tables) => tables.iter().map(|(table, _)| table.clone()).collect(),
+            Self::Empty(tables) => tables.clone(),
         }
     }
 
@@ -152,8 +153,8 @@ impl Undo {
     }
 
     /// Undoes what was done, because of `error`; if that fails, that is worse.
-    pub(super) async fn after(self, conn: &ConnInfo, note: Unfinished, error: Error) -> Error {
-        let mut sql = self.statements();
+    pub(super) async fn after(self, conn: &ConnInfo, (note, made): (Unfinished, &Made), error: Error) -> Error {
+        let mut sql = self.statements(made);
         sql.push(note.statement());
         // Several statements in one message are one transaction: it happens as a whole or not at all.
         let sql = sql.join("; ");
@@ -171,18 +172,20 @@ impl Undo {
         }
     }
 
-    fn statements(&self) -> Vec<String> {
+    fn statements(&self, made: &Made) -> Vec<String> {
         match self {
-            // No CASCADE: what was not made here must not go.
+            // No CASCADE, and nothing that the server did not make for us: what was not made here must not go.
             Self::Drop { tables, sequences } => {
-                let mut sql = unfinished::all("DROP TABLE IF EXISTS", tables);
-                sql.extend(unfinished::all("DROP SEQUENCE IF EXISTS", sequences));
+                let mut sql = unfinished::all("DROP TABLE IF EXISTS", &made.ours(tables));
+                sql.extend(unfinished::all("DROP SEQUENCE IF EXISTS", &made.ours(sequences)));
                 sql
             }
-            // No TRUNCATE: it refuses a table that others refer to, and takes an extension's own rows along.
+            // No TRUNCATE: it refuses a table that others refer to, and takes an extension's own rows along. Nor those that
+            // somebody else has written meanwhile.
             Self::Empty(keys) => {
+                let Some(transactions) = made.transactions() else { return Vec::new() };
                 let delete =
-                    |(key, condition): &(TableKey, String)| format!("DELETE FROM ONLY {} {condition}", key.sql());
+                    |key: &TableKey| format!("DELETE FROM ONLY {} WHERE xmin = ANY ({transactions})", key.sql());
                 let silently = "SET session_replication_role = replica".to_owned();
                 std::iter::once(silently).chain(keys.iter().map(delete)).collect()
             }
@@ -198,13 +201,20 @@ mod tests {
     fn undoing_names_exactly_what_was_made_and_never_cascades() {
         let tables = vec![TableKey::new("public", "a"), TableKey::new("Odd", "b")];
         let sequences = vec![TableKey::new("public", "a_id_seq")];
-        let dropped = Undo::Drop { tables, sequences }.statements().join("; ");
+        let made = Made::of(&[tables.clone(), sequences.clone()].concat(), &[]);
+        let undo = Undo::Drop { tables: tables.clone(), sequences };
         assert_eq!(
-            dropped,
+            undo.statements(&made).join("; "),
             "DROP TABLE IF EXISTS \"public\".\"a\", \"Odd\".\"b\"; DROP SEQUENCE IF EXISTS \"public\".\"a_id_seq\""
         );
-        let emptied = Undo::Empty(vec![(TableKey::new("public", "a"), "WHERE x".to_owned())]).statements().join("; ");
-        assert_eq!(emptied, "SET session_replication_role = replica; DELETE FROM ONLY \"public\".\"a\" WHERE x");
-        assert!(Undo::Drop { tables: vec![], sequences: vec![] }.statements().is_empty());
+        // The other one was there before ours could be made.
+        assert_eq!(undo.statements(&Made::of(&tables[..1], &[])), ["DROP TABLE IF EXISTS \"public\".\"a\""]);
+        assert!(undo.statements(&Made::default()).is_empty());
+        let undo = Undo::Empty(vec![TableKey::new("public", "a")]);
+        assert_eq!(
+            undo.statements(&Made::of(&[], &[7, 9])).join("; "),
+            "SET session_replication_role = replica; DELETE FROM ONLY \"public\".\"a\" WHERE xmin = ANY ('{7,9}'::xid[])"
+        );
+        assert!(undo.statements(&Made::default()).is_empty(), "no row was written");
     }
 }

@@ -1,6 +1,7 @@
 //! Rows into tables: COPY streams fed from the store.
 
 use super::feed::{Feed, ObjectName, Piece, Portion};
+use super::made::Made;
 use super::site::failed;
 use super::table::Table;
 use crate::error::{Error, Result};
@@ -57,12 +58,22 @@ pub(super) struct Loader<'a> {
     pub(super) session: &'a Session,
     pub(super) feed: &'a Arc<Feed>,
     pub(super) progress: &'a SharedProgress,
+    /// Where the transactions are noted, if others may write into these tables, too.
+    pub(super) made: Option<&'a Made>,
 }
 
 impl Loader<'_> {
+    async fn begin(&self) -> Result<()> {
+        self.session.execute("beginning to load", "BEGIN").await?;
+        match self.made {
+            Some(made) => made.writes(self.session).await,
+            None => Ok(()),
+        }
+    }
+
     /// Loads whole tables in one transaction; `freeze` spares their first VACUUM. Gives what each was sent.
     pub(super) async fn tables(&self, tables: &[(&Table, &Arc<Supply>)], freeze: bool) -> Result<Vec<RowSum>> {
-        self.session.execute("beginning to load", "BEGIN").await?;
+        self.begin().await?;
         if freeze {
             // COPY FREEZE wants a table that was made or emptied in the same transaction (manual, COPY).
             for (table, _) in tables {
@@ -90,7 +101,7 @@ impl Loader<'_> {
     /// It is one transaction, because a commit tells autovacuum of new rows: it would begin to vacuum a table that is
     /// half full, and the first index would wait a second for it to give way.
     pub(super) async fn share(&self, table: &Table, supply: &Arc<Supply>) -> Result<RowSum> {
-        self.session.execute("beginning to load", "BEGIN").await?;
+        self.begin().await?;
         let sql = copy_statement(table, false);
         let mut pieces = self.feed.stream(supply.clone().drain());
         let mut sent = RowSum::default();

@@ -13,6 +13,7 @@ mod in_place;
 pub(in crate::backup) mod large_objects;
 pub(in crate::backup) mod listed;
 pub(in crate::backup) mod load;
+mod made;
 mod means;
 pub(in crate::backup) mod names;
 pub(in crate::backup) mod plan;

@@ -199,7 +199,7 @@ impl Job<'_> {
                 let notes = Box::pin(unfinished.end(conn)).await.err().map(stays).into_iter().collect();
                 Ok(Done { filled, swapped: None, notes })
             }
-            Err(error) => Err(Box::pin(undo.after(conn, unfinished, error)).await),
+            Err(error) => Err(Box::pin(undo.after(conn, (unfinished, site.made()), error)).await),
         }
     }
 

@@ -1,5 +1,6 @@
 //! The database that is being filled: sessions in it, set up for the work, and a way to end them all at once.
 
+use super::made::Made;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::session::{Canceller, prepare_data_session};
 use crate::postgres::{ConnInfo, Fault, Session, classify, connect};
@@ -35,6 +36,7 @@ pub(in crate::backup) struct Site {
     alive: Option<String>,
     /// How rows look as text, as it was when they were backed up.
     looks: BTreeMap<String, String>,
+    made: Made,
     running: Mutex<Vec<Canceller>>,
 }
 
@@ -47,6 +49,7 @@ impl Site {
             silent: false,
             alive: None,
             looks: BTreeMap::new(),
+            made: Made::default(),
             running: Mutex::default(),
         }
     }
@@ -71,6 +74,16 @@ impl Site {
         let decides = |(name, _): &(&String, &String)| LOOKS.contains(&name.as_str());
         let looks = recorded.iter().filter(decides).map(|(name, value)| (name.clone(), value.clone())).collect();
         Self { looks, ..self }
+    }
+
+    /// What was made here by this restore.
+    pub(super) fn made(&self) -> &Made {
+        &self.made
+    }
+
+    /// Where to note whose rows are ours: in tables that were there before.
+    pub(super) fn notes_rows(&self) -> Option<&Made> {
+        self.silent.then_some(&self.made)
     }
 
     /// A session for definitions.

@@ -15,7 +15,7 @@ use super::work::recorded_grids;
 use crate::backup::facts::{Engine, PointFacts, StreamFacts, kind};
 use crate::error::{Error, Result};
 use crate::id::RunId;
-use crate::journal::{Amount, Recorder, SharedProgress};
+use crate::journal::{Amount, Progress, Recorder, SharedProgress};
 use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
@@ -50,6 +50,9 @@ pub async fn run(
     let recorder = Recorder::new(Arc::clone(clock), progress);
     let began = clock.monotonic();
     let claim = Claim::of_source(&plan.source, &plan.request.holder, plan.request.lease_term);
+    if let Some(words) = Lease::wait_for(repository.store(), clock, &claim).await? {
+        recorder.note(words);
+    }
     let lease = Lease::acquire(repository.store(), clock, &claim, cancel).await?;
     let run = Run { plan: &plan, repository, recorder: &recorder, began };
     let outcome = tokio::select! {

@@ -41,7 +41,7 @@ pub(super) fn name_is_allowed(name: &str, mode: &Mode) -> Result<()> {
         && named != name
     {
         return Err(Error::input(format!("--replace names {named:?}, but --into leads to database {name:?}"))
-            .hint("both must name the database that will be dropped"));
+            .hint("both must name the database whose place the restored one takes"));
     }
     if matches!(name, "template0" | "template1") {
         return Err(Error::refused(format!("{name} is PostgreSQL's own")).hint("restore into a database of your own"));

@@ -4,7 +4,7 @@ use super::local::{self, Local};
 use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
-use crate::chaos::host::fuse;
+use crate::chaos::host::{Machine, fuse};
 use crate::chaos::select::Victim;
 use crate::error::{Context, Error, Kind, Result};
 use crate::humane::bytes;
@@ -32,6 +32,9 @@ struct Prior {
     size: u64,
     free: u64,
     leave: u64,
+    /// The machine; intents of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
 }
 
 #[async_trait]
@@ -89,7 +92,8 @@ impl Fault for DiskFull {
         }
         let ballast = directory.join(format!("davit-{}", scene.mark()));
         let undo = format!("delete {} ({})", ballast.display(), bytes(size));
-        Ok(Prepared { victim, prior: json!(Prior { ballast, size, free, leave }), undo })
+        let machine = Some(scene.means.machine.clone());
+        Ok(Prepared { victim, prior: json!(Prior { ballast, size, free, leave, machine }), undo })
     }
 
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {

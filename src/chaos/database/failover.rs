@@ -17,6 +17,11 @@ const PROMOTED: Duration = Duration::from_mins(2);
 #[derive(Debug)]
 pub(in crate::chaos) struct Failover;
 
+/// Whether a login may promote a standby, and otherwise what it lacks.
+pub async fn may_promote(session: &Session) -> Result<Finding> {
+    rights::ask(session, &[rights::call(session, "pg_promote(boolean, integer)")]).await
+}
+
 #[async_trait]
 impl Fault for Failover {
     fn facts(&self) -> Facts {
@@ -50,7 +55,7 @@ impl Fault for Failover {
         let session = scene.session().await?;
         let sql = "SELECT coalesce((SELECT status FROM pg_catalog.pg_stat_wal_receiver), 'none')";
         let status: String = session.row("asking the standby for its primary", sql, &[]).await?.get(0);
-        let allowed = rights::ask(&session, &[rights::call(&session, "pg_promote(boolean, integer)")]).await?;
+        let allowed = may_promote(&session).await?;
         session.close().await;
         let guard = GuardName::SplitBrain;
         let alone = if status == "streaming" {

@@ -1,7 +1,8 @@
 //! The server's processes and files, where they are on this machine.
 
 use crate::chaos::fault::Scene;
-use crate::chaos::host::process::{self, Process};
+use crate::chaos::host::Machine;
+use crate::chaos::host::process::{self, Process, Status};
 use crate::error::{Error, Result};
 use crate::postgres::Session;
 use serde::{Deserialize, Serialize};
@@ -14,6 +15,18 @@ pub(super) struct Local {
     pub(super) data: PathBuf,
     /// Its first process, the parent of all others.
     pub(super) postmaster: Process,
+    /// The machine; intents of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) machine: Option<Machine>,
+}
+
+impl Local {
+    /// What the kernel says of its first process; `None` if it is gone, also where the machine was started anew since and
+    /// its number and its time are those of another one.
+    pub(super) fn status(&self, scene: &Scene<'_>) -> Option<Status> {
+        let restarted = self.machine.as_ref().is_some_and(|then| scene.means.machine.was_restarted(then));
+        if restarted { None } else { self.postmaster.status() }
+    }
 }
 
 /// Finds the server of the scene's database on this machine.
@@ -21,7 +34,7 @@ pub(super) async fn of(scene: &Scene<'_>) -> Result<Local> {
     let session = scene.session().await?;
     let server = find(&session).await?;
     session.close().await;
-    Ok(server)
+    Ok(Local { machine: Some(scene.means.machine.clone()), ..server })
 }
 
 /// Finds the server that a session is connected to on this machine. It is only believed to be here if the process that
@@ -48,7 +61,9 @@ pub(super) async fn find(session: &Session) -> Result<Local> {
     }
     let backend = process::status(session.backend_pid());
     match (backend, Process::of(pid)) {
-        (Some(backend), Some(postmaster)) if backend.parent == pid => Ok(Local { data: data.into(), postmaster }),
+        (Some(backend), Some(postmaster)) if backend.parent == pid => {
+            Ok(Local { data: data.into(), postmaster, machine: None })
+        }
         _ => Err(elsewhere("the process that serves us is no child of it")),
     }
 }

@@ -5,7 +5,7 @@ use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
 use crate::chaos::host::process::kill_tree;
-use crate::chaos::host::{gone, start_again};
+use crate::chaos::host::{Machine, gone, start_again};
 use crate::chaos::select::Victim;
 use crate::error::Result;
 use crate::postgres::{self, Fault as PgFault};
@@ -24,6 +24,9 @@ pub(in crate::chaos) struct PrimaryCrash;
 struct Prior {
     server: Local,
     start: String,
+    /// Where `start` is run; nothing where there is nothing to run, and whether the server answers shows from anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
 }
 
 #[async_trait]
@@ -61,7 +64,8 @@ impl Fault for PrimaryCrash {
             format!("run: {start}")
         };
         let shown = format!("{} (process {} and its children)", victim.shown, server.postmaster.pid);
-        Ok(Prepared { victim: Victim { shown, ..victim }, prior: json!(Prior { server, start }), undo })
+        let machine = server.machine.clone().filter(|_| !start.is_empty());
+        Ok(Prepared { victim: Victim { shown, ..victim }, prior: json!(Prior { server, start, machine }), undo })
     }
 
     async fn inject(&self, _scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
@@ -75,8 +79,8 @@ impl Fault for PrimaryCrash {
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
-        let Prior { start, server } = prepared.prior()?;
-        if start.is_empty() || server.postmaster.status().is_some() || answers(scene, prepared).await? {
+        let Prior { start, server, .. } = prepared.prior()?;
+        if start.is_empty() || server.status(scene).is_some() || answers(scene, prepared).await? {
             return Ok(());
         }
         start_again(&start, "the server").await?;

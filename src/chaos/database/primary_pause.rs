@@ -5,7 +5,7 @@ use super::{TARGETS, whole};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Prepared, Scene};
 use crate::chaos::host::fuse;
-use crate::chaos::host::process::{self, Process, Status};
+use crate::chaos::host::process::{self, Status};
 use crate::chaos::select::Victim;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -68,7 +68,8 @@ impl Fault for PrimaryPause {
             return Err(Error::failed(format!("stopping process {}: it is gone", root.pid)));
         }
         for _ in 0..ROUNDS {
-            let running: Vec<Status> = states(root).into_iter().filter(|status| !status.is_stopped()).collect();
+            let running: Vec<Status> =
+                states(scene, &server).into_iter().filter(|status| !status.is_stopped()).collect();
             if running.is_empty() {
                 break;
             }
@@ -80,9 +81,9 @@ impl Fault for PrimaryPause {
     }
 
     async fn proof(&self, scene: &Scene<'_>, prepared: &Prepared, _held: &Held, asked: Duration) -> Result<Proof> {
-        let server: Local = prepared.prior()?;
+        let server: &Local = &prepared.prior()?;
         let look = || async move {
-            let all = states(server.postmaster);
+            let all = states(scene, server);
             let stopped = !all.is_empty() && all.iter().all(Status::is_stopped);
             Ok(stopped
                 .then(|| format!("process {} and its {} children are stopped", server.postmaster.pid, all.len() - 1)))
@@ -93,7 +94,7 @@ impl Fault for PrimaryPause {
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
         let server: Local = prepared.prior()?;
         // Children first: the first process may have work for them at once.
-        for status in states(server.postmaster).into_iter().rev() {
+        for status in states(scene, &server).into_iter().rev() {
             status.process.signal(Signal::CONT)?;
         }
         fuse::extinguish(&scene.mark())
@@ -102,7 +103,7 @@ impl Fault for PrimaryPause {
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
         let server: Local = prepared.prior()?;
         let goes_on =
-            scene.until(SOON, || async { Ok(!states(server.postmaster).iter().any(Status::is_stopped)) }).await?;
+            scene.until(SOON, || async { Ok(!states(scene, &server).iter().any(Status::is_stopped)) }).await?;
         if !goes_on {
             return Ok(ReadBack::Not { why: "some of its processes are still stopped".to_owned() });
         }
@@ -114,7 +115,7 @@ impl Fault for PrimaryPause {
                     seen: format!("process {} and its children run, and it answers", server.postmaster.pid),
                 }
             }
-            Ok(Err(_)) if server.postmaster.status().is_none() => {
+            Ok(Err(_)) if server.status(scene).is_none() => {
                 ReadBack::NothingToUndo { seen: "the server is gone; somebody ended it meanwhile".to_owned() }
             }
             Ok(Err(why)) => ReadBack::Not { why: format!("its processes run, and it does not answer: {why}") },
@@ -124,8 +125,9 @@ impl Fault for PrimaryPause {
 }
 
 /// What the kernel says of the first process and its children: all that are the server itself.
-fn states(root: Process) -> Vec<Status> {
-    let Some(first) = root.status() else { return Vec::new() };
-    let children = process::all().into_values().filter(|status| status.parent == root.pid && !status.is_gone());
+fn states(scene: &Scene<'_>, server: &Local) -> Vec<Status> {
+    let Some(first) = server.status(scene) else { return Vec::new() };
+    let parent = first.process.pid;
+    let children = process::all().into_values().filter(|status| status.parent == parent && !status.is_gone());
     std::iter::once(first).chain(children).collect()
 }

@@ -25,28 +25,23 @@ pub(super) struct Right {
 
 /// To lock a table in any mode that keeps others out, and to ask for it as they do.
 pub(super) async fn lock(session: &Session, name: &str) -> Result<Right> {
-    let table = table::find(session, name).await?;
-    Ok(Right {
-        // One of the three is enough for a lock; the proof asks for the table as a reader does.
-        has: format!(
-            "pg_catalog.has_table_privilege({0}, 'UPDATE, DELETE, TRUNCATE') AND pg_catalog.has_table_privilege({0}, 'SELECT')",
-            table.oid
-        ),
-        allows: format!("lock {}", table.quoted),
-        given: format!("GRANT SELECT, UPDATE ON {} TO {}", table.quoted, who(session)),
-    })
+    // One of the three is enough for a lock; the proof asks for the table as a reader does.
+    on_table(session, name, "UPDATE, DELETE, TRUNCATE", ("lock", "UPDATE")).await
 }
 
 /// To delete rows of a table, and to count them.
 pub(super) async fn delete(session: &Session, name: &str) -> Result<Right> {
+    on_table(session, name, "DELETE", ("delete rows of", "DELETE")).await
+}
+
+/// To do something with a table for which one of these is needed, and to read it.
+async fn on_table(session: &Session, name: &str, one_of: &str, (does, given): (&str, &str)) -> Result<Right> {
     let table = table::find(session, name).await?;
+    let may = |what: &str| format!("pg_catalog.has_table_privilege({}, '{what}')", table.oid);
     Ok(Right {
-        has: format!(
-            "pg_catalog.has_table_privilege({0}, 'DELETE') AND pg_catalog.has_table_privilege({0}, 'SELECT')",
-            table.oid
-        ),
-        allows: format!("delete rows of {}", table.quoted),
-        given: format!("GRANT SELECT, DELETE ON {} TO {}", table.quoted, who(session)),
+        has: format!("{} AND {}", may(one_of), may("SELECT")),
+        allows: format!("{does} {}", table.quoted),
+        given: format!("GRANT SELECT, {given} ON {} TO {}", table.quoted, who(session)),
     })
 }
 

@@ -10,7 +10,7 @@ pub use incident::Incident;
 pub use window::Window;
 
 use super::fault::{Class, Facts, Fault, Scene};
-use super::intent::open_intents;
+use super::intent::{OpenIntent, open_intents};
 use super::request::{Amount, Caps, Request};
 use super::select::{self, Victim};
 use super::target::Target;
@@ -73,6 +73,8 @@ pub struct Finding {
     pub guard: GuardName,
     /// `Ok` with what it saw, `Err` with why not.
     pub says: Result<String, String>,
+    /// What makes it say yes, where that is known better than by its name.
+    pub how: Option<String>,
 }
 
 /// A guard that did not stand in the way.
@@ -184,18 +186,25 @@ impl FromStr for GuardName {
 impl Finding {
     /// A guard that has nothing against it.
     pub fn yes(guard: GuardName, seen: impl Into<String>) -> Self {
-        Self { guard, says: Ok(seen.into()) }
+        Self { guard, says: Ok(seen.into()), how: None }
     }
 
     /// A guard that refuses.
     pub fn no(guard: GuardName, why: impl Into<String>) -> Self {
-        Self { guard, says: Err(why.into()) }
+        Self { guard, says: Err(why.into()), how: None }
     }
 
     /// One or the other.
     pub fn of(guard: GuardName, good: bool, seen: impl Into<String>) -> Self {
         let seen = seen.into();
-        Self { guard, says: if good { Ok(seen) } else { Err(seen) } }
+        Self { guard, says: if good { Ok(seen) } else { Err(seen) }, how: None }
+    }
+
+    /// The same with what makes it say yes.
+    #[must_use]
+    pub fn made_by(mut self, how: impl Into<String>) -> Self {
+        self.how = Some(how.into());
+        self
     }
 }
 
@@ -213,6 +222,13 @@ pub(super) async fn before(scene: &Scene<'_>, facts: &Facts, request: &Request) 
     let runs = runs.into_iter().collect::<Vec<_>>().join(", ");
     findings.push(match (open.len(), living) {
         (0, _) => Finding::yes(GuardName::OpenIntent, "no fault of an earlier run is left"),
+        // The lease names a runner that was killed until somebody takes it over: that there is a name proves no life.
+        (_, Some(holder)) if !open.iter().any(OpenIntent::is_fault) => Finding::no(
+            GuardName::OpenIntent,
+            format!(
+                "the ledger's table of run {runs}, whose runner ({holder}) lives or was killed, is not proven to be gone"
+            ),
+        ),
         // While its runner lives there is nothing to clean up, and the janitor would be refused.
         (count, Some(holder)) => Finding::no(
             GuardName::OpenIntent,
@@ -245,18 +261,11 @@ pub(super) async fn after(
     candidates: usize,
     victims: &[Victim],
 ) -> Result<Vec<Finding>> {
-    let usual = match request.amount {
-        _ if !fault.facts().many => Caps { count: 1, percent: 100 },
-        // Whoever asks for a part says how many: only the cap in percent is left to say.
-        Amount::Percent(_) => Caps { count: usize::MAX, ..Caps::default() },
-        Amount::Count(_) | Amount::All => Caps::default(),
-    };
-    let caps =
-        Caps { count: request.max_count.unwrap_or(usual.count), percent: request.max_percent.unwrap_or(usual.percent) };
+    let caps = caps(&fault.facts(), request);
     let most = select::most(caps, candidates);
     let said = match caps {
-        Caps { count: usize::MAX, percent } => format!("the cap is {percent} %"),
-        Caps { count, percent } => format!("the caps are {count} and {percent} %"),
+        Caps { count: None, percent } => format!("the cap is {percent} %"),
+        Caps { count: Some(count), percent } => format!("the caps are {count} and {percent} %"),
     };
     let seen = format!("{} of {candidates}; {said}, rounded down: {most}", victims.len());
     let mut findings = vec![Finding::of(GuardName::Caps, victims.len() <= most, seen)];
@@ -268,6 +277,17 @@ pub(super) async fn after(
     }
     findings.extend(fault.objections(scene, victims).await?);
     Ok(findings)
+}
+
+/// The most that this request may hit.
+pub(super) fn caps(facts: &Facts, request: &Request) -> Caps {
+    let usual = match request.amount {
+        _ if !facts.many => Caps { count: Some(1), percent: 100 },
+        // Whoever asks for a part says how many: only the cap in percent is left to say.
+        Amount::Percent(_) => Caps { count: None, ..Caps::default() },
+        Amount::Count(_) | Amount::All => Caps::default(),
+    };
+    Caps { count: request.max_count.or(usual.count), percent: request.max_percent.unwrap_or(usual.percent) }
 }
 
 fn protected(namespace: &str, helper: &str, request: &Request) -> Finding {
@@ -297,24 +317,25 @@ fn observed_from(nodes: &[Victim], request: &Request) -> Finding {
 pub(super) fn judge(request: &Request, findings: Vec<Finding>) -> Result<Vec<Allowed>> {
     let mut allowed = Vec::new();
     let mut refused = Vec::new();
-    for Finding { guard, says } in findings {
+    for Finding { guard, says, how } in findings {
         match says {
             Ok(seen) => allowed.push(Allowed { guard, seen, lifted: false }),
             Err(why) if guard.lift() == Lift::ByName && request.lifted.contains(&guard) => {
                 allowed.push(Allowed { guard, seen: why, lifted: true });
             }
-            Err(why) => refused.push((guard, why)),
+            Err(why) => refused.push((guard, why, how)),
         }
     }
     if refused.is_empty() {
         return Ok(allowed);
     }
-    let why: Vec<String> = refused.iter().map(|(guard, why)| format!("guard {guard}: {why}")).collect();
+    let why: Vec<String> = refused.iter().map(|(guard, why, _)| format!("guard {guard}: {why}")).collect();
     let mut how: Vec<String> = refused
         .iter()
-        .map(|(guard, _)| match guard.lifted_at(&request.target) {
-            Lift::ByName => format!("--lift {guard} for this run"),
-            Lift::Only(how) => how.to_owned(),
+        .map(|(guard, _, how)| match (how, guard.lifted_at(&request.target)) {
+            (Some(how), _) => how.clone(),
+            (None, Lift::ByName) => format!("--lift {guard} for this run"),
+            (None, Lift::Only(how)) => how.to_owned(),
         })
         .collect();
     how.dedup();

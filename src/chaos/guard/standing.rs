@@ -7,7 +7,6 @@ use crate::chaos::host::process;
 use crate::chaos::request::Request;
 use crate::chaos::select::Victim;
 use crate::chaos::target::Target;
-use crate::cluster::Kind;
 use crate::error::Result;
 use crate::postgres::{Fault, classify};
 use serde_json::Value;
@@ -48,8 +47,7 @@ impl Standing {
         match scene.target {
             Target::Database(_) => database(scene).await.map(Some),
             Target::Pods { namespace, .. } | Target::Namespace(namespace) => {
-                let found = scene.means.cluster()?.get(&Kind::namespaces(), None, namespace).await;
-                let found = found.map_err(|why| why.during(format!("reading the namespace {namespace}")))?;
+                let found = scene.means.cluster()?.namespace(namespace).await?;
                 let how = format!("kubectl annotate namespace {namespace} {OPT_IN}=allowed {ENVIRONMENT}=staging");
                 Ok(Some(of_annotations(namespace, &found, how)))
             }

@@ -2,7 +2,7 @@
 
 use super::peers::peers;
 use super::what::What;
-use super::{Orders, evidence, heal, hold, is_clean};
+use super::{Orders, arrive, evidence, heal, is_clean, leave, room, speak};
 use crate::chaos::cluster::{is_ready, meta, pods};
 use crate::chaos::evidence::{Evidence, Proof, ReadBack};
 use crate::chaos::fault::{Facts, Fault, Held, Prepared, Scene};
@@ -50,7 +50,11 @@ impl Fault for Inside {
     }
 
     async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
-        pod::objections(scene, victims).await
+        let mut findings = pod::objections(scene, victims).await?;
+        if let Some(victim) = victims.first() {
+            findings.extend(room::of_helper(scene, victim).await?);
+        }
+        Ok(findings)
     }
 
     async fn prepare(&self, scene: &Scene<'_>, victim: Victim) -> Result<Prepared> {
@@ -91,8 +95,16 @@ impl Fault for Inside {
         Ok(Prepared { victim, prior: json!(orders), undo })
     }
 
+    async fn arrive(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
+        arrive(scene, prepared).await
+    }
+
+    async fn leave(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Option<ReadBack>> {
+        leave(scene, prepared).await.map(Some)
+    }
+
     async fn inject(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
-        let word = hold(scene, prepared).await?;
+        let word = speak(scene, prepared).await?;
         Ok(Held::nothing().noting(json!(word)))
     }
 

@@ -7,12 +7,13 @@
 mod faults;
 pub(super) mod fuse;
 mod peers;
+pub(super) mod room;
 pub(super) mod scout;
 mod what;
 
 pub(super) use faults::FAULTS;
 
-use super::evidence::Proof;
+use super::evidence::{Proof, ReadBack};
 use super::fault::{Place, Prepared, Rule, Scene};
 use super::pod;
 use super::select::Victim;
@@ -30,6 +31,8 @@ const DONE: Duration = Duration::from_mins(2);
 /// How long its effect may take to be seen by it.
 const SEEN: Duration = Duration::from_mins(1);
 const EXEC: Duration = Duration::from_secs(10);
+/// What a helper that could not inject begins with, where the others say what they saw.
+const REFUSED: &str = "refused: ";
 /// How often a helper that has just started is spoken to.
 const ATTEMPTS: u32 = 20;
 
@@ -148,8 +151,7 @@ async fn start(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<()>
     match answer {
         Err(why) if why.fault != ApiFault::Exists => {
             let doing = format!("starting a helper pod in {}", scene.means.helper.namespace);
-            let hint = "the namespace must exist and admit privileged pods (docs/chaos.md)";
-            Err(why.during(doing).hint(hint))
+            Err(why.during(doing).hint(room::made_by(&scene.means.helper)))
         }
         _ => Ok(()),
     }
@@ -182,25 +184,48 @@ async fn remove(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<()
     Err(Error::failed(format!("deleting the helper pod {name}: it does not go")))
 }
 
-/// Starts the helper that holds the fault, and gives it the word when it runs. Says when: before that nothing was done.
-pub(super) async fn hold(scene: &Scene<'_>, prepared: &Prepared) -> Result<Duration> {
+/// Starts the helper that will hold the fault, and waits until it runs. It does nothing before it gets the word.
+pub(super) async fn arrive(scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
     start(scene, prepared, Mode::Hold).await?;
-    let name = name(scene, prepared, Mode::Hold);
-    let runs = scene.until(STARTED, || async {
-        let pod = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
-        Ok(matches!(pod["status"]["phase"].as_str(), Some("Running" | "Succeeded" | "Failed")))
-    });
-    if runs.await? {
-        for _ in 0..ATTEMPTS {
-            let word = scene.means.clock.monotonic();
-            if ask(scene, &name, &["touch", "/tmp/go"]).await.is_some() {
-                return Ok(word);
-            }
-            scene.means.clock.sleep(Duration::from_millis(200)).await;
-        }
+    let settled =
+        || async { Ok(matches!(phase(scene, prepared).await?.as_str(), Some("Running" | "Succeeded" | "Failed"))) };
+    if scene.until(STARTED, settled).await? && phase(scene, prepared).await? == "Running" {
+        return Ok(());
     }
-    let last = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
-    Err(Error::failed(format!("starting the helper pod {name}: {}", why_not(&last))))
+    Err(not_running(scene, prepared).await)
+}
+
+/// Takes a helper away that never got the word.
+pub(super) async fn leave(scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
+    remove(scene, prepared, Mode::Hold).await?;
+    let seen = "nothing was begun: its helper never got the word, and there is none any more".to_owned();
+    Ok(ReadBack::NothingToUndo { seen })
+}
+
+/// Gives the helper the word. Says when: before that nothing was done.
+pub(super) async fn speak(scene: &Scene<'_>, prepared: &Prepared) -> Result<Duration> {
+    let name = name(scene, prepared, Mode::Hold);
+    for _ in 0..ATTEMPTS {
+        let word = scene.means.clock.monotonic();
+        if ask(scene, &name, &["touch", "/tmp/go"]).await.is_some() {
+            return Ok(word);
+        }
+        scene.means.clock.sleep(Duration::from_millis(200)).await;
+    }
+    Err(not_running(scene, prepared).await)
+}
+
+/// What the server says of the helper that is to hold the fault.
+async fn phase(scene: &Scene<'_>, prepared: &Prepared) -> Result<Value> {
+    Ok(now(scene, prepared, Mode::Hold).await?.unwrap_or_default()["status"]["phase"].take())
+}
+
+async fn not_running(scene: &Scene<'_>, prepared: &Prepared) -> Error {
+    let name = name(scene, prepared, Mode::Hold);
+    match now(scene, prepared, Mode::Hold).await {
+        Ok(last) => Error::failed(format!("starting the helper pod {name}: {}", why_not(&last.unwrap_or_default()))),
+        Err(error) => error,
+    }
 }
 
 /// What a node says of a helper that does not run, or ended before its time.
@@ -226,7 +251,10 @@ pub(super) async fn evidence(scene: &Scene<'_>, prepared: &Prepared, word: Durat
     let name = &name(scene, prepared, Mode::Hold);
     let look = || async move {
         if let Some(said) = ask(scene, name, &["cat", "/tmp/evidence"]).await.filter(|said| !said.is_empty()) {
-            return Ok(Some(said));
+            return match said.strip_prefix(REFUSED) {
+                Some(why) => Err(Error::failed(format!("the helper pod {name} gave up: {why}"))),
+                None => Ok(Some(said)),
+            };
         }
         // One that was started again has healed, and does nothing more.
         let pod = now(scene, prepared, Mode::Hold).await?.unwrap_or_default();
@@ -276,7 +304,14 @@ async fn run(scene: &Scene<'_>, prepared: &Prepared, mode: Mode) -> Result<bool>
     let well = done && pod.as_ref().is_some_and(|pod| pod["status"]["phase"] == "Succeeded");
     if !done {
         let name = pod.as_ref().map(|pod| meta(pod, "name").to_owned()).unwrap_or_default();
-        return Err(Error::failed(format!("waiting for the helper pod {name}: it does not end")));
+        // One whose image cannot be had never began.
+        return Err(match pod.filter(|pod| pod["status"]["phase"] == "Pending") {
+            Some(pod) => {
+                Error::failed(format!("waiting for the helper pod {name}: it does not start: {}", why_not(&pod)))
+                    .hint("--helper-image names an image that the node has or can pull")
+            }
+            None => Error::failed(format!("waiting for the helper pod {name}: it does not end")),
+        });
     }
     remove(scene, prepared, mode).await?;
     Ok(well)

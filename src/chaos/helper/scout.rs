@@ -17,7 +17,7 @@ fn name(scene: &Scene<'_>, node: &str) -> String {
     format!("davit-{}-{node}-scout", scene.run.as_str().to_lowercase())
 }
 
-fn manifest(scene: &Scene<'_>, node: &str) -> Value {
+pub(super) fn manifest(scene: &Scene<'_>, node: &str) -> Value {
     let there = json!([{ "matchFields": [{ "key": "metadata.name", "operator": "In", "values": [node] }] }]);
     json!({
         "apiVersion": "v1",

@@ -134,7 +134,12 @@ latency() { # AMOUNT is milliseconds:port; the way of new connections to that po
     milliseconds=${AMOUNT%:*} port=${AMOUNT#*:}
     DAVIT_CARRIER=$MARK nsenter --net="/proc/$world/ns/net" davit carrier proxy --listen 0.0.0.0:0 \
         --to "$ADDRESS:$port" --latency "${milliseconds}ms" --for "${LASTS}s" >/tmp/proxy 2>&1 </dev/null &
-    for again in $(seq_to 50); do [ -s /tmp/proxy ] && break; sleep 0.1; done
+    carrier=$!
+    # A node that is busy takes its time to start it.
+    for again in $(seq_to 300); do
+        if [ -s /tmp/proxy ] || ! kill -0 "$carrier" 2>/dev/null; then break; fi
+        sleep 0.1
+    done
     door=$(sed -n 's/^listens at .*:\([0-9]*\)$/\1/p' /tmp/proxy)
     [ -n "$door" ] || { say "the proxy does not listen: $(cat /tmp/proxy)"; return 1; }
     net iptables -t nat -N "$chain" &&
@@ -286,7 +291,14 @@ case $MODE in
             sleep 0.1
         done
         ends=$(($(now) + LASTS))
-        inject || { heal; exit 4; }
+        if ! inject 2>/tmp/said; then
+            heal
+            [ -s /tmp/said ] || echo "what it takes could not be done on this node" >/tmp/said
+            # Who ends is started again, which forgets: it stays until its runner has heard why.
+            { printf 'refused: ' && tail -n 3 /tmp/said; } >$evidence.new && mv $evidence.new $evidence
+            while [ "$(now)" -lt $ends ]; do sleep 0.2; done
+            exit 4
+        fi
         while [ "$(now)" -lt $ends ]; do
             if [ ! -s $evidence ]; then seen >$evidence.new 2>/dev/null; [ ! -s $evidence.new ] || mv $evidence.new $evidence; fi
             sleep 0.2

@@ -2,7 +2,7 @@
 //! It is what deleting a pod is in a cluster: whoever supervises the service starts it again, and clients tell how long that took.
 
 use super::process::{self, Process, kill_tree};
-use super::{gone, start_again};
+use super::{Machine, gone, start_again};
 use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
 use crate::chaos::select::Victim;
@@ -24,6 +24,22 @@ pub(in crate::chaos) struct ProcessKill;
 struct Prior {
     process: Process,
     start: String,
+    /// The machine; intents of older versions do not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    machine: Option<Machine>,
+}
+
+impl Prior {
+    /// Whether it runs, and no successor of its number on a machine that was started anew since.
+    fn runs(&self, scene: &Scene<'_>) -> bool {
+        let restarted = self.machine.as_ref().is_some_and(|then| scene.means.machine.was_restarted(then));
+        !restarted && self.process.status().is_some()
+    }
+
+    /// Whether the file names a process that is another one.
+    fn was_followed(&self, scene: &Scene<'_>) -> bool {
+        running(scene).is_ok_and(|now| now != self.process || !self.runs(scene))
+    }
 }
 
 #[async_trait]
@@ -62,7 +78,8 @@ impl Fault for ProcessKill {
             "" => "nothing; its supervisor starts it".to_owned(),
             start => format!("run: {start}"),
         };
-        Ok(Prepared { victim, prior: json!(Prior { process, start }), undo })
+        let machine = Some(scene.means.machine.clone());
+        Ok(Prepared { victim, prior: json!(Prior { process, start, machine }), undo })
     }
 
     async fn inject(&self, _scene: &Scene<'_>, prepared: &Prepared) -> Result<Held> {
@@ -75,19 +92,19 @@ impl Fault for ProcessKill {
     }
 
     async fn heal(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<()> {
-        let Prior { process, start } = prepared.prior()?;
-        if start.is_empty() || process.status().is_some() || another(scene, process) {
+        let prior: &Prior = &prepared.prior()?;
+        if prior.start.is_empty() || prior.runs(scene) || prior.was_followed(scene) {
             return Ok(());
         }
-        start_again(&start, "the process").await?;
-        scene.until(STARTED, || async { Ok(another(scene, process)) }).await?;
+        start_again(&prior.start, "the process").await?;
+        scene.until(STARTED, || async move { Ok(prior.was_followed(scene)) }).await?;
         Ok(())
     }
 
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
-        let Prior { process, start } = prepared.prior()?;
-        Ok(match (another(scene, process), start.is_empty()) {
-            _ if process.status().is_some() => ReadBack::NothingToUndo { seen: "it runs, as before".to_owned() },
+        let prior: Prior = prepared.prior()?;
+        Ok(match (prior.was_followed(scene), prior.start.is_empty()) {
+            _ if prior.runs(scene) => ReadBack::NothingToUndo { seen: "it runs, as before".to_owned() },
             (true, _) => ReadBack::AsBefore { seen: "another process runs in its place".to_owned() },
             (false, true) => ReadBack::NothingToUndo { seen: "it is gone; its supervisor starts it".to_owned() },
             (false, false) => {
@@ -101,11 +118,6 @@ impl Fault for ProcessKill {
 pub(crate) fn service_process(file: &Path) -> Option<(i32, u64)> {
     let process = Process::of(number(file).ok()?)?;
     process.status().map(|status| (status.process.pid, status.process.start))
-}
-
-/// Whether the file names a process that is another one than `before`.
-fn another(scene: &Scene<'_>, before: Process) -> bool {
-    running(scene).is_ok_and(|now| now != before)
 }
 
 /// The process that the target's file names.

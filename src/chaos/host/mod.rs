@@ -3,10 +3,12 @@
 
 pub(super) mod fuse;
 mod kill;
+mod machine;
 pub(super) mod process;
 
 pub(super) use kill::running;
 pub(crate) use kill::service_process;
+pub use machine::Machine;
 
 use super::evidence::Proof;
 use super::fault::{Fault, Held, Scene};

@@ -3,11 +3,12 @@
 //! power switch of a rack.
 
 use super::{READS, TARGETS, candidates, name, now, objections};
-use crate::chaos::cluster::is_ready;
+use crate::chaos::cluster::{self, is_ready, leases};
 use crate::chaos::evidence::{Proof, ReadBack};
-use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Prepared, Scene};
+use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::Finding;
 use crate::chaos::select::Victim;
+use crate::cluster::Fault as ApiFault;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
@@ -19,6 +20,9 @@ use std::time::Duration;
 const COMMAND: Duration = Duration::from_mins(5);
 /// How long the cluster may take to miss a node, or to see it again: its grace period is 50 s, and a machine boots.
 const SEEN: Duration = Duration::from_mins(5);
+
+const HEARTBEATS: Rule =
+    Rule { group: "coordination.k8s.io", resource: "leases", verbs: &["get"], place: Place::Heartbeats };
 
 /// Runs the command that is its argument, in a process group of its own. When the runner goes, however it goes, its end of
 /// our input closes, and the whole group is killed: what a killed runner had begun must not take effect after a janitor has
@@ -82,7 +86,7 @@ impl Fault for Driver {
             heals: "your undo command; then the node must be Ready",
             expires: "if your command arms a timer on the node's side first ($DURATION)",
             parameters: &[DO, UNDO, PROOF],
-            rbac: &[READS],
+            rbac: &[READS, HEARTBEATS],
             many: true,
         };
         match self.what {
@@ -161,12 +165,29 @@ impl Fault for Driver {
 
     async fn read_back(&self, scene: &Scene<'_>, prepared: &Prepared) -> Result<ReadBack> {
         let victim = &prepared.victim;
-        let back = || async move { Ok(now(scene, victim).await?.is_some_and(|node| is_ready(&node))) };
+        // The control plane believes in a kubelet for as long as its grace period: "Ready" may be of before the fault. What
+        // came after the undo is a heartbeat that was not there when the undo was done; no two clocks are compared.
+        let last = &heartbeat(scene, victim).await?;
+        let back = || async move {
+            let ready = now(scene, victim).await?.is_some_and(|node| is_ready(&node));
+            Ok(ready && (last.is_none() || heartbeat(scene, victim).await? != *last))
+        };
         Ok(if scene.until(SEEN, back).await? {
-            ReadBack::AsBefore { seen: format!("{} is Ready", victim.shown) }
+            let since = if last.is_some() { ", and its kubelet has spoken since the undo" } else { "" };
+            ReadBack::AsBefore { seen: format!("{} is Ready{since}", victim.shown) }
         } else {
-            ReadBack::Not { why: format!("{} is not Ready", victim.shown) }
+            ReadBack::Not { why: format!("{} is not Ready, or its kubelet does not speak", victim.shown) }
         })
+    }
+}
+
+/// When the node's kubelet last said that it lives, in its own words; `None` where nobody says so for this node.
+async fn heartbeat(scene: &Scene<'_>, victim: &Victim) -> Result<Option<String>> {
+    let name = name(victim)?;
+    match scene.means.cluster()?.get(&leases(), Some(cluster::HEARTBEATS), name).await {
+        Ok(lease) => Ok(lease["spec"]["renewTime"].as_str().map(str::to_owned)),
+        Err(why) if why.fault == ApiFault::NotFound => Ok(None),
+        Err(why) => Err(why.during(format!("reading the heartbeat of {}", victim.shown))),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::chaos::evidence::{Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::Finding;
 use crate::chaos::helper::fuse::{self, FUSE};
-use crate::chaos::helper::scout;
+use crate::chaos::helper::{room, scout};
 use crate::chaos::select::Victim;
 use crate::cluster::{Fault as ApiFault, Patch, Write};
 use crate::error::{Error, Result};
@@ -50,7 +50,11 @@ impl Fault for Taint {
     }
 
     async fn objections(&self, scene: &Scene<'_>, victims: &[Victim]) -> Result<Vec<Finding>> {
-        objections(scene, victims).await
+        let mut findings = objections(scene, victims).await?;
+        if let (Some(victim), "NoSchedule") = (victims.first(), effect(scene)?) {
+            findings.extend(room::of_scout(scene, name(victim)?).await?);
+        }
+        Ok(findings)
     }
 
     fn proving(&self, _scene: &Scene<'_>) -> Result<Option<Duration>> {

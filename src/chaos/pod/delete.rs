@@ -5,7 +5,7 @@ use crate::chaos::cluster::pods;
 use crate::chaos::evidence::{Evidence, Proof, ReadBack};
 use crate::chaos::fault::{Class, Facts, Fault, Held, Parameter, Place, Prepared, Rule, Scene};
 use crate::chaos::guard::{Finding, GuardName};
-use crate::chaos::helper::{Orders, ended_on_node, forget, fuse};
+use crate::chaos::helper::{Orders, ended_on_node, forget, fuse, room};
 use crate::chaos::select::Victim;
 use crate::cluster::{Delete, Write};
 use crate::error::Result;
@@ -77,6 +77,9 @@ impl Fault for Deletion {
                 }
                 None => Finding::yes(GuardName::SplitBrain, "no victim belongs to a StatefulSet"),
             });
+            if let Some(victim) = victims.iter().find(|victim| victim.facts["node"].is_string()) {
+                findings.extend(room::of_helper(scene, victim).await?);
+            }
         }
         Ok(findings)
     }

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Fields that belong to the server are not compared, lists are matched by their keys, and two spellings of one amount \
-are equal. Of Secrets only the keys are told. Exit 0: the same; exit 1: different.
+are equal. Of Secrets only the keys are told. Between two points that were taken with the objects of the cluster that their \
+namespace leaned on, one that came or went is told, too; with what is live only those of the point are looked for. Exit 0: the \
+same; exit 1: different; exit 6: no difference in what could be compared, and not everything could.
 
 Examples:
   davit snapshot diff shop@latest                   against the namespace as it is now
@@ -78,6 +80,9 @@ pub struct SnapshotRestoreArgs {
     /// The image of the pods that bring files back [default: the one that saved them]
     #[arg(long, value_name = "IMAGE")]
     pub mover_image: Option<String>,
+    /// Secrets of the namespace that it is pulled with, beside those of who will use a claim [default: those of the save]
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',')]
+    pub mover_pull_secret: Vec<String>,
     /// Into another namespace
     #[arg(long, value_name = "NS", help_heading = "What becomes of it")]
     pub into: Option<String>,
@@ -105,6 +110,9 @@ pub struct SnapshotRestoreArgs {
     /// Print what would be done, as far as the server can say, and do nothing
     #[arg(long, help_heading = "How")]
     pub plan: bool,
+    /// Restore only if that is what the plan of this digest said; else nothing is touched (exit 3)
+    #[arg(long, value_name = "DIGEST", conflicts_with = "plan", help_heading = "How")]
+    pub expect_plan: Option<String>,
     /// Make the namespace for the plan (and keep it), so that the server can be asked about what goes into it
     #[arg(long, requires = "plan", help_heading = "How")]
     pub with_namespace: bool,

@@ -71,6 +71,9 @@ pub struct SnapshotCreateArgs {
     /// With --volumes files: the image of the pods that read; it has davit in it
     #[arg(long, value_name = "IMAGE", required_if_eq("volumes", "files"))]
     pub mover_image: Option<String>,
+    /// With --volumes files: Secrets of the namespace that the image is pulled with, beside those of the pod that uses a claim
+    #[arg(long, value_name = "NAME,…", value_delimiter = ',', requires = "mover_image")]
+    pub mover_pull_secret: Vec<String>,
     /// Do not run the commands that pods declare
     #[arg(long)]
     pub no_hooks: bool,
@@ -138,6 +141,7 @@ pub enum ScopeArg {
 #[command(after_help = "\
 Examples:
   davit snapshot show shop@latest
+  davit snapshot show velero:s3://bucket/prefix/NAME
   davit snapshot show shop@latest --output json | jq .missing")]
 pub struct SnapshotShowArgs {
     /// A recovery point: an id, SOURCE@latest, or SOURCE@TIME

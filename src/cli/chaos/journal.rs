@@ -1,6 +1,6 @@
 //! The journal of an injection by hand: every line lies in the repository before the next step, and is told on stderr.
 
-use crate::chaos::{Event, Proof, Witness};
+use crate::chaos::{self, Event, Proof, Witness};
 use crate::clock::SharedClock;
 use crate::error::Result;
 use crate::id::RunId;
@@ -46,6 +46,7 @@ impl Journal {
     fn tell(&self, event: &Event) {
         let text = match event {
             Event::LeaseTaken { .. } | Event::Injected { .. } | Event::Closed { .. } | Event::LeaseReleased => return,
+            Event::Waiting { why } => why.clone(),
             Event::Planned { fault, target, seed, victims, .. } => {
                 let shown: Vec<&str> = victims.iter().map(|victim| victim.shown.as_str()).collect();
                 format!("{fault} into {target}, seed {seed}: {}", shown.join(", "))
@@ -70,7 +71,8 @@ impl Journal {
                 self.since(at.high),
                 note.as_ref().map(|note| format!(" ({note})")).unwrap_or_default()
             ),
-            Event::Healing { number } => format!("healing victim {}", number + 1),
+            Event::Healing { number } if chaos::is_fault(*number) => format!("healing victim {}", number + 1),
+            Event::Healing { .. } => "taking the ledger's table away".to_owned(),
             Event::ReadBack { read_back, .. } => format!("read back: {}", read_back.text()),
             Event::Stuck { why, .. } => return self.story.warn(format!("NOT HEALED: {why}"), None),
         };

@@ -14,6 +14,11 @@ use crate::cli::output::Ended;
 use crate::cli::shell::Shell;
 use crate::error::Result;
 
+/// Which victim an undo belongs to, as the story of a run counts them. The table of acknowledged writes is none.
+fn of_victim(number: u32) -> String {
+    if crate::chaos::is_fault(number) { format!(", victim {}", number + 1) } else { String::new() }
+}
+
 /// Runs one of them.
 pub(super) async fn run(command: &ChaosCommand, shell: &Shell) -> Result<Ended> {
     match command {

@@ -38,6 +38,7 @@ fn role(
     let (kind, namespace) = match place {
         Place::Target => ("Role", Some(target)),
         Place::Helper => ("Role", Some(args.helper_namespace.as_str())),
+        Place::Heartbeats => ("Role", Some(chaos::HEARTBEATS)),
         Place::Cluster => ("ClusterRole", None),
     };
     let mut meta = json!({ "name": args.account });

@@ -76,7 +76,7 @@ impl Document for Status {
         }
         page.line(format!("{} not proven undone", counted(self.open.len() as u64, "fault")));
         for open in &self.open {
-            page.line(format!("  run {} ({})", open.run, open.number));
+            page.line(format!("  run {}{}", open.run, super::of_victim(open.number)));
             if let Some(why) = &open.damaged {
                 page.line(format!("    its intent cannot be read: {why}"));
             }

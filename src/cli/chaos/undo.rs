@@ -62,9 +62,9 @@ impl Document for Undone {
         for healed in &self.healed {
             let word = if healed.read_back.is_good() { "undone" } else { "NOT UNDONE" };
             page.line(format!(
-                "{word}: run {} ({}), {}: {}",
+                "{word}: run {}{} ({}): {}",
                 healed.run,
-                healed.number,
+                super::of_victim(healed.number),
                 healed.victim.shown,
                 healed.read_back.text()
             ));

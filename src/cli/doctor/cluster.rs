@@ -3,13 +3,14 @@
 use super::findings::Findings;
 use crate::cli::args::{ClusterArgs, DoctorArgs};
 use crate::cli::shell::Shell;
-use crate::cli::snapshot::{connect, create};
+use crate::cli::snapshot::{connect, create, proof};
 use crate::cluster::{ApiError, Cluster, Discovered, Kind, group_resource};
 use crate::error::Result;
 use crate::humane::counted;
 use crate::snapshot::collect::{self, Request, SnapshotPlan};
 use crate::snapshot::plan::{DeadWebhook, Options};
 use crate::snapshot::restore::{IN_FLIGHT, Looked, Means, look as look_around};
+use crate::snapshot::verify::leftovers;
 use crate::snapshot::volumes;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,6 +19,7 @@ const CHECK: &str = "cluster";
 const KINDS: &str = "kinds of the cluster";
 const STORAGE: &str = "volume snapshots";
 const WEBHOOKS: &str = "webhooks";
+const SCRATCH: &str = "scratch namespaces";
 const SNAPSHOTS: &str = "volumesnapshots.snapshot.storage.k8s.io";
 const GROUP_SNAPSHOTS: &str = "volumegroupsnapshots.groupsnapshot.storage.k8s.io";
 /// Kinds that are named in one line.
@@ -95,6 +97,7 @@ pub(super) async fn look(findings: &mut Findings, shell: &Shell, args: &ClusterA
     if knows(GROUP_SNAPSHOTS) {
         groups_of_volumes(findings, &cluster).await;
     }
+    left_by_proofs(findings, &cluster, shell).await;
     let storage = [(SNAPSHOTS, &CSI), (GROUP_SNAPSHOTS, &GROUPS)].into_iter().filter(|(kind, _)| knows(kind));
     let storage: Vec<&Wish> = storage.map(|(_, wish)| wish).collect();
     let around = match around(shell, &cluster).await {
@@ -173,6 +176,28 @@ async fn groups_of_volumes(findings: &mut Findings, cluster: &Cluster) {
 fn of_drivers(classes: &BTreeMap<String, String>) -> String {
     let classes: Vec<String> = classes.iter().map(|(driver, class)| format!("{class} for {driver}")).collect();
     classes.join(", ")
+}
+
+/// What proofs that were killed have left.
+async fn left_by_proofs(findings: &mut Findings, cluster: &Cluster, shell: &Shell) {
+    let now = shell.clock.now();
+    match leftovers(cluster).await {
+        Err(why) => findings.warn(
+            SCRATCH,
+            format!("whether a proof that was killed left one is not known: {why}"),
+            "bind the role davit-backup-cluster to this account",
+        ),
+        Ok(found) if found.is_empty() => findings.ok(SCRATCH, "no proof that was killed left one"),
+        Ok(found) => found.iter().for_each(|one| {
+            let told = one.told(now);
+            let hint = if one.is_over(now) {
+                "the next davit snapshot verify --depth restored takes it away".to_owned()
+            } else {
+                proof::remove_hint(&one.name)
+            };
+            findings.warn(SCRATCH, format!("a proof that was killed may have left {told}"), hint);
+        }),
+    }
 }
 
 async fn around(shell: &Shell, cluster: &Cluster) -> Result<Looked> {

@@ -11,7 +11,7 @@ use crate::cli::report::write_files;
 use crate::cli::restore::means as restore_means;
 use crate::cli::shell::Shell;
 use crate::drill::{self, Access, Choices, Done, Means};
-use crate::error::{Kind, Result};
+use crate::error::{Error, Kind, Result};
 use crate::journal::Progress;
 use crate::report::render::{self, Form};
 use crate::report::{DrillReport, Repeated};
@@ -89,14 +89,19 @@ async fn means(args: &DrillArgs, scenario: &Scenario, shell: &Shell) -> Result<M
     let restore =
         restore::Means { cancel: shell.stop.gently.clone(), ..restore_means(faults.repository.clone(), shell) };
     let settings = &shell.settings;
-    let folder = settings.state.value.clone().unwrap_or_else(|| settings.scratch.value.join("davit"));
     Ok(Means {
         operator: Some(settings.environment.holder()),
         chaos: faults,
         restore,
         progress: shell.progress(),
-        folder: folder.join("drills"),
+        folder: drill::drills(&state(shell)),
     })
+}
+
+/// Where this machine keeps what is no affair of the repository's.
+pub(super) fn state(shell: &Shell) -> PathBuf {
+    let settings = &shell.settings;
+    settings.state.value.clone().unwrap_or_else(|| settings.scratch.value.join("davit"))
 }
 
 /// The secrets of a target; relative paths begin where the scenario lies.
@@ -110,18 +115,30 @@ fn access(scenario: &Scenario, file: &Path, shell: &Shell) -> Result<Access> {
         RecoveryBy::Restore { into: Some(into), .. } => Some(fetch("`into`", into)?),
         _ => None,
     };
-    let mut observers = BTreeMap::new();
+    let read = |whose: &str, file: &Path| {
+        let file = base.join(file);
+        std::fs::read_to_string(&file).map_err(|why| {
+            let doing = format!("reading {whose} of the scenario, {}", file.display());
+            Error::input(doing).because(why).hint("`ca` is a PEM file with the roots that clients over https:// trust")
+        })
+    };
+    let (mut observers, mut observers_ca) = (BTreeMap::new(), BTreeMap::new());
     for wish in &scenario.observers {
+        if let Some(ca) = &wish.ca {
+            observers_ca.insert(wish.name.clone(), read(&format!("`ca` of the observer {}", wish.name), ca)?);
+        }
         if let Some(clients) = &wish.clients {
             observers.insert(wish.name.clone(), fetch(&format!("`clients` of the observer {}", wish.name), clients)?);
         }
     }
     Ok(Access {
         clients: fetch("`clients`", place.clients())?,
+        ca: place.ca().map(|ca| read("`ca`", ca)).transpose()?,
         primary: place.primary().map(|server| fetch("`primary`", &server.url)).transpose()?,
         standby: place.standby().map(|server| fetch("`standby`", &server.url)).transpose()?,
         into,
         observers,
+        observers_ca,
     })
 }
 

@@ -1,11 +1,13 @@
 //! `davit report drill|month|check`
 
 use crate::cli::args::{OutputForm, ReportCheckArgs, ReportCommand, ReportDrillArgs, ReportMonthArgs};
+use crate::cli::drill::state;
 use crate::cli::exit::Exit;
 use crate::cli::output::{self, Document, Ended};
 use crate::cli::shell::Shell;
-use crate::drill;
+use crate::drill::{self, FileSeen, Still};
 use crate::error::{Context, Error, Kind, Result};
+use crate::journal::Progress;
 use crate::report::month::{self, Month, Proof, Source};
 use crate::report::render::{self, Form};
 use crate::report::{DrillReport, MonthReport};
@@ -121,7 +123,40 @@ async fn check(args: &ReportCheckArgs, shell: &Shell) -> Result<Ended> {
     let repository = shell.repository(None).await?;
     let what = repository.check_file(&bytes, &signature);
     let what = what.map_err(|error| error.during(format!("checking {}", args.file.display())))?;
-    Ended::with(&Checked { ok: true, file: args.file.display().to_string(), what })
+    let files = raw_files(&bytes, &what, &repository, shell).await?;
+    let changed: Vec<&str> =
+        files.iter().flatten().filter(|file| file.is == Still::Changed).map(|file| file.name.as_str()).collect();
+    if !changed.is_empty() {
+        let file = args.file.display();
+        return Err(Error::check(format!(
+            "checking {file}: it is as it was signed, but not what it was made from: {} changed since",
+            changed.join(", ")
+        ))
+        .hint("the repository keeps the lines of the journal: davit report drill RUN makes the report from them"));
+    }
+    Ended::with(&Checked { ok: true, file: args.file.display().to_string(), what, files })
+}
+
+/// What became of the files that a drill's report names; nothing for another report, and where this machine has none of them.
+async fn raw_files(bytes: &[u8], what: &str, repository: &Repository, shell: &Shell) -> Result<Option<Vec<FileSeen>>> {
+    let Some(Ok(run)) = what.strip_prefix("drill ").map(str::parse) else { return Ok(None) };
+    let own = std::str::from_utf8(bytes).ok().and_then(|text| DrillReport::parse(text).ok());
+    let report = match own {
+        Some(report) => Some(report),
+        // Every other form is made from the same journal.
+        None => match drill::rebuild(repository, &run).await {
+            Ok(report) => Some(report),
+            // Files that nobody compares are no files that are unchanged.
+            Err(error) => {
+                shell.story.warn(
+                    format!("what the report was made from was not compared: {error}"),
+                    error.hint_text().map(str::to_owned),
+                );
+                None
+            }
+        },
+    };
+    report.map_or(Ok(None), |report| drill::files_of(&report, &state(shell)))
 }
 
 #[derive(Debug, Serialize)]
@@ -129,10 +164,21 @@ struct Checked {
     ok: bool,
     file: String,
     what: String,
+    /// What the report was made from, where this machine has it.
+    files: Option<Vec<FileSeen>>,
 }
 
 impl Document for Checked {
     fn text(&self) -> String {
-        format!("{}: signed as the report of {}, and unchanged since\n", self.file, self.what)
+        let mut text = format!("{}: signed as the report of {}, and unchanged since\n", self.file, self.what);
+        for FileSeen { name, is } in self.files.iter().flatten() {
+            text.push_str(match is {
+                Still::Missing => "  not here any more: ",
+                Still::Unchanged | Still::Changed => "  as the report says: ",
+            });
+            text.push_str(name);
+            text.push('\n');
+        }
+        text
     }
 }

@@ -97,7 +97,9 @@ fn request(args: &SnapshotCreateArgs, namespace: &str, shell: &Shell, repository
     request.rebind = args.rebind;
     request.hooks = !args.no_hooks;
     request.volumes = match (args.volumes, &args.mover_image) {
-        (VolumesArg::Files, Some(image)) => Volumes::Files { image: image.clone() },
+        (VolumesArg::Files, Some(image)) => {
+            Volumes::Files { image: image.clone(), pull_secrets: args.mover_pull_secret.clone() }
+        }
         (VolumesArg::Csi, _) => Volumes::Csi,
         _ => Volumes::None,
     };

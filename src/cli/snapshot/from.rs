@@ -27,6 +27,8 @@ pub(super) struct Source {
     pub(super) listed: BTreeSet<String>,
     /// The labels that objects must have to be in it.
     pub(super) selector: Option<String>,
+    /// Whether it has every cluster-scoped object that its namespace leaned on.
+    pub(super) with_cluster: bool,
     /// What is missing; nothing at all if it is complete.
     pub(super) missing: Vec<String>,
     /// The repository and the point, if it is one.
@@ -80,19 +82,22 @@ pub(super) async fn point(repository: Repository, point: PointSummary, managers:
         covered: if selector.is_none() { listed.clone() } else { BTreeSet::new() },
         listed,
         selector,
+        with_cluster: shown.facts.scope.with_cluster,
         missing: lacks(&shown),
         point: Some((repository, point)),
     })
 }
 
-async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
-    let wrong = || {
+/// Where a backup of Velero lies, and its name.
+pub(super) fn velero_name(url: &str) -> Result<(&str, &str)> {
+    let parts = url.trim_end_matches('/').rsplit_once('/');
+    parts.filter(|(prefix, name)| !name.is_empty() && !prefix.ends_with(":/")).ok_or_else(|| {
         Error::input(format!("reading velero:{url}: it names no backup")).hint("write velero:s3://bucket/prefix/NAME")
-    };
-    let (prefix, name) = url.trim_end_matches('/').rsplit_once('/').ok_or_else(wrong)?;
-    if name.is_empty() || prefix.ends_with(":/") {
-        return Err(wrong());
-    }
+    })
+}
+
+async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
+    let (prefix, name) = velero_name(url)?;
     let store = store::open(prefix, &shell.store_options(false), shell.clock.clone()).await?;
     let opened = velero::open(&store, name).await?;
     for volume in &opened.volumes {
@@ -111,6 +116,7 @@ async fn from_velero(url: &str, shell: &Shell) -> Result<Source> {
         covered: BTreeSet::new(),
         listed: BTreeSet::new(),
         selector: None,
+        with_cluster: false,
         missing: if opened.complete { Vec::new() } else { told(&opened.errors) },
         point: None,
     })

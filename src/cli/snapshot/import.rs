@@ -1,5 +1,6 @@
 //! `davit snapshot import velero URL|FILE`: what Velero left, and its schedules as they would be here.
 
+use super::from::velero_name;
 use crate::cli::args::{ImportVeleroArgs, SnapshotImportCommand};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
@@ -24,6 +25,13 @@ pub(super) async fn run(command: &SnapshotImportCommand, shell: &Shell) -> Resul
         Some(name) => Ended::with(&Shown::of(velero::open(&store, name).await?)),
         None => Ended::with(&Listed { url: args.from.clone(), backups: velero::list(&store).await? }),
     }
+}
+
+/// Shows one backup, by where it is and its name.
+pub(super) async fn show(url: &str, shell: &Shell) -> Result<Ended> {
+    let (prefix, name) = velero_name(url)?;
+    let store = store::open(prefix, &shell.store_options(false), shell.clock.clone()).await?;
+    Ended::with(&Shown::of(velero::open(&store, name).await?))
 }
 
 fn is_yaml(from: &str) -> bool {
@@ -132,24 +140,21 @@ impl Document for Schedules {
         let mut page = Page::default();
         for one in &self.schedules {
             page.line(format!("{}:", one.name));
-            page.line(format!("  command: {}", one.command()));
+            page.line("  for the scheduler, cron or a CronJob as in deploy/base (davit.yaml has no schedules):");
+            page.line(format!("    command: {}", one.command()));
             if let Some(cron) = &one.cron {
                 let paused = if one.paused { " (paused)" } else { "" };
-                page.line(format!("  cron: {cron} ({}){paused}", one.time_zone.as_deref().unwrap_or("UTC")));
+                page.line(format!("    cron: {cron} ({}){paused}", one.time_zone.as_deref().unwrap_or("UTC")));
             }
-            page.line(format!("  retention: keep_within: {}", one.keep_within));
+            page.line("  for davit.yaml:");
+            for line in one.settings() {
+                page.line(format!("    {line}"));
+            }
             if one.namespaces.is_empty() {
                 page.line("  every namespace was meant; name each one");
             }
             if !one.without_namespaces.is_empty() {
                 page.line(format!("  but not the namespaces {}", one.without_namespaces.join(", ")));
-            }
-            if !one.hooks.is_empty() {
-                page.line("  hooks, for davit.yaml:");
-            }
-            for hook in &one.hooks {
-                // A line of JSON is a line of YAML.
-                page.line(format!("  - {}", serde_json::to_string(hook).unwrap_or_default()));
             }
             for without in &one.without_equivalent {
                 page.line(format!("  no equivalent: {}: {}", without.field, without.why));

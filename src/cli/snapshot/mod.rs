@@ -5,7 +5,7 @@ pub(super) mod create;
 mod diff;
 mod from;
 mod import;
-mod proof;
+pub(super) mod proof;
 pub(super) mod prover;
 mod restore;
 mod show;

@@ -21,6 +21,7 @@ use crate::snapshot::object::Place;
 use crate::snapshot::plan::Selector;
 use crate::snapshot::restore::IN_FLIGHT;
 use crate::snapshot::verify::{ByReason, Checked, Request, run as restore_and_compare};
+use crate::snapshot::verify::{leftovers, remove_leftover, scratch_name};
 use serde::Serialize;
 
 /// Objects of each sort that are shown.
@@ -69,11 +70,43 @@ pub(super) async fn objects(
     let request = Request {
         saved: source.objects,
         namespace,
-        // Names of namespaces have small letters only.
-        scratch: format!("davit-verify-{}", run.as_str().to_lowercase()),
+        scratch: scratch_name(run.as_str()),
+        holder: shell.settings.environment.holder(),
         live,
     };
     restore_and_compare(&means(shell, cluster.clone(), IN_FLIGHT), request).await
+}
+
+/// What to type where a scratch namespace is left.
+pub(in crate::cli) fn remove_hint(name: &str) -> String {
+    format!("if nobody proves a snapshot there now: kubectl delete namespace {name}")
+}
+
+/// Names the scratch namespaces that are there, and takes away those that no proof can be using any more.
+pub(super) async fn name_leftovers(cluster: &Cluster, shell: &Shell) {
+    let now = shell.clock.now();
+    let found = match leftovers(cluster).await {
+        Ok(found) => found,
+        Err(why) => {
+            let text = format!("whether a proof that was killed left a scratch namespace is not known: {why}");
+            return shell.story.warn(text, None);
+        }
+    };
+    for one in &found {
+        let told = one.told(now);
+        if !one.is_over(now) {
+            let text = format!("a proof that was killed may have left its scratch namespace: {told}");
+            shell.story.warn(text, Some(remove_hint(&one.name)));
+            continue;
+        }
+        match remove_leftover(cluster, one).await {
+            Ok(()) => shell.story.note(format!("a scratch namespace goes that no proof can be using any more: {told}")),
+            Err(why) => shell.story.warn(
+                format!("a scratch namespace is left that no proof can be using any more: {told}: {why}"),
+                Some(remove_hint(&one.name)),
+            ),
+        }
+    }
 }
 
 /// What the evidence says of objects: the three counts, every object that is not as it was saved, and what is open.
@@ -121,6 +154,7 @@ impl Proof {
 
     async fn objects(&mut self, source: Source, cluster: &Cluster, live: Vec<Selector>, shell: &Shell) -> Result<()> {
         self.missing.clone_from(&source.missing);
+        name_leftovers(cluster, shell).await;
         self.checked = objects(source, cluster, (&self.run, live), shell).await?;
         Ok(())
     }

@@ -36,7 +36,10 @@ impl<'a> Prover<'a> {
         }
         let cluster = cluster(self.args, self.shell).map_err(|why| why.to_string())?;
         match cluster.version().await {
-            Ok(_) => Ok(cluster),
+            Ok(_) => {
+                proof::name_leftovers(&cluster, self.shell).await;
+                Ok(cluster)
+            }
             Err(why) => Err(format!("asking the cluster {}: {why}", cluster.describe())),
         }
     }

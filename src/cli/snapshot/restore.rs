@@ -16,7 +16,7 @@ use crate::snapshot::map::{self, Mapping, Rules, Unresolved};
 use crate::snapshot::object::Place;
 use crate::snapshot::plan::{self, Action, Line, Mark, NEVER_DELETED, OnConflict, Options, Plan, Selector};
 use crate::snapshot::restore::{self, Failure, Means, Prepared, RestoreReport};
-use crate::snapshot::volumes;
+use crate::snapshot::volumes::{self, Movers};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{BufRead, IsTerminal, Write};
@@ -39,12 +39,17 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     let name = source.name.clone();
     let volumes = match &source.point {
         Some((repository, point)) if !args.no_volumes => {
-            Some(volumes::stored(repository, point, args.mover_image.clone()).await?)
+            options.movers = Movers { image: args.mover_image.clone(), pull_secrets: args.mover_pull_secret.clone() };
+            Some(volumes::stored(repository, point, options.movers.clone()).await?)
         }
         _ => None,
     };
     options.files = volumes.as_ref().map(volumes::Stored::claims).unwrap_or_default();
     let mut prepared = restore::prepare(&means, source.objects, &mapping, options).await?;
+    let unmet = prepared.mapped.unmet.iter().find(|unmet| !unmet.is_for_others(&prepared.options.covered));
+    if let (false, Some(unmet)) = (args.plan, unmet) {
+        return Err(Error::input(unmet.text.clone()).hint(unmet.hint.clone()));
+    }
     prepared
         .plan
         .warnings
@@ -52,15 +57,41 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     for warning in &prepared.plan.warnings {
         shell.story.warn(warning.clone(), None);
     }
+    if let Some(agreed) = &args.expect_plan {
+        is_agreed(agreed, &prepared.plan.digest(&prepared.options), &name, &prepared.plan)?;
+    }
     if args.plan {
+        let digest = prepared.plan.digest(&prepared.options);
         restore::check(&means, &mut prepared).await?;
-        return Ended::with(&Planned::of(name, prepared, lacks));
+        return Ended::with(&Planned::of(name, digest, prepared, lacks));
     }
     if args.prune {
         agree_to_prune(args, &prepared, shell)?;
     }
     let report = restore::run_with(&means, &prepared, volumes.as_ref()).await?;
     Ended::with(&Restored { from: name, report, unresolved: prepared.mapped.unresolved, lacks })
+}
+
+/// Whether what would be done now is what somebody agreed to.
+fn is_agreed(agreed: &str, digest: &str, name: &str, plan: &Plan) -> Result<()> {
+    if agreed.len() != digest.len() || !agreed.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(Error::input(format!("reading --expect-plan {agreed:?}: it is no digest of a plan"))
+            .hint("--plan prints it (--output json: digest)"));
+    }
+    if agreed.eq_ignore_ascii_case(digest) {
+        return Ok(());
+    }
+    let now = words(&plan.counts());
+    Err(Error::refused(format!(
+        "restoring {name}: what it would do is no longer what --expect-plan agreed to: by now it is {now}, digest {digest}"
+    ))
+    .hint("--plan with the same flags shows each line of it; what changes in the cluster, other flags, and what a restore in place did before it was interrupted make it another plan"))
+}
+
+/// `3 create, 1 same`
+fn words(counts: &BTreeMap<&'static str, u64>) -> String {
+    let counts: Vec<String> = counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
+    counts.join(", ")
 }
 
 /// What a restore works with.
@@ -128,12 +159,36 @@ fn is_namespace_name(name: &str) -> bool {
         && name.ends_with(inner)
 }
 
+/// A name that was mistyped would otherwise do nothing, and the restore would end with 0. A kind of which the point could have
+/// had objects, and has none, is no mistake.
+fn refuse_unknown(args: &SnapshotRestoreArgs, source: &Source) -> Result<()> {
+    let is_there = |text: &str| {
+        let selector = Selector::parse(text);
+        source.objects.iter().any(|one| selector.means(&one.identity.place()))
+            || source.covered.iter().any(|kind| selector.means_all_of(kind))
+    };
+    let flags = [
+        ("--only", &args.only),
+        ("--include-cluster", &args.include_cluster),
+        ("--restore-derived", &args.restore_derived),
+        ("--recreate", &args.recreate),
+    ];
+    for (flag, texts) in flags {
+        if let Some(unknown) = texts.iter().find(|text| !is_there(text)) {
+            return Err(Error::input(format!("reading {flag} {unknown}: {} has nothing of that name", source.name))
+                .hint("--plan without it names all that it has, such as deployments.apps/web"));
+        }
+    }
+    Ok(())
+}
+
 async fn options(args: &SnapshotRestoreArgs, source: &Source, cluster: &Cluster) -> Result<Options> {
     let selectors = |texts: &[String]| texts.iter().map(|text| Selector::parse(text)).collect::<Vec<_>>();
     if let Some(never) = args.recreate.iter().find(|kind| NEVER_DELETED.iter().any(|never| names(never, kind))) {
         return Err(Error::input(format!("reading --recreate {never}: no restore ever deletes one"))
             .hint("--on-conflict merge or replace changes it in place, as far as the server allows"));
     }
+    refuse_unknown(args, source)?;
     if args.prune && source.covered.is_empty() {
         return Err(Error::refused(format!(
             "pruning by {}: it does not say of which kinds it has every object",
@@ -226,6 +281,7 @@ fn agree_to_prune(args: &SnapshotRestoreArgs, prepared: &Prepared, shell: &Shell
 #[derive(Debug, Serialize)]
 struct Planned {
     from: String,
+    digest: String,
     plan: Plan,
     counts: BTreeMap<&'static str, u64>,
     unresolved: Vec<Unresolved>,
@@ -233,9 +289,9 @@ struct Planned {
 }
 
 impl Planned {
-    fn of(from: String, prepared: Prepared, lacks: Vec<String>) -> Self {
+    fn of(from: String, digest: String, prepared: Prepared, lacks: Vec<String>) -> Self {
         let counts = prepared.plan.counts();
-        Self { from, plan: prepared.plan, counts, unresolved: prepared.mapped.unresolved, lacks }
+        Self { from, digest, plan: prepared.plan, counts, unresolved: prepared.mapped.unresolved, lacks }
     }
 }
 
@@ -257,8 +313,8 @@ impl Document for Planned {
         for what in &self.lacks {
             page.line(format!("the snapshot lacks {what}"));
         }
-        let counts: Vec<String> = self.counts.iter().map(|(word, count)| format!("{count} {word}")).collect();
-        page.line(format!("{}; nothing was changed", counts.join(", ")));
+        page.line(format!("digest {}; --expect-plan with it restores exactly this, or nothing", self.digest));
+        page.line(format!("{}; nothing was changed", words(&self.counts)));
         page.text()
     }
 
@@ -312,7 +368,11 @@ impl Document for Restored {
         let report = &self.report;
         let mut page = Page::default();
         let whole = report.kind().is_none() && self.lacks.is_empty();
-        let done = if whole { "restored" } else { "restored IN PART" };
+        let done = match (report.stopped, whole) {
+            (true, _) => "STOPPED restoring",
+            (false, true) => "restored",
+            (false, false) => "restored IN PART",
+        };
         page.line(format!("{done} {} in {}", self.from, seconds(report.seconds)));
         let counts = [
             (report.created, "created"),
@@ -329,6 +389,9 @@ impl Document for Restored {
             "  {}",
             if counts.is_empty() { "nothing was there to do".to_owned() } else { counts.join(", ") }
         ));
+        if report.stopped {
+            page.line("  what was made stays, and was not looked at again; the same command goes on");
+        }
         failures(&mut page, "FAILED", &report.failed);
         failures(&mut page, "DIFFERS", &report.diverged);
         for what in &self.lacks {

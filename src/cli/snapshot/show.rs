@@ -13,6 +13,9 @@ use serde::Serialize;
 
 /// Shows a point.
 pub(super) async fn run(args: &SnapshotShowArgs, shell: &Shell) -> Result<Ended> {
+    if let Some(url) = args.point.strip_prefix("velero:") {
+        return super::import::show(url, shell).await;
+    }
     let (repository, point) = shell.point(&args.point).await?;
     let shown = show::show(&repository, &point).await?;
     Ended::with(&Coverage { shown, all: args.all })

@@ -121,6 +121,27 @@ fn a_lost_suffix_is_as_old_as_its_oldest_write() {
 }
 
 #[test]
+fn the_shape_of_a_loss_its_count_and_its_age_are_recognised_in_a_thousand_histories() {
+    for seed in 0..1_000 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let length = rng.random_range(1..400);
+        let suffix: BTreeSet<u64> = (1_000 - length..1_000).collect();
+        let mut early: Vec<u64> = (0..999).collect();
+        // What was written last before the fault is there: no suffix is lost.
+        let mut holes = pick(&mut rng, &mut early, 40);
+        holes.insert(rng.random_range(0..990));
+        let beyond: BTreeSet<u64> = suffix.iter().copied().chain([rng.random_range(1_000..1_300)]).collect();
+        for (gone, shape) in [(suffix, Shape::Suffix), (holes, Shape::Holes), (beyond, Shape::BeyondFault)] {
+            let oldest = Duration::from_millis(gone.first().unwrap() * 10);
+            let (_, classes, loss) = lose(gone.iter().copied());
+            assert_eq!((&classes.lost, loss.shape, loss.count), (&gone, shape, gone.len() as u64), "seed {seed}");
+            assert_eq!(loss.age.low, FAULT.low.saturating_sub(oldest + ACK), "seed {seed}");
+            assert!(loss.age.high >= FAULT.high.saturating_sub(oldest), "seed {seed}: {:?}", loss.age);
+        }
+    }
+}
+
+#[test]
 fn holes_and_losses_beyond_the_fault_are_missed_whatever_the_seconds() {
     let long = Objective(Duration::from_hours(1));
     let (_, _, holes) = lose([500, 999]);

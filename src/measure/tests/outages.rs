@@ -1,8 +1,9 @@
 //! Outages of known length.
 
 use super::super::*;
-use crate::measure::outage::recovery;
+use crate::measure::outage::{recovery, recovery_of};
 use crate::measure::sample::evidence;
+use crate::measure::thin::Thinner;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use std::time::Duration;
@@ -31,6 +32,9 @@ struct World {
     background: f64,
     failed_before: bool,
     rng: StdRng,
+    /// Of so many servers that take turns one fails; all there is where it is 1.
+    servers: u32,
+    turn: u32,
 }
 
 impl World {
@@ -38,8 +42,12 @@ impl World {
         let latency = Duration::from_micros(self.rng.random_range(800..8_000));
         let fails = self.rng.random_bool(self.background) && !self.failed_before;
         self.failed_before = fails;
-        let (answer, ended) =
-            if fails { (Answer::Refused("background".to_owned()), sent + latency) } else { self.answer(sent, latency) };
+        self.turn = (self.turn + 1) % self.servers;
+        let (answer, ended) = match (fails, self.turn) {
+            (true, _) => (Answer::Refused("background".to_owned()), sent + latency),
+            (false, 0) => self.answer(sent, latency),
+            (false, _) => (Answer::Good, sent + latency),
+        };
         // A reply that comes too late is a failure at the deadline.
         let late = ended > sent + DEADLINE;
         let (answer, ended) = if late { (Answer::Silent, sent + DEADLINE) } else { (answer, ended) };
@@ -97,6 +105,8 @@ fn world(seed: u64, mode: Mode, length: Duration, background: f64) -> World {
         background,
         failed_before: false,
         rng: StdRng::seed_from_u64(seed),
+        servers: 1,
+        turn: 0,
     }
 }
 
@@ -129,6 +139,26 @@ fn the_interval_contains_the_truth_in_every_one_of_a_thousand_outages_and_is_nar
 }
 
 #[test]
+fn the_time_down_contains_the_truth_where_probes_fail_for_no_reason_right_beside_it() {
+    let mut beside = 0;
+    for (seed, mode) in (0..1_000).zip(modes()) {
+        let mut random = StdRng::seed_from_u64(seed + 30_000);
+        let length = Duration::from_millis(random.random_range(3_000..20_000));
+        let samples = world(seed, mode, length, 0.05).observe(None);
+        let spans = match measure(&samples, &[]) {
+            Recovery::Restored(outage) => outage.spans,
+            Recovery::NotRestored { spans, .. } => spans,
+            none => panic!("seed {seed}, {mode:?}: {none:?}"),
+        };
+        let down = spans.iter().max_by_key(|span| span.failures).unwrap();
+        assert!(down.length.contains(length), "seed {seed}, {mode:?}: {length:?} is not in {}", down.length);
+        // From the first failure to the last one would have been too long.
+        beside += u32::from(down.last_sent.saturating_sub(down.first_sent) > length);
+    }
+    assert!(beside > 0, "no failure lay beside an outage");
+}
+
+#[test]
 fn a_stall_of_the_observer_widens_the_interval_and_never_makes_it_wrong() {
     let mut widened = 0;
     for (seed, mode) in (0..400).zip(modes()) {
@@ -143,6 +173,88 @@ fn a_stall_of_the_observer_widens_the_interval_and_never_makes_it_wrong() {
         widened += u32::from(time.width() > plain.width());
     }
     assert!(widened > 50, "only {widened} intervals were widened");
+}
+
+/// One of some servers is gone, the others answer.
+fn in_part(seed: u64, length: Duration, background: f64, servers: u32) -> Vec<Sample> {
+    let mode = if seed.is_multiple_of(3) { Mode::BlackHole } else { Mode::Reset };
+    let turn = u32::try_from(seed).unwrap() / 2 % servers;
+    World { servers, turn, ..world(seed, mode, length, background) }.observe(None)
+}
+
+/// The same as [`measure`], from what is kept of it.
+fn measure_kept(samples: &[Sample]) -> Recovery {
+    let fault = Interval::exact(FAULT_AT);
+    let before: Vec<&Sample> = evidence(samples, &[]).into_iter().filter(|sample| sample.ended < FAULT_AT).collect();
+    let hold = Hold { span: Duration::from_secs(10), probes: 59, steady: Steady::of(&before, FAULT_AT) };
+    let mut thinner = Thinner::new(&[], fault, hold.span);
+    let mut ended = samples.to_vec();
+    ended.sort_by_key(|sample| sample.ended);
+    for sample in ended {
+        thinner.take(sample);
+    }
+    recovery_of(&thinner.end(), fault, &hold)
+}
+
+#[test]
+fn a_service_of_which_every_second_or_third_request_fails_is_down_for_as_long_as_that_lasts() {
+    let mut widest = Duration::ZERO;
+    for seed in 0..300 {
+        let mut random = StdRng::seed_from_u64(seed + 40_000);
+        let length = Duration::from_millis(random.random_range(5_000..60_000));
+        let servers = 2 + u32::try_from(seed % 2).unwrap();
+        let samples = in_part(seed, length, 0.0, servers);
+        let seen = measure(&samples, &[]);
+        assert_eq!(measure_kept(&samples), seen, "seed {seed}");
+        let Recovery::Restored(outage) = seen else { panic!("seed {seed}: {length:?} was not seen") };
+        let time = outage.recovery_time;
+        assert!(time.contains(length), "seed {seed}, one of {servers}: {length:?} is not in {time}");
+        assert!(outage.onset.contains(FAULT_AT), "seed {seed}: {}", outage.onset);
+        let [down] = &outage.spans[..] else { panic!("seed {seed}: {:?}", outage.spans) };
+        assert!(down.length.contains(length), "seed {seed}: {length:?} is not in {}", down.length);
+        // Three failures may be chance, and the fourth is one turn away; the end is two turns without a failure.
+        let bound = PERIOD * servers * 6 + DEADLINE;
+        assert!(time.width() <= bound, "seed {seed}, one of {servers}: {time} for {length:?} is wider than {bound:?}");
+        widest = widest.max(time.width());
+    }
+    assert!(widest > PERIOD * 4, "{widest:?}");
+}
+
+#[test]
+fn failures_for_no_reason_beside_an_outage_in_part_widen_its_bounds_and_never_make_them_wrong() {
+    let (mut chance, mut in_a_row) = (0, 0);
+    for seed in 0..400 {
+        let mut random = StdRng::seed_from_u64(seed + 50_000);
+        let length = Duration::from_millis(random.random_range(5_000..40_000));
+        let samples = in_part(seed, length, 0.001, 2 + u32::try_from(seed % 2).unwrap());
+        let seen = measure(&samples, &[]);
+        let Recovery::Restored(outage) = &seen else { panic!("seed {seed}: {length:?} was not seen") };
+        let time = outage.recovery_time;
+        assert!(time.contains(length), "seed {seed}: {length:?} is not in {time}");
+        assert_eq!(measure_kept(&samples), seen, "seed {seed}");
+        chance += u32::from(outage.spans.len() > 1);
+        in_a_row += u32::from(samples.windows(2).any(|pair| pair[0].bad() && pair[1].bad()));
+    }
+    assert!(chance > 20 && in_a_row > 20, "failures for no reason: {chance} afterwards, {in_a_row} beside another one");
+}
+
+#[test]
+fn a_part_that_never_came_back_has_a_lower_bound_only() {
+    for servers in [2, 3] {
+        let samples = in_part(1, Duration::from_mins(1), 0.0, servers);
+        let cut = samples.into_iter().filter(|sample| sample.sent < FAULT_AT + Duration::from_secs(30));
+        let seen = measure(&cut.collect::<Vec<_>>(), &[]);
+        let Recovery::NotRestored { at_least, spans, .. } = &seen else { panic!("{seen:?}") };
+        assert!(*at_least > Duration::from_secs(28) && *at_least < Duration::from_secs(30), "{at_least:?}");
+        assert_eq!(spans.len(), 1);
+    }
+}
+
+#[test]
+fn failures_as_in_the_steady_state_are_no_outage() {
+    let seen = (0..400).map(|seed| measure(&world(seed, Mode::Reset, Duration::ZERO, 0.001).observe(None), &[]));
+    let outages = seen.filter(|seen| !matches!(seen, Recovery::Brief { .. })).count();
+    assert!(outages <= 2, "{outages} of 400");
 }
 
 #[test]

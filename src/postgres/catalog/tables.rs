@@ -108,6 +108,14 @@ impl Table {
     }
 }
 
+/// How many pages a table has, about. The server counts them when it analyses a table; of one that was just filled it knows
+/// nothing yet, and its file is asked. That takes a lock which waits for whoever holds the whole table: then it stays unknown, as
+/// that of one that somebody dropped a moment ago.
+const PAGES: &str = "CASE WHEN c.relpages = 0 AND c.relkind = 'r' AND c.oid NOT IN ( \
+       SELECT l.relation FROM pg_catalog.pg_locks l WHERE l.relation IS NOT NULL AND l.mode = 'AccessExclusiveLock') \
+     THEN coalesce(pg_catalog.pg_relation_size(c.oid), 0) / pg_catalog.current_setting('block_size')::bigint \
+     ELSE c.relpages::bigint & 4294967295 END";
+
 /// All tables of the database that a dump holds, in the order of schema and name.
 pub async fn tables(session: &Session) -> Result<Vec<Table>> {
     session.empty_search_path().await?;
@@ -118,7 +126,7 @@ pub async fn tables(session: &Session) -> Result<Vec<Table>> {
          ARRAY(SELECT i.inhparent FROM pg_catalog.pg_inherits i WHERE i.inhrelid = c.oid ORDER BY i.inhseqno), \
          CASE WHEN c.reloftype <> 0 THEN pg_catalog.format_type(c.reloftype, NULL) END, \
          columns.names, columns.types, columns.generated, \
-         pg_catalog.pg_relation_filenode(c.oid), c.relpages::bigint & 4294967295, c.reltuples::float8, \
+         pg_catalog.pg_relation_filenode(c.oid), {PAGES}, c.reltuples::float8, \
          (SELECT pg_catalog.count(*) FROM pg_catalog.pg_index x WHERE x.indrelid = c.oid), \
          pg_catalog.row_security_active(c.oid), \
          {readable}, \

@@ -2,8 +2,11 @@
 
 mod files;
 pub(in crate::postgres) mod parameters;
+mod past;
 mod resolve;
 mod syntax;
+
+pub use past::past;
 
 use crate::error::Result;
 use crate::secret::Secret;

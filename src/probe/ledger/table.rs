@@ -24,6 +24,9 @@ pub const LEFT: &str = "SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) 
 /// How the comment on the table and on a schema of ours begins.
 const MARK: &str = "made by davit for the drill ";
 
+/// For how many seconds the removal of a table waits for whoever reads it.
+const REMOVAL: u32 = 30;
+
 /// The table of one run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
@@ -81,6 +84,34 @@ impl Table {
         &self.owner
     }
 
+    /// The run, in the letters that a table may have.
+    pub fn run(&self) -> &str {
+        &self.run
+    }
+
+    /// SQL that removes the table if it is still ours, and the schema if we made it and nothing else is in it; it gives the
+    /// table's name where it is still there, and otherwise null. Behind a dump that reads the table it would wait for hours.
+    pub fn removal(&self) -> String {
+        let (name, run) = (&self.name, &self.run);
+        format!(
+            "DO $davit$ BEGIN SET LOCAL lock_timeout = '{REMOVAL}s'; \
+             IF obj_description(to_regclass('{name}'), 'pg_class') = '{MARK}{run}' THEN DROP TABLE {name}; END IF; \
+             IF obj_description(to_regnamespace('{SCHEMA}'), 'pg_namespace') LIKE '{MARK}%' \
+             AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('{SCHEMA}')) \
+             THEN DROP SCHEMA {SCHEMA}; END IF; END $davit$; SELECT to_regclass('{name}')"
+        )
+    }
+
+    /// SQL that gives the comment on a relation of this name where that is ours, nothing but an empty text where it is not,
+    /// and null where there is none of this name.
+    pub fn presence(&self) -> String {
+        let (name, run) = (&self.name, &self.run);
+        format!(
+            "SELECT CASE WHEN to_regclass('{name}') IS NULL THEN NULL \
+             WHEN obj_description(to_regclass('{name}'), 'pg_class') = '{MARK}{run}' THEN '{MARK}{run}' ELSE '' END"
+        )
+    }
+
     /// All rows: id and content. A row that stands there twice comes twice.
     ///
     /// # Errors
@@ -105,17 +136,10 @@ impl Table {
     /// # Errors
     /// `Kind::Stuck` where it is still there.
     pub async fn remove(&self, link: &dyn Link) -> Result<()> {
-        let (name, run) = (&self.name, &self.run);
+        let name = &self.name;
         let doing = format!("removing the table {name} from the target");
-        let sql = format!(
-            "DO $davit$ BEGIN \
-             IF obj_description(to_regclass('{name}'), 'pg_class') = '{MARK}{run}' THEN DROP TABLE {name}; END IF; \
-             IF obj_description(to_regnamespace('{SCHEMA}'), 'pg_namespace') LIKE '{MARK}%' \
-             AND NOT EXISTS (SELECT FROM pg_catalog.pg_class WHERE relnamespace = to_regnamespace('{SCHEMA}')) \
-             THEN DROP SCHEMA {SCHEMA}; END IF; END $davit$; SELECT to_regclass('{name}')"
-        );
         let stuck = |error: Error| error.as_kind(crate::error::Kind::Stuck);
-        let answer = texts(link, &doing, &sql).await.map_err(stuck)?;
+        let answer = texts(link, &doing, &self.removal()).await.map_err(stuck)?;
         match answer.into_iter().flatten().next() {
             Some(None) => Ok(()),
             _ => Err(stuck(Error::failed(format!("{doing}: it is still there, or it is not ours")))

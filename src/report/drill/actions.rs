@@ -35,12 +35,15 @@ pub(super) fn actions(
     verdict: &Verdict,
 ) -> Vec<Action> {
     let scenario = &facts.began.scenario;
+    // A guard that was lifted for this run stands in the way of the next.
+    let lifted = facts.guards.iter().filter(|guard| guard.lifted);
+    let retest = lifted.fold(scenario.file.clone(), |retest, guard| format!("{retest} --lift {}", guard.name));
     let action = |severity: &str, what: String| Action {
         severity: severity.to_owned(),
         what,
         owner: scenario.owner.clone(),
         due: Some(due(severity, facts.began.wall)),
-        retest: scenario.file.clone(),
+        retest: retest.clone(),
     };
     let mut actions = Vec::new();
     for row in cleanup.healed.iter().filter(|row| !row.proven) {

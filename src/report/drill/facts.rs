@@ -5,8 +5,8 @@ use crate::error::{Error, Result};
 use crate::measure::remote::{Offset, Shift};
 use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
 use crate::report::journal::{
-    AlertSeen, Began, CheckSeen, Cut, Event, Guard, Healing, LagSeen, Line, Observer, PackedRead, PackedSamples,
-    PlannedVictim, ReplicaSeen, Restored, Stage, Stream, Survival, Watched,
+    AlertSeen, Began, CheckSeen, Cut, Event, FileKept, Guard, Healing, LagSeen, Line, Observer, PackedRead,
+    PackedSamples, PlannedVictim, ReplicaSeen, Restored, Stage, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +52,7 @@ pub(super) struct Facts<'a> {
     /// Since when it is being undone; nothing before that, and nothing once it is over.
     undoing: Option<Duration>,
     pub(super) surprises: Vec<String>,
+    pub(super) files: &'a [FileKept],
     pub(super) ended: bool,
 }
 
@@ -132,6 +133,7 @@ impl<'a> Facts<'a> {
             undone: Vec::new(),
             undoing: None,
             surprises: Vec::new(),
+            files: &[],
             ended: false,
         };
         for line in journal {
@@ -205,6 +207,7 @@ impl<'a> Facts<'a> {
                 self.healings.push(healing);
             }
             Event::Surprise { what } => self.surprises.push(what.clone()),
+            Event::Files(files) => self.files = files,
             Event::Ended => self.ended = true,
         }
         Ok(())

@@ -7,6 +7,7 @@ use crate::measure::agreement::agreement;
 use crate::measure::ledger::{Survivor, classify};
 use crate::measure::loss::{contradictions, loss};
 use crate::measure::{Attempt, Classes, Interval, Loss, Outcome, Shape, confidence};
+use crate::report::journal::Restored;
 use crate::report::words::{bounds, secs};
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -36,7 +37,7 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
     let classes = classify(attempts, &reads, survivor);
     let mut loss = loss(attempts, &classes, fault);
     // The ledger is younger than the point: a restore of that point took all of it away.
-    if loss.count > 0 && facts.restored.is_some_and(|restored| !restored.ledger_covered) {
+    if loss.count > 0 && facts.restored.is_some_and(took_the_ledger) {
         loss.shape = Shape::SincePoint;
     }
     let later = later(attempts, &classes, fault);
@@ -98,6 +99,11 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         confidence: (!missing).then(|| confidence::sentence(1)),
     };
     Some(Compared { classes, loss, later, row, findings })
+}
+
+/// Whether a restore put the point in the place of the ledger, too: one of single tables left it alone.
+fn took_the_ledger(restored: &Restored) -> bool {
+    !restored.ledger_covered && restored.tables.is_empty()
 }
 
 /// Lost writes that were acknowledged after the fault: how many, and until how long after it.

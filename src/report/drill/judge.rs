@@ -3,14 +3,14 @@
 use super::alerts;
 use super::facts::Facts;
 use super::integrity::Compared;
-use super::model::{DrillReport, ObjectiveRow};
+use super::model::ObjectiveRow;
 use super::paths::{End, Path};
 use super::person::{self, Person};
 use super::replica;
 use crate::humane::{count, counted};
 use crate::measure::{Instant, Interval, Objective, Shape, Verdict};
+use crate::report::journal::Restored;
 use crate::report::words::{aim, bounds, seconds, secs};
-use jiff::Timestamp;
 use std::time::Duration;
 
 /// From when a service counts as degraded that no client felt to be gone.
@@ -18,11 +18,6 @@ const UNFELT: &str = "from the proven fault, which no client felt, until as redu
 
 /// Why a run proves nothing whose journal has no end.
 const UNFINISHED: &str = "the journal ends early: the drill was killed before it was over, or is still under way";
-
-/// Whether a drill did not come to its end: then nobody knows what it left.
-pub(in crate::report) fn unfinished(report: &DrillReport) -> bool {
-    report.validity.why.iter().any(|why| why == UNFINISHED)
-}
 
 /// The rows of a report, and the worst of their verdicts.
 pub(super) struct Judged {
@@ -244,7 +239,7 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
     let wanted = facts.began.aims.rpo;
     let row = row("rpo", "data lost (RPO)", "age of the oldest lost acknowledged write", wanted);
     if let (Some(restored), Some(fault)) = (facts.restored.filter(|restored| !restored.ledger_covered), facts.fault()) {
-        return point_age(facts, row, restored.snapshot_time, fault, compared, judged);
+        return point_age(facts, row, restored, fault, compared, judged);
     }
     if let Some(Compared { loss, .. }) = compared {
         let writes = format!("{} of {} acknowledged writes", count(loss.count), count(loss.acknowledged));
@@ -281,18 +276,27 @@ fn lost_time(facts: &Facts<'_>, compared: Option<&Compared>, judged: &mut Judged
 fn point_age(
     facts: &Facts<'_>,
     row: ObjectiveRow,
-    point: Timestamp,
+    restored: &Restored,
     fault: Interval,
     compared: Option<&Compared>,
     judged: &mut Judged,
 ) {
     let wall = facts.began.wall.checked_add(fault.high.saturating_sub(facts.zero)).unwrap_or(facts.began.wall);
-    let age = Duration::try_from(wall.duration_since(point)).unwrap_or_default();
+    let age = Duration::try_from(wall.duration_since(restored.snapshot_time)).unwrap_or_default();
     let lost = compared.filter(|compared| compared.loss.count > 0);
     let at_least = lost.map(|compared| compared.loss.age.low).unwrap_or_default();
     let actual = Interval::new(at_least.min(age), age);
-    let verdict = facts.began.aims.rpo.map(|wanted| Objective(wanted).judge(actual));
+    let verdict = facts.began.aims.rpo.map(|wanted| {
+        let of_point = Objective(wanted).judge(actual);
+        // What is missing beside the tables that were restored is missing for another reason.
+        let beside = lost.filter(|_| !restored.tables.is_empty());
+        beside.map_or(of_point.clone(), |compared| of_point.worst(compared.loss.judge(Objective(wanted))))
+    });
     let before = seconds(secs(age));
+    let into = match &restored.tables[..] {
+        [] => String::new(),
+        tables => format!(" into {}", tables.join(", ")),
+    };
     let (meanwhile, writes) = lost.map_or_else(Default::default, |Compared { loss, later, .. }| {
         let (more, after) = later.map_or_else(Default::default, |(number, until)| {
             let more = format!(", and {} after it", seconds(secs(until)));
@@ -301,8 +305,9 @@ fn point_age(
         let (of, all) = (count(loss.count), count(loss.acknowledged));
         (more, format!("; of the drill's own writes {of} of {all} acknowledged ones{after}"))
     });
-    let sentence =
-        format!("all that was written since the recovery point is lost: {before} before the fault{meanwhile}{writes}");
+    let sentence = format!(
+        "all that was written{into} since the recovery point is lost: {before} before the fault{meanwhile}{writes}"
+    );
     let by = "age of the recovery point at the fault, by the wall clock".to_owned();
     judged.add(ObjectiveRow { by, actual: Some(bounds(actual)), sentence, ..row }, verdict);
 }

@@ -15,6 +15,7 @@ mod phases;
 mod recovery;
 mod replica;
 mod said;
+mod theory;
 mod undone;
 
 #[cfg(test)]
@@ -22,17 +23,20 @@ pub(in crate::report) mod tests;
 #[cfg(test)]
 mod tests_elsewhere;
 #[cfg(test)]
+mod tests_files;
+#[cfg(test)]
+mod tests_partial;
+#[cfg(test)]
 mod tests_phases;
 #[cfg(test)]
 mod tests_restored;
 
 pub(in crate::report) use actions::{NOW, due};
 pub use alerts::AlertRow;
-pub(in crate::report) use judge::unfinished;
 pub use model::{
     Acknowledgement, Action, Affected, BlastRadius, Bounds, Budget, CheckRow, ClassRow, Cleanup, DrillReport, Forecast,
     GuardRow, HealingRow, Identity, Integrity, Moment, ObjectiveRow, ObserverRow, Overall, PhaseRow, RawFile,
-    RestoreRow, SteadyReport, SteadyRow, StepRow, StreamRow, Validity, Width,
+    RestoreRow, SteadyReport, SteadyRow, StepRow, StreamRow, TheoryRow, Validity, Width,
 };
 pub use of::of;
 pub use replica::ReplicaRow;
@@ -46,6 +50,11 @@ impl DrillReport {
         let (fetch, load) = part("fetch").zip(part("load"))?;
         let overlap = load.from.low < fetch.until.high;
         overlap.then_some("fetch and load overlap: rows go to the server while others are fetched")
+    }
+
+    /// The phases of which the scenario says how long they can take.
+    pub fn theories(&self) -> impl Iterator<Item = (&str, &TheoryRow)> {
+        self.phases.iter().filter_map(|phase| Some((phase.name.as_str(), phase.theory.as_ref()?)))
     }
 
     /// The canonical JSON.

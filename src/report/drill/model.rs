@@ -243,6 +243,21 @@ pub struct PhaseRow {
     pub length: Bounds,
     /// Whether it is a part of the recovery time.
     pub counts: bool,
+    /// How long it can take by the settings of what was broken, where the scenario says it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub theory: Option<TheoryRow>,
+}
+
+/// How long a phase can take, and how that which was measured stands to it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TheoryRow {
+    /// At best and at worst.
+    pub allowed: Bounds,
+    /// `within`, `longer`, `shorter`, or `undecided` where the error of the measurement leaves it open.
+    pub took: String,
+    /// The settings that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// Somebody who observed.
@@ -540,10 +555,18 @@ pub struct Action {
 pub struct Validity {
     /// `valid`, `invalid` or `aborted`.
     pub word: String,
+    /// Whether the drill came to its end; otherwise it was killed, or is still under way, and nobody knows what it left.
+    #[serde(default = "finished")]
+    pub finished: bool,
     /// Why it is not valid.
     pub why: Vec<String>,
     /// What the figures do not say.
     pub limits: Vec<String>,
+}
+
+/// Reports are stored when a drill has ended, so those from before this was said are of drills that have.
+const fn finished() -> bool {
+    true
 }
 
 /// A file that a report was made from.

@@ -16,9 +16,10 @@ use super::person;
 use super::phases::phases;
 use super::recovery::{Seen, look};
 use super::replica;
+use super::theory;
 use super::undone;
 use crate::error::{Kind, Result};
-use crate::measure::{Instant, Interval, Stall, SteadyRule, Timeline, Verdict};
+use crate::measure::{Instant, Interval, Outcome, Stall, SteadyRule, Timeline, Verdict};
 use crate::report::journal::{Began, FILE, Line, digest};
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, percent, seconds, secs, since};
@@ -39,6 +40,9 @@ const INSTANTS: [(Instant, &str); 11] = [
     (Instant::Validated, "data validated"),
     (Instant::Redundant, "redundant again"),
 ];
+
+/// A load counts as reached that comes so near to what was asked for.
+const REACHED: f64 = 0.9;
 
 /// Before and after an outage, a graph shows at least so much of normal life.
 const AROUND: Duration = Duration::from_secs(5);
@@ -68,7 +72,7 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         run: facts.began.run.clone(),
         identity: identity(&facts),
         actions: actions(&facts, &overall, &rows, &cleanup, &verdict),
-        validity: validity(&facts, &verdict, &streams, compared.as_ref()),
+        validity: validity(&facts, &verdict, limits(&facts, &streams, &phases, compared.as_ref())),
         verdict: overall,
         objectives: rows,
         steady,
@@ -93,14 +97,22 @@ pub fn of(journal: &[Line]) -> Result<DrillReport> {
         error_budget: budget(&facts, &streams),
         steps: facts.steps.iter().map(|step| step_row(&facts, step)).collect(),
         surprises: facts.surprises.clone(),
-        files: vec![raw(journal)?],
+        files: raw(&facts, journal)?,
     })
 }
 
-/// What ties the report to what it was made from: probes, writes and reads are lines of the journal, too.
-fn raw(journal: &[Line]) -> Result<RawFile> {
+/// What ties the report to what it was made from: probes, writes and reads are lines of the journal, too, and that says what
+/// the files were from which it has them.
+fn raw(facts: &Facts<'_>, journal: &[Line]) -> Result<Vec<RawFile>> {
     let (bytes, sha256) = digest(journal)?;
-    Ok(RawFile { name: FILE.to_owned(), lines: journal.len() as u64, bytes, sha256 })
+    let own = RawFile { name: FILE.to_owned(), lines: journal.len() as u64, bytes, sha256 };
+    let beside = facts.files.iter().map(|file| RawFile {
+        name: file.name.clone(),
+        lines: file.lines,
+        bytes: file.bytes,
+        sha256: file.sha256,
+    });
+    Ok(std::iter::once(own).chain(beside).collect())
 }
 
 fn identity(facts: &Facts<'_>) -> Identity {
@@ -483,17 +495,30 @@ fn seen_by(facts: &Facts<'_>, row: &ObjectiveRow) -> String {
     }
 }
 
-fn validity(facts: &Facts<'_>, verdict: &Verdict, streams: &[Seen<'_>], compared: Option<&Compared>) -> Validity {
+fn validity(facts: &Facts<'_>, verdict: &Verdict, limits: Vec<String>) -> Validity {
     let (word, why) = match (facts.aborted, verdict) {
         (Some(why), _) => ("aborted", vec![why.to_owned()]),
         (None, Verdict::Invalid { why }) => ("invalid", why.clone()),
         _ => ("valid", Vec::new()),
     };
-    Validity { word: word.to_owned(), why, limits: limits(facts, streams, compared) }
+    Validity { word: word.to_owned(), finished: facts.ended, why, limits }
 }
 
 /// What the figures do not say.
-fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) -> Vec<String> {
+/// A load that was not reached had less to lose than somebody wanted.
+fn too_few_writes(facts: &Facts<'_>) -> Option<String> {
+    let (wanted, (from, until)) = (facts.began.scenario.writes?, facts.before?);
+    let within = |at: Duration| from <= at && at < until;
+    let made = facts.attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok && within(attempt.ended));
+    let made = made.count() as u64;
+    #[expect(clippy::cast_precision_loss, reason = "counts of writes stay far below 2^52")]
+    let rate = made as f64 / secs(until.saturating_sub(from));
+    (made > 0 && rate < wanted * REACHED).then(|| {
+        format!("{rate:.0} writes a second were acknowledged before the fault, and {wanted:.0} were asked for: more may be lost under that load")
+    })
+}
+
+fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], phases: &[PhaseRow], compared: Option<&Compared>) -> Vec<String> {
     let mut limits = Vec::new();
     let observers: BTreeSet<&str> = streams.iter().map(|seen| seen.stream.observer.as_str()).collect();
     if let (1, Some(only)) = (observers.len(), observers.first()) {
@@ -527,6 +552,10 @@ fn limits(facts: &Facts<'_>, streams: &[Seen<'_>], compared: Option<&Compared>) 
     }
     if let Some(resolution) = compared.and_then(|compared| compared.row.resolution_seconds) {
         limits.push(format!("writes came up to {} apart: no shorter loss can be seen", seconds(resolution)));
+    }
+    limits.extend(too_few_writes(facts));
+    for name in theory::unseen(facts, phases) {
+        limits.push(format!("the scenario says how long {name:?} can take, and this recovery had no such phase"));
     }
     limits.push("one run says nothing certain about the next: repeat it, in another phase".to_owned());
     limits

@@ -119,6 +119,7 @@ pub(super) fn phase(facts: &Facts<'_>) -> Option<PhaseRow> {
         until: since(at, facts.zero),
         length: bounds(at.since(fault)),
         counts: false,
+        theory: None,
     })
 }
 

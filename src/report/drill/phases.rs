@@ -3,6 +3,7 @@
 use super::facts::{Facts, Step};
 use super::model::PhaseRow;
 use super::person;
+use super::theory;
 use super::undone::undone;
 use crate::measure::instants::PHASES;
 use crate::measure::{Instant, Interval, Timeline};
@@ -30,6 +31,7 @@ impl Span {
             until: since(self.until, facts.zero),
             length: bounds(self.until.since(self.from)),
             counts: self.counts,
+            theory: None,
         })
     }
 }
@@ -61,9 +63,11 @@ pub(super) fn phases(facts: &Facts<'_>, timeline: &Timeline) -> Vec<PhaseRow> {
             until: since(until, facts.zero),
             length: bounds(until.since(from)),
             counts: true,
+            theory: None,
         });
     }
     rows.sort_by(|one, other| one.from.low.total_cmp(&other.from.low).then(one.until.low.total_cmp(&other.until.low)));
+    theory::compare(facts, &mut rows);
     rows
 }
 

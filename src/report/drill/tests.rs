@@ -241,6 +241,8 @@ impl Made {
                 ends_validated: false,
                 ends_with: None,
                 unasked: None,
+                writes: None,
+                theory: Vec::new(),
             },
             aims: self.aims,
             steady: SteadyRule { p95: Some(ms(500)), p99: Some(ms(1000)), errors: Some(0.001), throughput: None },

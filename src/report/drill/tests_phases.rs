@@ -1,8 +1,8 @@
-//! What the time of a recovery is called, and when its fault was undone.
+//! What the time of a recovery is called, when its fault was undone, and how the drill is repeated.
 
 use super::tests::Made;
 use crate::measure::{Instant, Interval};
-use crate::report::journal::{Event, Healing, Line, Mark, Stage};
+use crate::report::journal::{Event, Healing, Line, Mark, Stage, Theory};
 use crate::report::render::{self, Form};
 use std::time::Duration;
 
@@ -120,4 +120,72 @@ fn a_platform_and_a_promotion_are_told_by_what_they_bring_back() {
     let names = ["detection", "decision", "failover", "routing", "reconnection"];
     assert_eq!(counted(&recovered("promote standby", promoted)), names);
     assert_eq!(counted(&recovered("platform", Vec::new())), ["until the service was back"]);
+}
+
+#[test]
+fn a_phase_stands_beside_what_its_settings_allow_in_every_form() {
+    let mut lines =
+        recovered("promote standby", vec![mark(Instant::Writer, 2000, 2100), mark(Instant::Routable, 2300, 2400)]);
+    let theory = |phase: &str, best: u64, worst: u64| Theory {
+        phase: phase.to_owned(),
+        best: Duration::from_secs(best),
+        worst: Duration::from_secs(worst),
+        because: Some(format!("{phase} by <its> settings")),
+    };
+    if let Event::Began(began) = &mut lines[0].event {
+        began.scenario.theory = vec![theory("failover", 1, 40), theory("reconnection", 0, 1), theory("decision", 1, 2)];
+    }
+    let report = super::of(&lines).unwrap();
+    let took: Vec<(&str, &str)> = report.theories().map(|(phase, theory)| (phase, theory.took.as_str())).collect();
+    assert_eq!(took, [("failover", "within"), ("reconnection", "longer")], "{:?}", report.phases);
+    assert!(report.validity.limits.iter().any(|limit| limit.contains("\"decision\"")), "{:?}", report.validity.limits);
+    let text = render::drill(&report, Form::Text).unwrap();
+    assert!(text.contains("as long as its settings allow, 1.00 s to 40.00 s (failover by <its> settings)"), "{text}");
+    let markdown = render::drill(&report, Form::Markdown).unwrap();
+    assert!(markdown.contains("reconnection: LONGER than its settings allow, 0 s to 1.00 s"), "{markdown}");
+    let html = render::drill(&report, Form::Html).unwrap();
+    assert!(
+        html.contains("failover by &lt;its&gt; settings") && html.matches("class=\"theory\"").count() == 2,
+        "{html}"
+    );
+    // What is twenty times as long as all that was measured leaves room for that: its line has no end.
+    let reconnection = html.split("class=\"theory\" d=\"").nth(2).unwrap();
+    let line = html.split("class=\"theory\" d=\"").nth(1).unwrap().split('"').next().unwrap();
+    assert_eq!(
+        (line.matches('M').count(), reconnection.split('"').next().unwrap().matches('M').count()),
+        (2, 3),
+        "{line}"
+    );
+}
+
+#[test]
+fn every_phase_of_a_recovery_has_a_name_that_a_scenario_may_say() {
+    let lines = [
+        recovered("platform", vec![mark(Instant::Writer, 2000, 2100), mark(Instant::Routable, 2300, 2400)]),
+        recovered("promote standby", vec![mark(Instant::Decided, 500, 600), mark(Instant::Writer, 2000, 2100)]),
+        recovered("run command", vec![mark(Instant::Decided, 500, 600), step("systemctl", 700, 2100)]),
+        recovered("platform", vec![mark(Instant::Detected, 500, 600), healing(2000, true, false)]),
+        recovered("platform", Vec::new()),
+    ];
+    let mut names = std::collections::BTreeSet::new();
+    for lines in lines {
+        names.extend(super::of(&lines).unwrap().phases.into_iter().map(|phase| phase.name));
+    }
+    assert!(names.len() > 8, "{names:?}");
+    let unknown: Vec<&String> =
+        names.iter().filter(|name| !crate::measure::instants::PHASE_NAMES.contains(&name.as_str())).collect();
+    assert!(unknown.is_empty(), "{unknown:?}");
+}
+
+#[test]
+fn what_was_lifted_for_a_run_is_lifted_again_by_whoever_repeats_it() {
+    let mut lines = Made { healed: false, ..Made::default() }.journal();
+    assert!(!super::of(&lines).unwrap().actions[0].retest.contains("--lift"));
+    for line in &mut lines {
+        if let Event::Guard(guard) = &mut line.event {
+            guard.lifted = guard.name == "lease";
+        }
+    }
+    let retest = super::of(&lines).unwrap().actions[0].retest.clone();
+    assert!(retest.ends_with(" --lift lease"), "{retest}");
 }

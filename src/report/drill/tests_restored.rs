@@ -46,6 +46,7 @@ fn restored(lost_until: Duration) -> Vec<Line> {
         bytes_today: 190 << 10,
         proof: "every table was read back and is that of the backup".to_owned(),
         ledger_covered: false,
+        tables: Vec::new(),
     };
     let at = FAULT + Duration::from_secs(6);
     lines.insert(lines.len() - 1, Line { at, event: Event::Restored(Box::new(restored)) });
@@ -84,6 +85,43 @@ fn a_restore_of_what_went_down_at_once_loses_nothing_after_the_fault() {
 }
 
 #[test]
+fn a_restore_of_single_tables_loses_what_came_into_them_since_the_point_though_no_write_of_the_drill_is_lost() {
+    let mut lines = restored(Duration::ZERO);
+    for line in &mut lines {
+        if let Event::Restored(restored) = &mut line.event {
+            restored.tables = vec!["public.orders".to_owned(), "public.lines".to_owned()];
+            restored.bytes_today = 0;
+        }
+    }
+    super::tests::stored_is_the_same(&lines);
+    let report = super::of(&lines).unwrap();
+    let rpo = report.objectives.iter().find(|row| row.key == "rpo").unwrap();
+    let said = "all that was written into public.orders, public.lines since the recovery point is lost: 10.00 s before the fault";
+    assert_eq!(rpo.sentence, said);
+    assert!((rpo.actual.unwrap().high - 10.0).abs() < 0.1, "{rpo:?}");
+    assert_eq!(report.integrity.as_ref().unwrap().shape, "none");
+    assert_eq!(report.restore.unwrap().forecast, None, "nobody knows how large they are today");
+}
+
+#[test]
+fn what_the_drill_lost_beside_restored_tables_is_judged_as_ever() {
+    let mut lines = restored(FAULT.checked_sub(Duration::from_secs(29)).unwrap());
+    for line in &mut lines {
+        match &mut line.event {
+            Event::Restored(restored) => restored.tables = vec!["public.orders".to_owned()],
+            Event::Began(began) => began.aims.rpo = Some(Duration::from_secs(15)),
+            _ => {}
+        }
+    }
+    let report = super::of(&lines).unwrap();
+    let rpo = report.objectives.iter().find(|row| row.key == "rpo").unwrap();
+    // The restore did not take these writes away: before others that are there, they are a hole.
+    assert_eq!(report.integrity.as_ref().unwrap().shape, "holes");
+    assert_eq!(rpo.verdict.as_deref(), Some("missed"), "{rpo:?}");
+    assert!(rpo.sentence.contains("of the drill's own writes "), "{rpo:?}");
+}
+
+#[test]
 fn what_no_probe_asked_for_is_said_to_be_unseen() {
     let mut lines = restored(FAULT + Duration::from_secs(6));
     let limits = |lines: &[Line]| super::of(lines).unwrap().validity.limits.join("\n");
@@ -93,6 +131,23 @@ fn what_no_probe_asked_for_is_said_to_be_unseen() {
     }
     super::tests::stored_is_the_same(&lines);
     assert!(limits(&lines).contains("no probe asked for public.orders: "), "{}", limits(&lines));
+}
+
+#[test]
+fn a_load_that_was_not_reached_is_a_limit_of_what_the_run_says() {
+    let said = |writes: Option<f64>| {
+        let mut lines = Made::default().journal();
+        if let Event::Began(began) = &mut lines[0].event {
+            began.scenario.writes = writes;
+        }
+        super::tests::stored_is_the_same(&lines);
+        let report = super::of(&lines).unwrap();
+        report.validity.limits.into_iter().find(|limit| limit.contains("writes a second"))
+    };
+    // These journals have two hundred a second.
+    assert_eq!((said(None), said(Some(200.0)), said(Some(220.0))), (None, None, None));
+    let few = "200 writes a second were acknowledged before the fault, and 1020 were asked for: more may be lost under that load";
+    assert_eq!(said(Some(1_020.0)).as_deref(), Some(few));
 }
 
 #[test]

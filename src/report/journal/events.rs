@@ -140,8 +140,23 @@ pub enum Event {
         /// A sentence.
         what: String,
     },
+    /// The files beside the journal, as they are when nothing more is written into them.
+    Files(Vec<FileKept>),
     /// Nothing more follows.
     Ended,
+}
+
+/// A file beside the journal: the ledger, or what an observer saw.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileKept {
+    /// Its name in the folder of the drill.
+    pub name: String,
+    /// How many lines it has.
+    pub lines: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Of them.
+    pub sha256: Sha256,
 }
 
 /// The parts of a drill, in order.
@@ -219,7 +234,7 @@ pub struct Began {
 }
 
 /// The scenario of a drill.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ScenarioFacts {
     /// Its file.
     pub file: String,
@@ -251,6 +266,26 @@ pub struct ScenarioFacts {
     /// Tables that the fault strikes and that no probe asks for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub unasked: Option<String>,
+    /// How many writes a second were to be made, those of probes among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub writes: Option<f64>,
+    /// How long phases can take by the settings of what is broken.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub theory: Vec<Theory>,
+}
+
+/// Between which durations a phase lies if everything keeps its settings.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Theory {
+    /// The phase.
+    pub phase: String,
+    /// At best.
+    pub best: Duration,
+    /// At worst.
+    pub worst: Duration,
+    /// The settings that it comes from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub because: Option<String>,
 }
 
 /// What is wanted; nothing where it does not apply.
@@ -472,12 +507,15 @@ pub struct Restored {
     pub objects: Option<u64>,
     /// Bytes of them.
     pub bytes: u64,
-    /// Bytes that the newest point of the source has.
+    /// Bytes that the newest point of the source has of the same; 0 where that is not known.
     pub bytes_today: u64,
     /// How it was proven.
     pub proof: String,
     /// Whether what the ledger wrote is among what was restored: then the ledger says what was lost, to the write.
     pub ledger_covered: bool,
+    /// The tables that were restored, where it was not all of them: everything else stayed as it was.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tables: Vec<String>,
 }
 
 /// One part of a restore.

@@ -7,9 +7,9 @@ mod events;
 mod pack;
 
 pub use events::{
-    Acknowledged, Aims, AlertSeen, Began, CheckSeen, Cut, Differing, Event, Guard, Healing, LagSeen, Line, Mark,
-    Observer, PlannedVictim, ReplicaSeen, ReplicaState, RestorePhase, Restored, ScenarioFacts, Stage, Stream,
-    StreamRole, Survival, Watched,
+    Acknowledged, Aims, AlertSeen, Began, CheckSeen, Cut, Differing, Event, FileKept, Guard, Healing, LagSeen, Line,
+    Mark, Observer, PlannedVictim, ReplicaSeen, ReplicaState, RestorePhase, Restored, ScenarioFacts, Stage, Stream,
+    StreamRole, Survival, Theory, Watched,
 };
 pub use pack::{PackedRead, PackedSamples, PackedWrites};
 

@@ -2,11 +2,14 @@
 
 mod model;
 mod of;
+mod series;
 
 #[cfg(test)]
 pub(in crate::report) mod tests;
 
-pub use model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
+pub use model::{
+    ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Regression, Tally,
+};
 pub use of::{Month, Source, of};
 
 use crate::error::{Error, Result};

@@ -30,6 +30,9 @@ pub struct MonthReport {
     pub backups: Vec<BackupHealth>,
     /// How sure the figures allow to be.
     pub confidence: Vec<String>,
+    /// Whether recoveries got slower: one line for each series with a run of the month.
+    #[serde(default)]
+    pub regressions: Vec<Regression>,
     /// The share of the error budget that drills used up, by service.
     pub budgets: Vec<(String, Bounds)>,
     /// The drills of the month.
@@ -49,9 +52,34 @@ pub struct Tally {
     pub undecided: u64,
     /// Prove nothing.
     pub invalid: u64,
+    /// Were given up: by a limit of theirs, by somebody who said stop, or because their lease was lost. They prove nothing.
+    #[serde(default)]
+    pub aborted: u64,
     /// Did not come to their end: killed, or still under way. They prove nothing, either.
     #[serde(default)]
     pub unfinished: u64,
+}
+
+/// Whether the last recoveries of a series were slower than those before them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Regression {
+    /// The series, as people tell it from the others of the month.
+    pub title: String,
+    /// The same in every month: a digest of the scenario, the service, and the versions and settings of its server.
+    #[serde(default)]
+    pub series: String,
+    /// `slower`, `not shown`, or `not enough data`.
+    pub word: String,
+    /// In a sentence.
+    pub sentence: String,
+}
+
+impl Regression {
+    /// The series and what is said of it.
+    pub fn words(&self) -> String {
+        let loud = if self.word == "slower" { "SLOWER: " } else { "" };
+        format!("{}: {loud}{}", self.title, self.sentence)
+    }
 }
 
 /// What was drilled where.
@@ -263,7 +291,7 @@ pub struct DrillLine {
     pub service: String,
     /// The fault.
     pub fault: String,
-    /// How it ended; `unfinished` if it did not.
+    /// How it ended; `aborted` if it was given up, `unfinished` if it did not end.
     pub word: String,
     /// In a sentence.
     pub sentence: String,

@@ -1,9 +1,12 @@
 //! From the drills of a month, those before it, and what the repository knows, to its report.
 
-use super::model::{ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Tally};
+use super::model::{
+    ActionLine, BackupHealth, Cell, Coverage, Dot, DrillLine, MonthReport, Plot, Proof, Regression, Tally,
+};
+use super::series::{Series, regression, series};
 use crate::error::{Error, Result};
 use crate::humane::counted;
-use crate::report::drill::{Bounds, DrillReport, NOW, due, unfinished};
+use crate::report::drill::{Bounds, DrillReport, NOW, due};
 use crate::report::repeat;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -74,17 +77,26 @@ pub fn of(month: Month, now: Timestamp, drills: &[DrillReport], sources: &[Sourc
     let tally = tally(&own);
     let actions = actions(&known, (from, until.min(now)));
     let coverage = coverage(&known, sources, (from, until.min(now)));
+    let comparable: Vec<&DrillReport> = known.iter().copied().filter(|drill| valid(drill)).collect();
+    let comparable = series(&comparable);
+    let of_month = |runs: &[&DrillReport]| runs.iter().any(|drill| drill.identity.began >= from);
+    let regressions: Vec<Regression> =
+        comparable.iter().filter(|series| of_month(&series.runs)).map(regression).collect();
     MonthReport {
         schema_version: crate::report::SCHEMA_VERSION,
         kind: "month".to_owned(),
         month: month.to_string(),
-        sentence: sentence(&tally, &coverage, &actions),
+        sentence: sentence(&tally, &coverage, &actions, &regressions),
         plots: plots(&known, from),
         actions,
         coverage,
         tally,
         backups: sources.iter().map(|source| health(source, &own, (from, until.min(now)))).collect(),
-        confidence: sure(&known),
+        confidence: comparable
+            .iter()
+            .map(|series| format!("{}: {}", series.name, repeat::sure(&series.runs)))
+            .collect(),
+        regressions,
         budgets: budgets(&own),
         drills: own.iter().map(|drill| line(drill)).collect(),
     }
@@ -102,6 +114,7 @@ fn tally(own: &[&DrillReport]) -> Tally {
         missed: count("missed"),
         undecided: count("undecided"),
         invalid: count("invalid"),
+        aborted: count(ABORTED),
         unfinished: count(UNFINISHED),
     }
 }
@@ -109,12 +122,19 @@ fn tally(own: &[&DrillReport]) -> Tally {
 /// The word for a drill of which nobody knows how it ended.
 const UNFINISHED: &str = "unfinished";
 
+/// The word for one that was given up.
+const ABORTED: &str = "aborted";
+
 /// How a drill ended.
 fn word(drill: &DrillReport) -> &str {
-    if unfinished(drill) { UNFINISHED } else { &drill.verdict.word }
+    match drill.validity.word.as_str() {
+        _ if !drill.validity.finished => UNFINISHED,
+        ABORTED => ABORTED,
+        _ => &drill.verdict.word,
+    }
 }
 
-fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> String {
+fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine], regressions: &[Regression]) -> String {
     let run = if tally.run == 0 { "no drill was run".to_owned() } else { counted(tally.run, "drill") };
     let mut parts = vec![run];
     for (number, word) in [
@@ -122,11 +142,16 @@ fn sentence(tally: &Tally, coverage: &Coverage, actions: &[ActionLine]) -> Strin
         (tally.missed, "missed"),
         (tally.undecided, "undecided"),
         (tally.invalid, "invalid"),
+        (tally.aborted, ABORTED),
         (tally.unfinished, UNFINISHED),
     ] {
         if number > 0 {
             parts.push(format!("{number} {word}"));
         }
+    }
+    let slower = regressions.iter().filter(|regression| regression.word == "slower").count();
+    if slower > 0 {
+        parts.push(format!("{slower} slower than before"));
     }
     let stale = coverage.cells.iter().flatten().flatten().filter(|cell| cell.stale).count();
     if stale > 0 {
@@ -186,10 +211,10 @@ fn undrilled<'a>(known: &[&DrillReport], sources: &'a [Source]) -> impl Iterator
     sources.iter().map(|source| source.name.as_str()).filter(move |name| !restored.contains(*name))
 }
 
-/// One plot for each scenario and objective. A changed scenario, or one with other settings, is a series of its own: it is
-/// drawn apart, and the old one does not vanish.
+/// One plot for each series and objective. A changed scenario, one with other settings, or another version of the server is a
+/// series of its own: it is drawn apart, and the old one does not vanish.
 fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
-    let mut plots: BTreeMap<(String, String, String, String), Plot> = BTreeMap::new();
+    let mut plots: BTreeMap<(&str, String, String, Series<'_>), Plot> = BTreeMap::new();
     for drill in known.iter().filter(|drill| valid(drill)) {
         let identity = &drill.identity;
         let this_month = identity.began >= from;
@@ -197,8 +222,7 @@ fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
             let Some(objective) = row.objective else { continue };
             let title = format!("{} · {}", identity.title, row.name);
             let title = if row.key == "rto" && !row.by.is_empty() { format!("{title} · {}", row.by) } else { title };
-            let hash = identity.scenario_sha256.to_string();
-            let key = (identity.service.clone(), title.clone(), row.by.clone(), hash);
+            let key = (identity.service.as_str(), title.clone(), row.by.clone(), Series::of(drill));
             let plot = plots.entry(key).or_insert(Plot { title, objective, dots: Vec::new(), unmeasured: 0 });
             plot.objective = objective;
             let Some(actual) = row.actual else {
@@ -215,14 +239,12 @@ fn plots(known: &[&DrillReport], from: Timestamp) -> Vec<Plot> {
         }
     }
     plots.retain(|_, plot| plot.unmeasured > 0 || plot.dots.iter().any(|dot| dot.this_month));
-    let mut namesakes: BTreeMap<String, usize> = BTreeMap::new();
-    for plot in plots.values() {
-        *namesakes.entry(plot.title.clone()).or_default() += 1;
+    let mut namesakes: BTreeMap<String, Vec<Series<'_>>> = BTreeMap::new();
+    for (_, title, _, series) in plots.keys() {
+        namesakes.entry(title.clone()).or_default().push(*series);
     }
-    let told_apart = |((_, _, _, hash), mut plot): ((String, String, String, String), Plot)| {
-        if namesakes[&plot.title] > 1 {
-            plot.title = format!("{} (scenario {})", plot.title, short(&hash));
-        }
+    let told_apart = |((_, _, _, series), mut plot): ((&str, String, String, Series<'_>), Plot)| {
+        plot.title.push_str(&series.apart(&namesakes[&plot.title], None));
         plot
     };
     plots.into_iter().map(told_apart).collect()
@@ -298,34 +320,6 @@ fn health(source: &Source, own: &[&DrillReport], (from, until): (Timestamp, Time
         stored: source.stored.clone().filter(|proof| proof.when < until),
         drilled: drilled.collect(),
     }
-}
-
-/// What a number of valid runs of one series allows to say.
-fn sure(known: &[&DrillReport]) -> Vec<String> {
-    let mut series: BTreeMap<(&str, String), Vec<&DrillReport>> = BTreeMap::new();
-    for drill in known.iter().filter(|drill| valid(drill)) {
-        let key = (drill.identity.title.as_str(), drill.identity.scenario_sha256.to_string());
-        series.entry(key).or_default().push(drill);
-    }
-    let mut namesakes: BTreeMap<&str, usize> = BTreeMap::new();
-    for (title, _) in series.keys() {
-        *namesakes.entry(title).or_default() += 1;
-    }
-    let line = |((title, hash), runs): (&(&str, String), &Vec<&DrillReport>)| {
-        // A scenario that was changed begins another series under the same title.
-        let newest = runs.iter().map(|drill| drill.identity.began).max();
-        let which = match newest.filter(|_| namesakes[title] > 1) {
-            Some(newest) => format!(" (scenario {}, last run {})", short(hash), newest.strftime("%-d %B %Y %H:%M")),
-            None => String::new(),
-        };
-        format!("{title}{which}: {}", repeat::sure(runs))
-    };
-    series.iter().map(line).collect()
-}
-
-/// Enough of a digest to tell two apart.
-fn short(digest: &str) -> &str {
-    digest.get(..8).unwrap_or(digest)
 }
 
 fn budgets(own: &[&DrillReport]) -> Vec<(String, Bounds)> {

@@ -3,6 +3,7 @@
 use super::*;
 use crate::report::drill::tests::{Made, four};
 use crate::report::drill::{DrillReport, RestoreRow};
+use crate::report::journal::{Event, Line};
 use crate::report::render::{self, Form};
 use jiff::Timestamp;
 use std::time::Duration;
@@ -73,7 +74,7 @@ pub(in crate::report) fn november() -> MonthReport {
 #[test]
 fn a_month_counts_its_own_drills_and_knows_the_earlier_ones() {
     let month = november();
-    assert_eq!(month.tally, Tally { run: 6, met: 3, missed: 1, undecided: 1, invalid: 1, unfinished: 0 });
+    assert_eq!(month.tally, Tally { run: 6, met: 3, missed: 1, undecided: 1, invalid: 1, ..Tally::default() });
     let cell = |fault: &str, service: &str| {
         let row = month.coverage.faults.iter().position(|name| name == fault).unwrap();
         let column = month.coverage.services.iter().position(|name| name == service).unwrap();
@@ -247,6 +248,112 @@ fn a_scenario_that_was_changed_is_told_from_the_one_that_it_was() {
     assert!(told.iter().any(|told| told.contains(", last run 2 November 2026 02:")), "{told:?}");
 }
 
+/// Runs a week apart with these outages, in milliseconds; the last ones are of November.
+fn weekly(outages: &[u64]) -> Vec<DrillReport> {
+    const RUNS: [(&str, &str); 8] = [
+        ("20261005T020000Z-a2a3b4", "2026-10-05T02:00:00Z"),
+        ("20261012T020000Z-b2a3b4", "2026-10-12T02:00:00Z"),
+        ("20261019T020000Z-c2a3b4", "2026-10-19T02:00:00Z"),
+        ("20261026T020000Z-d2a3b4", "2026-10-26T02:00:00Z"),
+        ("20261102T020000Z-e2a3b4", "2026-11-02T02:00:00Z"),
+        ("20261109T020000Z-f2a3b4", "2026-11-09T02:00:00Z"),
+        ("20261116T020000Z-g2a3b4", "2026-11-16T02:00:00Z"),
+        ("20261123T020000Z-h2a3b4", "2026-11-23T02:00:00Z"),
+    ];
+    let made = |((run, began), outage): (&(&'static str, &'static str), &u64)| {
+        Made { run, began, outage: Duration::from_millis(*outage), ..Made::default() }.report()
+    };
+    RUNS[RUNS.len() - outages.len()..].iter().zip(outages).map(made).collect()
+}
+
+fn of_november(drills: &[DrillReport]) -> MonthReport {
+    of("2026-11".parse().unwrap(), at("2026-11-30T00:00:00Z"), drills, &[])
+}
+
+#[test]
+fn runs_against_another_version_or_other_settings_are_another_series() {
+    let mut drills = weekly(&[8_400, 8_900, 8_500, 8_700]);
+    let one = of_november(&drills);
+    assert_eq!((one.confidence.len(), one.regressions.len()), (1, 1));
+    let plots = one.plots.len();
+    for drill in &mut drills[2..] {
+        drill.identity.versions.insert("PostgreSQL".to_owned(), "16.4".to_owned());
+    }
+    drills[3].identity.versions.remove("synchronous_commit");
+    let month = of_november(&drills);
+    assert_eq!(month.plots.len(), plots * 3);
+    assert!(month.plots.iter().all(|plot| plot.dots.len() <= 2), "{:?}", month.plots);
+    let title = &drills[0].identity.title;
+    let names: Vec<&str> = month.regressions.iter().map(|regression| regression.title.as_str()).collect();
+    let expected = [
+        format!("{title} (PostgreSQL 15.14, synchronous_commit off, last run 9 November 2026 02:00)"),
+        format!("{title} (PostgreSQL 16.4, synchronous_commit not known, last run 23 November 2026 02:00)"),
+        format!("{title} (PostgreSQL 16.4, synchronous_commit off, last run 16 November 2026 02:00)"),
+    ];
+    assert_eq!(names, expected);
+    // What machines call a series stays, whatever became of the others.
+    let ids: Vec<&str> = month.regressions.iter().map(|regression| regression.series.as_str()).collect();
+    assert!(ids[0] == one.regressions[0].series && ids[1] != ids[2] && ids[0] != ids[2], "{ids:?}");
+    assert!(month.confidence.iter().zip(&expected).all(|(line, name)| line.starts_with(name.as_str())), "{month:?}");
+    assert!(month.confidence[0].contains("2 valid runs"), "{:?}", month.confidence);
+    assert!(month.plots.iter().any(|plot| plot.title.ends_with("(PostgreSQL 15.14, synchronous_commit off)")));
+}
+
+#[test]
+fn recoveries_that_got_slower_are_flagged_and_too_few_say_so() {
+    let steady = [8_400, 9_900, 8_500, 9_700, 8_800];
+    let said = |last: [u64; 3]| {
+        let month = of_november(&weekly(&[&steady[..], &last].concat()));
+        let [regression] = month.regressions.as_slice() else { panic!("{:?}", month.regressions) };
+        (regression.word.clone(), regression.sentence.clone(), month)
+    };
+    let (word, sentence, month) = said([12_400, 13_900, 15_000]);
+    assert_eq!(word, "slower");
+    assert_eq!(
+        sentence,
+        "the last 3 recoveries were slower than the 5 before them: chance alone would do that in at most 1.8 % of such series"
+    );
+    assert!(month.sentence.contains("1 slower than before"), "{}", month.sentence);
+    for form in [Form::Text, Form::Markdown, Form::Html, Form::Json, Form::OpenMetrics] {
+        let page = render::month(&month, form).unwrap();
+        assert!(page.contains("slower") || page.contains("SLOWER"), "{form:?}: {page}");
+    }
+    let (word, sentence, month) = said([8_400, 9_800, 15_000]);
+    assert_eq!(word, "not shown", "{sentence}");
+    assert!(!month.sentence.contains("slower"), "{}", month.sentence);
+    let few = of_november(&weekly(&[8_400, 8_500, 20_000, 21_000, 22_000]));
+    assert_eq!(few.regressions[0].word, "not enough data");
+    assert!(few.regressions[0].sentence.contains("5 of at least 8 recovery times"), "{:?}", few.regressions);
+}
+
+#[test]
+fn a_drill_that_was_given_up_is_counted_as_that() {
+    let mut drills = weekly(&[8_400, 8_900]);
+    let made = Made { run: "20261122T020000Z-d7q2xz", began: "2026-11-22T02:00:00Z", ..Made::default() };
+    let mut journal = made.journal();
+    let end = journal.pop().unwrap();
+    let why = "somebody said stop".to_owned();
+    journal.push(Line { at: end.at, event: Event::Aborted { why } });
+    // Killed on top of that: how it ended nobody knows.
+    let killed = crate::report::drill::of(&journal).unwrap();
+    journal.push(end);
+    let aborted = crate::report::drill::of(&journal).unwrap();
+    assert_eq!((aborted.validity.word.as_str(), aborted.validity.finished), ("aborted", true));
+    drills.push(aborted);
+    let month = of_november(&drills);
+    assert_eq!(month.tally, Tally { run: 3, met: 2, aborted: 1, ..Tally::default() });
+    assert!(month.sentence.starts_with("3 drills, 2 met, 1 aborted"), "{}", month.sentence);
+    let line = month.drills.iter().find(|line| line.run == made.run).unwrap();
+    assert_eq!((line.word.as_str(), line.sentence.as_str()), ("aborted", "aborted: somebody said stop"));
+    assert!(render::month(&month, Form::OpenMetrics).unwrap().contains("verdict=\"aborted\"} 1"));
+    drills[2] = killed;
+    assert_eq!(of_november(&drills).tally, Tally { run: 3, met: 2, unfinished: 1, ..Tally::default() });
+    // A report of an older Davit was stored when its drill had ended.
+    let mut old = serde_json::to_value(&drills[0]).unwrap();
+    old["validity"].as_object_mut().unwrap().remove("finished").unwrap();
+    assert!(DrillReport::parse(&old.to_string()).unwrap().validity.finished);
+}
+
 #[test]
 fn a_drill_that_was_killed_is_listed_and_counts_for_nothing() {
     let made = Made { run: "20261122T020000Z-d7q2xz", began: "2026-11-22T02:00:00Z", ..Made::default() };
@@ -254,6 +361,7 @@ fn a_drill_that_was_killed_is_listed_and_counts_for_nothing() {
     let mut journal = made.journal();
     journal.truncate(4);
     let killed = crate::report::drill::of(&journal).unwrap();
+    assert!(!killed.validity.finished);
     assert_eq!(killed.cleanup.sentence, "not known: the journal ends before anything was put back");
     assert!(killed.actions[0].what.contains("davit chaos status"), "{:?}", killed.actions);
     let month = of("2026-11".parse().unwrap(), at("2026-11-30T00:00:00Z"), &[killed, Made::default().report()], &[]);

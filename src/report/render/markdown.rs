@@ -112,6 +112,9 @@ fn times(page: &mut Page, report: &DrillReport) {
         if let Some(words) = report.overlap_words() {
             page.line(format!("\n{words}."));
         }
+        for (phase, theory) in report.theories() {
+            page.line(format!("\n{phase}: {}.", theory.words()));
+        }
     }
     if let [_, _, ..] = report.observers.as_slice() {
         page.title("Observers");
@@ -317,6 +320,8 @@ pub(super) fn month(report: &MonthReport) -> String {
             .iter()
             .map(|budget| format!("error budget used by drills: {}", MonthReport::budget_words(budget))),
     );
+    page.title("Slower than before");
+    page.list(report.regressions.iter().map(crate::report::month::Regression::words));
     page.title("Drills");
     page.table(
         ["when", "verdict", "what", "in a sentence"],

@@ -80,7 +80,7 @@ fn sign(verdict: Option<&str>) -> &'static str {
         Some("met") => "✓",
         Some("missed") => "✗",
         Some("undecided") => "?",
-        Some("invalid") => "∅",
+        Some("invalid" | "aborted") => "∅",
         _ => "·",
     }
 }

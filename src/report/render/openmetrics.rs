@@ -85,8 +85,8 @@ pub(super) fn drills(drills: &[DrillReport]) -> String {
         }
         put(&mut clean, &[], bit(report.cleanup.proven));
         if let Some(budget) = &report.error_budget {
-            put(&mut burned, &[("bound", "low")], budget.burned.low);
-            put(&mut burned, &[("bound", "high")], budget.burned.high);
+            put(&mut burned, &[("bound", "low")], budget.used().low);
+            put(&mut burned, &[("bound", "high")], budget.used().high);
         }
         put(&mut ended, &[], number(u64::try_from(identity.began.as_second()).unwrap_or_default()) + identity.seconds);
     }
@@ -108,13 +108,14 @@ pub(super) fn drills(drills: &[DrillReport]) -> String {
 
 /// A month.
 pub(super) fn month(report: &MonthReport) -> String {
-    let [mut counted, mut last, mut stale, mut age, mut open]: [Family; 5] = Default::default();
+    let [mut counted, mut last, mut stale, mut age, mut open, mut slower]: [Family; 6] = Default::default();
     let tally = &report.tally;
     for (word, number) in [
         ("met", tally.met),
         ("missed", tally.missed),
         ("undecided", tally.undecided),
         ("invalid", tally.invalid),
+        ("aborted", tally.aborted),
         ("unfinished", tally.unfinished),
     ] {
         counted.add(&[("month", &report.month), ("verdict", word)], self::number(number));
@@ -135,6 +136,10 @@ pub(super) fn month(report: &MonthReport) -> String {
     }
     let is_open = |action: &&crate::report::month::ActionLine| action.state == "open";
     open.add(&[("month", &report.month)], number(report.actions.iter().filter(is_open).count() as u64));
+    for regression in report.regressions.iter().filter(|regression| regression.word != "not enough data") {
+        // The title has the day of the last run where two series are alike: each run would begin another line.
+        slower.add(&[("series", &regression.series)], bit(regression.word == "slower"));
+    }
     let mut page = Page(String::new());
     page.family("davit_drills", "", "Drills of the month by verdict.", &counted);
     page.family(
@@ -145,6 +150,12 @@ pub(super) fn month(report: &MonthReport) -> String {
     );
     page.family("davit_drill_stale", "", "Whether that is too long ago, or there was none.", &stale);
     page.family("davit_backup_age_seconds", "seconds", "How old the newest recovery point of a source is.", &age);
+    page.family(
+        "davit_drill_slower",
+        "",
+        "Whether the last three recoveries of a series were slower than those before them.",
+        &slower,
+    );
     page.family("davit_drill_actions_open", "", "Actions that no re-test has closed.", &open);
     page.end()
 }

@@ -164,8 +164,8 @@ fn a_standby_that_falls_behind_is_drawn_only_where_that_was_seen() {
 }
 
 #[test]
-#[ignore = "writes pages to look at: cargo test --lib pages_to_look_at -- --ignored"]
-fn pages_to_look_at() {
+#[ignore = "soak: writes pages to look at: cargo test --lib pages_to_look_at -- --ignored"]
+fn soak_pages_to_look_at() {
     let folder = std::env::temp_dir().join("davit-reports");
     std::fs::create_dir_all(&folder).unwrap();
     for (name, made) in four() {

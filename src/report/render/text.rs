@@ -3,7 +3,7 @@
 use super::page::Page;
 use super::sign;
 use crate::humane::{count, time};
-use crate::report::drill::DrillReport;
+use crate::report::drill::{DrillReport, TheoryRow};
 use crate::report::month::MonthReport;
 use crate::report::words::{percent, seconds};
 
@@ -61,7 +61,10 @@ fn timeline(page: &mut Page, report: &DrillReport) {
         page.title("phases");
         let row = |phase: &crate::report::drill::PhaseRow| {
             let note = if phase.counts { "" } else { "beside the recovery time" };
-            vec![phase.name.clone(), phase.length.to_string(), note.to_owned()]
+            let theory = phase.theory.as_ref().map(TheoryRow::words).unwrap_or_default();
+            let notes = [note.to_owned(), theory];
+            let notes: Vec<&str> = notes.iter().map(String::as_str).filter(|note| !note.is_empty()).collect();
+            vec![phase.name.clone(), phase.length.to_string(), notes.join("; ")]
         };
         page.rows(&report.phases.iter().map(row).collect::<Vec<_>>());
         if let Some(words) = report.overlap_words() {
@@ -262,6 +265,10 @@ pub(super) fn month(report: &MonthReport) -> String {
     page.title("how sure");
     for line in &report.confidence {
         page.line(format!("  {line}"));
+    }
+    page.title("slower than before");
+    for regression in &report.regressions {
+        page.line(format!("  {}", regression.words()));
     }
     page.title("drills");
     let row = |drill: &crate::report::month::DrillLine| {

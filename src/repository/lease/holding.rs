@@ -134,8 +134,8 @@ impl Holding {
     pub(super) async fn keep_renewed(self: Arc<Self>) {
         let pause = self.term / RENEWALS_PER_TERM;
         while !self.lost.is_cancelled() {
-            self.clock.sleep(pause).await;
-            let deadline = self.remaining();
+            self.clock.wait_until(self.clock.monotonic() + pause).await;
+            let deadline = self.clock.monotonic() + self.remaining();
             tokio::select! {
                 renewed = self.renew() => if let Err(error) = renewed {
                     tracing::warn!(lease = %self.name, %error, "the lease could not be renewed");
@@ -143,7 +143,7 @@ impl Holding {
                         self.say_why(error.during(self.unheard()));
                     }
                 },
-                () = self.clock.sleep(deadline) => {}
+                () = self.clock.wait_until(deadline) => {}
             }
             if self.check().is_err() {
                 self.lost.cancel();

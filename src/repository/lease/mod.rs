@@ -154,6 +154,19 @@ impl Lease {
         }
     }
 
+    /// What to tell whoever waits for a lease: who holds it, and for how long that may take. Nothing where it is free.
+    pub async fn wait_for(store: &SharedStore, clock: &SharedClock, claim: &Claim) -> Result<Option<String>> {
+        let looked = Holding::new(store, clock, claim)?.look().await?;
+        let held = looked.filter(|(record, _)| !record.released);
+        Ok(held.map(|(record, _)| {
+            let term = SignedDuration::try_from(record.term()).unwrap_or(SignedDuration::MAX);
+            format!(
+                "{} holds the lease {}: waiting up to {term:#} to see whether it lives; one of a runner that was killed is taken over then",
+                record.holder, claim.name
+            )
+        }))
+    }
+
     /// Who holds a lease, as its object says: a holder that died is shown until somebody takes it over.
     pub async fn holder(store: &SharedStore, clock: &SharedClock, name: &str) -> Result<Option<String>> {
         let claim = Claim { name: name.to_owned(), holder: String::new(), term: TERM };

@@ -129,6 +129,21 @@ async fn a_holder_that_cannot_renew_knows_it_before_its_term_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_holder_whose_machine_was_suspended_for_its_term_knows_it_at_once() {
+    let machine = PausedClock::begun();
+    let clock: SharedClock = Arc::clone(&machine) as SharedClock;
+    let line = Arc::new(Line::default());
+    let memory: SharedStore = MemoryStore::new(Arc::clone(&clock));
+    let store: SharedStore = GatedStore::new(memory, Arc::clone(&line) as Arc<dyn Gate>);
+    let lease = acquire(&store, &clock, "laptop").await.unwrap();
+    clock.sleep(Duration::from_secs(5)).await;
+    line.cut.store(true, Ordering::SeqCst);
+    machine.suspend(TERM * 10);
+    let heard = tokio::time::timeout(Duration::from_secs(2), lease.lost().cancelled()).await;
+    assert!(heard.is_ok(), "it goes on as if the lease were its own");
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_was_lost_is_settled_by_reading_back() {
     let (line, store, clock) = Line::over_memory();
     line.forgetful.store(true, Ordering::SeqCst);

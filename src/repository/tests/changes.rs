@@ -263,3 +263,70 @@ async fn one_reader_key_serves_two_repositories_and_a_given_recipient_gets_no_ke
     assert!(made.reader.holds_root());
     assert!(!made.repository.can_read_rows());
 }
+
+#[tokio::test]
+async fn readers_change_beside_a_source_that_was_taken_away_and_its_points_hide_no_others() {
+    let world = World::new().await;
+    for source in ["shop", "bank"] {
+        world.back_up(source, &rows(1, 1)).await;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let remembering = OpenContext { state_dir: Some(directory.path().to_owned()), ..world.context() };
+    let open = async || Repository::open(world.store.clone(), world.keys.clone(), remembering.clone()).await.unwrap();
+    let of_shop = open().await.points(Some(&name("shop"))).await.unwrap().remove(0);
+    open().await.points(None).await.unwrap();
+    for key in world.store.keys() {
+        if ["points/bank/", "catalog/bank/", "heads/bank"].iter().any(|folder| key.as_str().starts_with(folder)) {
+            world.store.lose(&key);
+        }
+    }
+    assert_eq!(open().await.points(None).await.unwrap_err().kind(), Kind::Refused);
+    // Nor does it hide the points of others from who names one.
+    let spec = PointSpec::Id(of_shop.point().clone());
+    assert_eq!(open().await.resolve(&spec).await.unwrap().point(), of_shop.point());
+    let elsewhere = PointSpec::Id("20200101T000000Z-k3f9ab".parse().unwrap());
+    let error = open().await.resolve(&elsewhere).await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains("checking bank"), "{error}");
+
+    let changed = open().await.rotate_readers(&[], None).await.unwrap();
+    assert_eq!(changed.need_older_key.len(), 1);
+    assert_eq!(world.reader().await.readers(), changed.repository.readers());
+}
+
+#[tokio::test]
+async fn a_point_whose_lock_has_run_out_can_be_held_and_sealed_again() {
+    let options = InitOptions { lock: Some(LockMode::Compliance), ..InitOptions::default() };
+    let world = World::with(&options, true).await;
+    let mut begin = world.begin("shop");
+    begin.lock_until = Some(world.clock.now() + jiff::SignedDuration::from_hours(24));
+    back_up(&world.writer().await, begin, &rows(1, 1)).await.unwrap();
+    world.clock.advance(Duration::from_hours(24 * 40));
+    let point = world.reader().await.points(None).await.unwrap().remove(0);
+    world.writer().await.hold(&point, "the audit", point.lock_until).await.unwrap();
+    let changed = world.reader().await.rotate_readers(&[], None).await.unwrap();
+    let point = changed.repository.points(None).await.unwrap().remove(0);
+    let sealed = changed.repository.reseal(&point, &RunId::at(world.clock.now())).await.unwrap();
+    let points = changed.repository.points(None).await.unwrap();
+    assert_eq!(points.iter().map(PointSummary::point).collect::<Vec<_>>(), [&sealed.point]);
+    assert_eq!(points[0].hold.as_ref().unwrap().reason, "the audit");
+}
+
+#[tokio::test]
+async fn an_older_reader_is_told_of_what_was_sealed_again_by_the_instant_of_its_content() {
+    let world = World::new().await;
+    let first = world.back_up("shop", &rows(1, 1)).await;
+    let between = world.clock.now();
+    world.back_up("shop", &rows(2, 1)).await;
+    let changed = world.reader().await.rotate_readers(&[], None).await.unwrap();
+    // A day later the older one is sealed again, with a new id at the end of the chain, and nobody else.
+    world.clock.advance(Duration::from_hours(24));
+    let older = changed.repository.points(None).await.unwrap().pop().unwrap();
+    assert_eq!(older.point(), &first.point);
+    let sealed = changed.repository.reseal(&older, &RunId::at(world.clock.now())).await.unwrap();
+    let repository = world.reader().await;
+    let newest = repository.resolve(&PointSpec::Latest(name("shop"))).await.unwrap();
+    assert!(newest.snapshot_time > between, "the newest content is there, whatever was sealed later");
+    let error = repository.resolve(&PointSpec::At(name("shop"), between)).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Refused);
+    assert!(error.to_string().contains(sealed.point.to_string().as_str()), "{error}");
+}

@@ -132,3 +132,35 @@ async fn no_point_is_called_committed_that_is_not_whole_whatever_the_store_does(
     }
     assert!(succeeded > 25 && failed > 6, "{succeeded} succeeded, {failed} failed: the plan is too kind or too harsh");
 }
+
+#[tokio::test]
+async fn a_list_is_whole_or_an_error_whatever_call_the_store_fails() {
+    let world = World::new().await;
+    for seed in [1, 2] {
+        world.back_up("shop", &rows(seed, 1)).await;
+    }
+    // Nothing tells of the points but they themselves.
+    for key in world.store.keys().into_iter().filter(|key| key.as_str().starts_with("catalog/")) {
+        world.store.lose(&key);
+    }
+    let mut failed = 0;
+    for call in 0.. {
+        let plan = FaultPlan::script([(call, Fault::Refused)]);
+        let faulty = Arc::new(FaultyStore::new(world.store.fork(), plan, Arc::new(world.clock.clone())));
+        let listed = async {
+            let repository = Repository::open(faulty.clone(), world.keys.clone(), world.context()).await?;
+            repository.points(None).await
+        };
+        match listed.await {
+            Ok(points) => assert_eq!(points.len(), 2, "call {call} failed"),
+            Err(error) => {
+                assert_eq!(error.kind(), crate::error::Kind::Failed, "call {call}: {error}");
+                failed += 1;
+            }
+        }
+        if faulty.faults() == 0 {
+            break;
+        }
+    }
+    assert!(failed > 4, "{failed}");
+}

@@ -78,7 +78,7 @@ pub(super) async fn take(fill: &Fill<'_>, kind: &Kind, of: Of<'_>) -> Result<Out
         match one.read(query, of).await {
             Ok(()) => return one.end(None, &at).await,
             Err(Broken::Run(error)) => return Err(error),
-            Err(Broken::List(why)) if plan::is_about_the_instant(why.fault) && begun <= BEGUN => {
+            Err(Broken::List(why)) if plan::is_about_the_instant(&why) && begun <= BEGUN => {
                 tracing::debug!(kind = %kind.group_resource(), %why, "the list begins again, as of now");
                 at = At::Consistent;
             }

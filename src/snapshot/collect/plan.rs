@@ -3,7 +3,7 @@
 use super::hooks::{self, Hook};
 use super::request::Request;
 use super::rules;
-use crate::cluster::{Cluster, Fault, Kind, Query, Unavailable, namespace_identity};
+use crate::cluster::{ApiError, Cluster, Fault, Kind, Query, Unavailable, namespace_identity};
 use crate::error::{Error, Kind as Ending, Result};
 use crate::id::SourceName;
 use crate::snapshot::facts::Missing;
@@ -77,7 +77,7 @@ pub async fn plan(request: Request, cluster: &Cluster) -> Result<SnapshotPlan> {
         }
         uid => uid?,
     };
-    let namespace = find_namespace(cluster, &request.namespace).await?;
+    let namespace = cluster.namespace(&request.namespace).await?;
     refuse_terminating(&namespace, &request.namespace)?;
     let namespace_uid = namespace["metadata"]["uid"].as_str().unwrap_or_default().to_owned();
     let found =
@@ -135,38 +135,7 @@ fn restores(namespace: &Value) -> BTreeSet<String> {
     managers.filter(|manager| manager.starts_with(restore::MANAGER)).map(str::to_owned).collect()
 }
 
-async fn find_namespace(cluster: &Cluster, name: &str) -> Result<Value> {
-    let doing = || format!("finding namespace {name} in {}", cluster.describe());
-    match cluster.one(&Kind::namespaces(), None, name).await {
-        Ok(Some(namespace)) => Ok(namespace),
-        Ok(None) => {
-            let error = Error::input(format!("{}: there is none of that name", doing()));
-            Err(match nearest_namespace(cluster, name).await {
-                Some(near) => error.hint(format!("did you mean {near}?")),
-                None => error.hint("kubectl get namespaces lists them"),
-            })
-        }
-        Err(why) => Err(why.during(doing())),
-    }
-}
-
-async fn nearest_namespace(cluster: &Cluster, name: &str) -> Option<String> {
-    let kind = Kind::namespaces();
-    let mut listing = cluster.list(Query::all(&kind));
-    let mut nearest: Option<(usize, String)> = None;
-    while let Ok(Some(item)) = listing.next().await {
-        let value: Value = serde_json::from_slice(&item).ok()?;
-        let known = value["metadata"]["name"].as_str()?.to_owned();
-        let distance = strsim::levenshtein(&known, name);
-        let close = distance <= NEAR || known.contains(name) || name.contains(&known);
-        if close && nearest.as_ref().is_none_or(|(best, _)| distance < *best) {
-            nearest = Some((distance, known));
-        }
-    }
-    nearest.map(|(_, name)| name)
-}
-
-fn refuse_terminating(namespace: &Value, name: &str) -> Result<()> {
+pub(super) fn refuse_terminating(namespace: &Value, name: &str) -> Result<()> {
     if namespace["metadata"]["deletionTimestamp"].is_null() && namespace["status"]["phase"] != "Terminating" {
         return Ok(());
     }
@@ -209,7 +178,8 @@ async fn try_selector(request: &Request, cluster: &Cluster, kinds: &[Kind]) -> R
 }
 
 /// Whether an error of a list means that its instant, and not the kind, is the trouble.
-pub(super) const fn is_about_the_instant(fault: Fault) -> bool {
-    // An aggregated server may know no resource versions, and then calls them invalid.
-    matches!(fault, Fault::Gone | Fault::Invalid | Fault::Interrupted)
+pub(super) fn is_about_the_instant(why: &ApiError) -> bool {
+    // An aggregated server may know no resource versions, and then calls them invalid; or it counts its own, and waits in vain
+    // for that of another store.
+    matches!(why.fault, Fault::Gone | Fault::Invalid | Fault::Interrupted) || why.is_ahead()
 }

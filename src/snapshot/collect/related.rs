@@ -97,12 +97,14 @@ impl References {
         }
     }
 
-    /// Custom kinds that are named by `apiVersion` and `kind`: owners, scale targets, references of other operators.
+    /// Custom kinds that are named by `apiVersion` (or, without a version, `apiGroup` or `group`) and `kind`: owners, scale
+    /// targets, backends, data sources, references of other operators.
     fn scan_custom(&mut self, kind: &Kind, object: &[u8], custom_groups: &BTreeSet<String>) {
-        const FIELD: &str = "\"apiVersion\"";
-        let foreign = memmem::find_iter(object, FIELD).any(|at| {
-            let group = string_after(&object[at + FIELD.len()..]).and_then(|text| text.split_once('/'));
-            group.is_some_and(|(group, _)| group != kind.group && custom_groups.contains(group))
+        let foreign = ["\"apiVersion\"", "\"apiGroup\"", "\"group\""].iter().any(|field| {
+            memmem::find_iter(object, field).any(|at| {
+                let group = string_after(&object[at + field.len()..]).map(group_of);
+                group.is_some_and(|group| group != kind.group && custom_groups.contains(group))
+            })
         });
         if foreign && let Ok(value) = serde_json::from_slice::<Value>(object) {
             self.walk(&value, custom_groups);
@@ -113,9 +115,9 @@ impl References {
         match value {
             Value::Object(fields) => {
                 let text = |name: &str| fields.get(name).and_then(Value::as_str);
-                if let (Some(version), Some(kind)) = (text("apiVersion"), text("kind"))
-                    && let Some((group, _)) = version.split_once('/')
-                    && custom_groups.contains(group)
+                let groups = ["apiVersion", "apiGroup", "group"].into_iter().filter_map(text).map(group_of);
+                if let (Some(group), Some(kind)) =
+                    (groups.into_iter().find(|group| custom_groups.contains(*group)), text("kind"))
                 {
                     self.custom.insert((group.to_owned(), kind.to_owned()));
                 }
@@ -136,6 +138,11 @@ impl References {
     fn names(&self, kind: &str) -> BTreeSet<String> {
         self.names.get(kind).cloned().unwrap_or_default()
     }
+}
+
+/// The group of `group/version`, and of a group alone.
+fn group_of(text: &str) -> &str {
+    text.split_once('/').map_or(text, |(group, _)| group)
 }
 
 /// The string value that follows a field's name.
@@ -303,6 +310,13 @@ mod tests {
         let scaler = r#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","spec":{"scaleTargetRef":{"apiVersion":"acme.io/v1","kind":"Engine","name":"x"}}}"#;
         let found = scanned("autoscaling", "horizontalpodautoscalers", scaler);
         assert_eq!(found.custom, BTreeSet::from([("acme.io".to_owned(), "Engine".to_owned())]));
+        for named in ["apiGroup", "group"] {
+            let backend = format!(
+                r#"{{"apiVersion":"networking.k8s.io/v1","spec":{{"backend":{{"resource":{{"{named}":"acme.io","kind":"Bucket","name":"x"}}}}}}}}"#
+            );
+            let found = scanned("networking.k8s.io", "ingresses", &backend);
+            assert_eq!(found.custom, BTreeSet::from([("acme.io".to_owned(), "Bucket".to_owned())]), "{named}");
+        }
     }
 
     #[test]

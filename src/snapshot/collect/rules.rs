@@ -58,15 +58,16 @@ pub(super) fn names(kind: &Kind, word: &str) -> bool {
     }
 }
 
-/// Whether a group that cannot be seen matters for what is asked for.
+/// Whether a group that cannot be seen, or a kind of it, matters for what is asked for. Of a whole group a word of `--include`
+/// means a part that is wanted; what `--exclude` says of one kind says nothing of the others that nobody sees.
 pub(super) fn group_matters(group: &str, resource: Option<&str>, scope: &Scope) -> bool {
-    let means = |word: &String| match word.split_once('.') {
+    let means = |word: &String, whole: bool| match word.split_once('.') {
         Some(("*", of)) => of == group,
-        Some((kind, of)) => of == group && resource.is_none_or(|resource| resource == kind),
+        Some((kind, of)) => of == group && resource.map_or(whole, |resource| resource == kind),
         None => resource == Some(word.as_str()),
     };
-    let included = scope.include.is_empty() || scope.include.iter().any(means);
-    included && !scope.exclude.iter().any(means)
+    let included = scope.include.is_empty() || scope.include.iter().any(|word| means(word, true));
+    included && !scope.exclude.iter().any(|word| means(word, false))
 }
 
 /// Why an object is not saved; `None` if it is. `item` is JSON as the server writes it, without blanks.
@@ -126,5 +127,9 @@ mod tests {
         assert!(!group_matters("example.com", None, &scope(&[], &["*.example.com"])));
         assert!(!group_matters("example.com", None, &scope(&["secrets"], &[])));
         assert!(group_matters("example.com", None, &scope(&["widgets.example.com"], &[])));
+        // The group has other kinds, of which nobody knows anything now.
+        assert!(group_matters("example.com", None, &scope(&[], &["widgets.example.com"])));
+        assert!(!group_matters("example.com", Some("widgets"), &scope(&[], &["widgets.example.com"])));
+        assert!(group_matters("example.com", Some("gadgets"), &scope(&[], &["widgets.example.com"])));
     }
 }

@@ -6,13 +6,13 @@ use super::fill::{Fill, LISTS};
 use super::hooks::{self, Ran, When};
 use super::kinds::{self, Of, Outcome};
 use super::output::{self, Outputs};
-use super::plan::SnapshotPlan;
+use super::plan::{self, SnapshotPlan};
 use super::related::{self, References};
 use super::report::SnapshotReport;
 use crate::cluster::{Kind, Query};
 use crate::error::{Error, Result};
 use crate::id::RunId;
-use crate::journal::{Amount, Recorder, SharedProgress};
+use crate::journal::{Amount, Progress, Recorder, SharedProgress};
 use crate::repository::lease::{Claim, Lease};
 use crate::repository::manifest::{ObjectLine, PointKind};
 use crate::repository::{BeginPoint, Committed, PointWriter, Repository};
@@ -45,12 +45,17 @@ pub async fn run(
     let clock = repository.clock();
     let recorder = Recorder::new(Arc::clone(clock), progress);
     let began = clock.monotonic();
-    let rebind = plan.request.rebind || binding::came_back(plan, repository, recorder.as_ref()).await?;
     let claim = Claim::of_source(&plan.source, &plan.request.holder, plan.request.lease_term);
+    if let Some(words) = Lease::wait_for(repository.store(), clock, &claim).await? {
+        recorder.note(words);
+    }
     let lease = Lease::acquire(repository.store(), clock, &claim, cancel).await?;
-    let run = Run { plan, repository, recorder: &recorder, began, rebind };
     let stop = cancel.child_token();
-    let mut take = Box::pin(run.take(&stop));
+    let mut take = Box::pin(async {
+        let plan = &Box::pin(plan_again(plan)).await?;
+        let rebind = plan.request.rebind || binding::came_back(plan, repository, recorder.as_ref()).await?;
+        Run { plan, repository, recorder: &recorder, began, rebind }.take(&stop).await
+    });
     let outcome = tokio::select! {
         outcome = &mut take => outcome,
         () = lease.lost().cancelled() => {
@@ -65,6 +70,29 @@ pub async fn run(
     let mut report = outcome?;
     report.warnings.extend(warnings);
     Ok(report)
+}
+
+/// The plan as it is by now: other namespaces were saved since it was made, or another runner was waited for. A definition, a
+/// claim or a pod that came meanwhile would be missing, and nobody would know.
+async fn plan_again(old: &SnapshotPlan) -> Result<SnapshotPlan> {
+    let name = &old.request.namespace;
+    let doing = || format!("saving namespace {name}: looking at it again");
+    let there = old.cluster.one(&Kind::namespaces(), None, name).await.map_err(|why| why.during(doing()))?;
+    if there.is_none() {
+        return Err(gone(name));
+    }
+    let new = plan::plan(old.request.clone(), &old.cluster).await.map_err(|why| why.during(doing()))?;
+    if new.namespace_uid == old.namespace_uid { Ok(new) } else { Err(made_again(name)) }
+}
+
+fn gone(namespace: &str) -> Error {
+    Error::failed(format!("saving namespace {namespace}: it is gone since the run began"))
+        .hint("an earlier point has what it held: davit points")
+}
+
+fn made_again(namespace: &str) -> Error {
+    Error::failed(format!("saving namespace {namespace}: it was deleted and made again meanwhile"))
+        .hint("the same command saves the one that is there now")
 }
 
 struct Run<'a> {
@@ -220,11 +248,11 @@ impl Run<'_> {
         let name = &plan.request.namespace;
         let doing = || format!("saving namespace {name}: asking for the instant");
         let mut listing = plan.cluster.list(Query { name: Some(name), ..Query::all(&namespaces) });
-        let mut object = Value::Null;
+        let object: Option<Value>;
         let mut version = None;
         match listing.next().await {
             Ok(item) => {
-                object = item.and_then(|item| serde_json::from_slice(&item).ok()).unwrap_or_default();
+                object = item.and_then(|item| serde_json::from_slice(&item).ok());
                 while listing.next().await.map_err(|why| why.during(doing()))?.is_some() {}
                 version = listing.resource_version().map(str::to_owned);
             }
@@ -238,13 +266,21 @@ impl Run<'_> {
                         break;
                     }
                 }
+                // After the list: a namespace that is there now was there at its instant.
+                let found = plan.cluster.one(&namespaces, None, name).await;
+                object = found.map_err(|why| why.during(doing()))?;
             }
             Err(why) => return Err(why.during(doing())),
         }
         let version = version.filter(|version| !version.is_empty());
         let version = version.ok_or_else(|| Error::failed(format!("{}: no list can be read", doing())))?;
-        if object["metadata"]["uid"].as_str().is_some_and(|uid| uid != plan.namespace_uid) {
-            return Err(Error::failed(format!("{}: it was deleted and made again meanwhile", doing())));
+        // Lists of what is gone are empty, and those of what is going lack something: neither is a point of the namespace.
+        let Some(object) = object else {
+            return Err(gone(name));
+        };
+        plan::refuse_terminating(&object, name)?;
+        if object["metadata"]["uid"].as_str().unwrap_or_default() != plan.namespace_uid {
+            return Err(made_again(name));
         }
         Ok((self.repository.clock().now(), version, object))
     }
@@ -283,6 +319,15 @@ impl Run<'_> {
             coverage.kinds.push(kind);
         }
         coverage.kinds.sort_by(|one, other| (one.related, &one.kind).cmp(&(other.related, &other.kind)));
+        if let Some(selector) = &plan.request.scope.selector
+            && coverage.kinds.iter().all(|kind| kind.related || kind.objects == 0)
+        {
+            coverage.notes.push(format!(
+                "--selector {selector} met no object of the namespace, so nothing of it is in the point (kubectl -n {} get all \
+                 --show-labels tells the labels)",
+                plan.request.namespace
+            ));
+        }
         missing.extend(plan.unseen());
         Content { instant: None, coverage, missing }
     }

@@ -37,6 +37,8 @@ pub struct Mapped {
     pub unresolved: Vec<Unresolved>,
     /// Mappings and rules that met nothing, in the words of the flags.
     pub unused: Vec<String>,
+    /// Of these, rules that no object could meet: a kind or a name that is written wrongly, and what to look at.
+    pub unmet: Vec<modify::Unmet>,
 }
 
 /// Reads `old=new`, as the flags give it.
@@ -45,6 +47,13 @@ pub fn pair(flag: &str, text: &str) -> Result<(String, String)> {
         Some((old, new)) if !old.is_empty() && !new.is_empty() => Ok((old.to_owned(), new.to_owned())),
         _ => Err(Error::input(format!("reading {flag} {text:?}: it is not old=new"))),
     }
+}
+
+/// The storage classes that an object names.
+pub fn classes(group_resource: &str, body: &mut Value) -> BTreeSet<String> {
+    let mut named = BTreeSet::new();
+    rewrite::each_class(group_resource, body, &mut |value| named.extend(value.as_str().map(str::to_owned)));
+    named
 }
 
 /// Which mappings met something.
@@ -72,6 +81,8 @@ impl Mapping {
             saved.body = body.into();
         }
         mapped.unused = self.unused(&used);
+        let kinds: BTreeSet<String> = objects.iter().map(|one| one.kind.group_resource()).collect();
+        mapped.unmet = self.rules.unmet(&used.rules, &kinds);
         Ok(mapped)
     }
 

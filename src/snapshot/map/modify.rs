@@ -14,10 +14,11 @@
 use super::super::object::{self, Saved};
 use super::patch::{self, Operation, PatchError};
 use crate::error::{Error, Result};
+use crate::yaml::nearest;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_saphyr::Spanned;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// No file has more rules than anybody can follow.
 const RULES_MAX: usize = 1000;
@@ -95,9 +96,9 @@ impl Rules {
         self.rules.is_empty()
     }
 
-    /// Applies every rule that means the object to its body; the lines of those that changed it.
+    /// Applies every rule that means the object to its body; the lines of those that did.
     pub fn apply(&self, saved: &Saved, body: &mut Value) -> Result<Vec<u64>> {
-        let mut changed = Vec::new();
+        let mut met = Vec::new();
         for rule in &self.rules {
             if !rule.means(saved, body) {
                 continue;
@@ -106,7 +107,8 @@ impl Rules {
             match &rule.change {
                 Change::Merge(patch) => patch::merge(body, patch),
                 Change::Patch(operations) => match patch::apply(body, operations) {
-                    Ok(()) | Err(PatchError::NotMeant) => {}
+                    Ok(()) => {}
+                    Err(PatchError::NotMeant) => continue,
                     Err(error) => {
                         let place = saved.identity.place();
                         return Err(wrong(&self.file, Some(rule.line), format!("the rule changing {place}: {error}")));
@@ -122,11 +124,31 @@ impl Rules {
                 )
                 .hint("--into names another namespace"));
             }
-            if *body != before {
-                changed.push(rule.line);
-            }
+            met.push(rule.line);
         }
-        Ok(changed)
+        Ok(met)
+    }
+
+    /// What is wrong with rules that met nothing, and what to look at: those with conditions on values apart, which may
+    /// hold nowhere.
+    pub(super) fn unmet(&self, met: &BTreeSet<u64>, kinds: &BTreeSet<String>) -> Vec<Unmet> {
+        let unmet = self.rules.iter().filter(|rule| !met.contains(&rule.line) && !rule.is_conditional());
+        let told = |rule: &Rule| {
+            let text = format!("reading {}: line {}: the rule means no object of the snapshot", self.file, rule.line);
+            let short = |kind: &'_ str| kind.split('.').next().map(str::to_owned).unwrap_or_default();
+            let names: BTreeSet<String> = kinds.iter().flat_map(|kind| [kind.clone(), short(kind)]).collect();
+            let is_there = kinds.iter().any(|kind| means_kind(&rule.kind, kind));
+            let hint = if is_there {
+                format!("it has {}, but none with that name and those labels", rule.kind)
+            } else {
+                match nearest(&rule.kind, names.iter().map(String::as_str)) {
+                    Some(near) => format!("it has no {}; did you mean {near}?", rule.kind),
+                    None => format!("it has no {}; davit snapshot show lists its kinds", rule.kind),
+                }
+            };
+            Unmet { text, hint, kind: (!is_there).then(|| rule.kind.clone()) }
+        };
+        unmet.map(told).collect()
     }
 
     /// The lines of all rules.
@@ -182,11 +204,40 @@ impl Rule {
         let labels = || self.labels.iter().all(|(key, value)| object::label(body, key) == Some(value));
         let conditions =
             || self.conditions.iter().all(|condition| body.pointer(&condition.path) == Some(&condition.value));
-        matches(&self.kind, &saved.kind.group_resource())
+        means_kind(&self.kind, &saved.kind.group_resource())
             && self.name.as_ref().is_none_or(|name| matches(name, &saved.identity.name))
             && labels()
             && conditions()
     }
+
+    /// Whether values decide what it means, and not only kinds, names and labels.
+    fn is_conditional(&self) -> bool {
+        let tests = |operation: &Operation| matches!(operation, Operation::Test { .. });
+        !self.conditions.is_empty() || matches!(&self.change, Change::Patch(operations) if operations.iter().any(tests))
+    }
+}
+
+/// A rule that could mean no object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unmet {
+    /// What is wrong with it.
+    pub text: String,
+    /// What to look at.
+    pub hint: String,
+    /// Its kind, where there is no object of it.
+    kind: Option<String>,
+}
+
+impl Unmet {
+    /// Whether it is written for objects that are not always there: rules may be shared by many namespaces.
+    pub fn is_for_others(&self, known: &BTreeSet<String>) -> bool {
+        self.kind.as_ref().is_some_and(|kind| known.iter().any(|known| means_kind(kind, known)))
+    }
+}
+
+/// Whether a pattern means a kind; `deployments` is enough where nothing else is called so.
+pub fn means_kind(pattern: &str, group_resource: &str) -> bool {
+    matches(pattern, group_resource) || Some(pattern) == group_resource.split('.').next()
 }
 
 /// Whether a pattern, in which `*` stands for any characters, is all of `text`.
@@ -245,6 +296,44 @@ mod tests {
         assert_eq!(told("web-1", 2), (vec![7], json!({"replicas": 2, "paused": true})));
         assert_eq!(told("api", 3).0, [7]);
         assert_eq!(rules.lines(), [2, 7]);
+    }
+
+    #[test]
+    fn a_rule_that_means_nothing_is_told_with_what_it_could_mean_and_one_that_changes_nothing_is_not() {
+        let rules = Rules::parse(
+            "m.yaml",
+            "rules:\n- kind: deployments\n  merge: {spec: {replicas: 2}}\n- kind: deploymnets\n  merge: {spec: {paused: true}}\n\
+             - kind: deployments\n  name: wbe\n  merge: {}\n- kind: deployments.apps\n  where: [{path: /spec/replicas, value: 9}]\n\
+             \x20 merge: {}\n- kind: deployments.apps\n  patch: [{op: test, path: /spec/replicas, value: 9}]\n\
+             - kind: jobs\n  merge: {}\n",
+        )
+        .unwrap();
+        let (met, spec) = applied(&rules, &deployment("web", 2)).unwrap();
+        assert_eq!((met.as_slice(), spec), (&[2][..], json!({"replicas": 2})));
+        let kinds = ["deployments.apps".to_owned(), "secrets".to_owned()].into();
+        let told = rules.unmet(&met.into_iter().collect(), &kinds);
+        let known = ["jobs.batch".to_owned(), "secrets".to_owned()].into();
+        let others: Vec<&str> =
+            told.iter().filter(|one| one.is_for_others(&known)).map(|one| one.hint.as_str()).collect();
+        assert_eq!(others, ["it has no jobs; davit snapshot show lists its kinds"], "a kind that has no object here");
+        let told: Vec<(&str, &str)> = told.iter().map(|one| (one.text.as_str(), one.hint.as_str())).collect();
+        assert_eq!(
+            told,
+            [
+                (
+                    "reading m.yaml: line 4: the rule means no object of the snapshot",
+                    "it has no deploymnets; did you mean deployments?"
+                ),
+                (
+                    "reading m.yaml: line 6: the rule means no object of the snapshot",
+                    "it has deployments, but none with that name and those labels"
+                ),
+                (
+                    "reading m.yaml: line 14: the rule means no object of the snapshot",
+                    "it has no jobs; davit snapshot show lists its kinds"
+                ),
+            ]
+        );
     }
 
     #[test]

@@ -138,27 +138,30 @@ pub(super) fn storage(
     classes: &BTreeMap<String, String>,
     used: &mut BTreeSet<String>,
 ) {
-    const OLD_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-    let group_resource = saved.kind.group_resource();
-    let mut map = |value: &mut Value| {
+    each_class(&saved.kind.group_resource(), body, &mut |value| {
         if let Some((from, to)) = value.as_str().and_then(|name| classes.get_key_value(name)) {
             used.insert(from.clone());
             *value = Value::from(to.as_str());
         }
-    };
-    match group_resource.as_str() {
+    });
+}
+
+/// Calls `act` with every storage class that an object names.
+pub(super) fn each_class(group_resource: &str, body: &mut Value, act: &mut dyn FnMut(&mut Value)) {
+    const OLD_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
+    match group_resource {
         "persistentvolumeclaims" | "persistentvolumes" => {
-            each(body, &["spec", "storageClassName"], &mut map);
-            each(body, &["metadata", "annotations", OLD_ANNOTATION], &mut map);
+            each(body, &["spec", "storageClassName"], act);
+            each(body, &["metadata", "annotations", OLD_ANNOTATION], act);
         }
         "statefulsets.apps" => {
-            each(body, &["spec", "volumeClaimTemplates", "*", "spec", "storageClassName"], &mut map);
+            each(body, &["spec", "volumeClaimTemplates", "*", "spec", "storageClassName"], act);
         }
         _ => {}
     }
-    if let Some(spec) = pod_spec(&group_resource) {
+    if let Some(spec) = pod_spec(group_resource) {
         let claim = ["volumes", "*", "ephemeral", "volumeClaimTemplate", "spec", "storageClassName"];
-        each(body, &[spec, &claim].concat(), &mut map);
+        each(body, &[spec, &claim].concat(), act);
     }
 }
 

@@ -32,12 +32,21 @@ pub fn load(root: &Path, run: &str, from: &mut impl Read) -> Result<Moved> {
     }
     let mut filler = Filler { root: folder, near: None, moved: Moved::default(), folders: Vec::new() };
     filler.all(from).map_err(|why| Error::failed(doing()).because(why))?;
+    let (own, below): (Vec<Entry>, Vec<Entry>) =
+        std::mem::take(&mut filler.folders).into_iter().partition(|entry| entry.path == b".");
+    filler.end_folders(below);
+    // Whoever finds no mark takes the volume for whole: it goes when everything is on the disk, and the folder that it lies
+    // in is ended after it.
+    let on_disk = |filler: &Filler| {
+        rustix::fs::syncfs(&filler.root).map_err(|why| Error::failed(doing()).because(io::Error::from(why)))
+    };
+    on_disk(&filler)?;
     // What could not be made may work the next time; the mark lets the same restore try again.
     if filler.moved.failed == 0 {
         std::fs::remove_file(root.join(FILLING)).map_err(|why| Error::failed(doing()).because(why))?;
     }
-    filler.end_folders();
-    rustix::fs::syncfs(&filler.root).map_err(|why| Error::failed(doing()).because(io::Error::from(why)))?;
+    filler.end_folders(own);
+    on_disk(&filler)?;
     Ok(filler.moved)
 }
 
@@ -195,8 +204,8 @@ impl Filler {
     }
 
     /// Modes and times of folders, from the last to the first: what is below is complete then.
-    fn end_folders(&mut self) {
-        for entry in std::mem::take(&mut self.folders).into_iter().rev() {
+    fn end_folders(&mut self, folders: Vec<Entry>) {
+        for entry in folders.into_iter().rev() {
             let path = if entry.path == b"." { &b""[..] } else { entry.path.as_slice() };
             self.near = None;
             match self.parent(path) {

@@ -47,8 +47,9 @@ impl Moved {
     fn example(&mut self, path: &[u8], why: &str) {
         if self.examples.len() < EXAMPLES {
             let path = String::from_utf8_lossy(path);
-            // One line each, and all of them together short enough for what is kept of stderr.
-            let path: String = path.chars().filter(|c| !c.is_control()).take(120).collect();
+            // One line each, and all of them together short enough for what is kept of stderr: that counts bytes.
+            let mut path: String = path.chars().filter(|c| !c.is_control()).collect();
+            path.truncate(path.floor_char_boundary(120));
             self.examples.push(format!("{path}: {why}"));
         }
     }

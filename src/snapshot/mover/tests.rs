@@ -217,6 +217,21 @@ fn a_volume_with_files_is_left_alone() {
 }
 
 #[test]
+fn a_report_fits_into_what_is_kept_of_stderr_whatever_files_are_called() {
+    let mut moved = Moved::default();
+    for number in 0..100 {
+        moved.changes(format!("{}/{number}", "\u{6587}".repeat(300)).as_bytes());
+    }
+    // Bytes that are no text take three each.
+    moved.changes(&[0xFF; 300]);
+    let report = serde_json::to_string(&moved).unwrap();
+    assert!(report.len() < 3500, "{}", report.len());
+    let kept = format!("{}\n{}{report}\n", "x".repeat(9000), super::REPORT);
+    let kept = &kept[kept.len() - (4 << 10)..];
+    assert_eq!(Moved::find(kept), Some(moved));
+}
+
+#[test]
 fn a_data_directory_of_postgresql_is_refused_with_what_to_do() {
     let from = tempfile::tempdir().unwrap();
     fs::create_dir_all(from.path().join("pgdata/global")).unwrap();

@@ -3,10 +3,10 @@
 use super::super::body::Body;
 use super::super::clean::{self, Keep, path};
 use super::super::diff::{self, Schemas, Shape};
-use super::super::map::patch;
+use super::super::map::{self, patch};
 use super::super::object::{self, Place, Saved};
 use super::super::order;
-use super::{Action, Line, Live, Mark, OnConflict, Options, any_means, gitops, volumes};
+use super::{Action, Line, Live, Mark, OnConflict, Options, additions, any_means, classes, gitops, volumes};
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(super) struct Facts<'a> {
     /// Versions that definitions in the snapshot would serve.
     defined: BTreeMap<String, BTreeSet<String>>,
     volumes: volumes::Volumes,
+    classes: classes::Classes,
     /// Kinds whose status is the user's.
     own_status: BTreeSet<String>,
 }
@@ -51,6 +52,7 @@ impl<'a> Facts<'a> {
             makers: makers.collect(),
             defined: defined(saved),
             volumes: volumes::Volumes::of(saved, live, options.proof_of.as_deref()),
+            classes: classes::Classes::of(saved, live, options),
             own_status,
         }
     }
@@ -83,7 +85,7 @@ impl<'a> Facts<'a> {
             line.action = Action::Refuse(why);
             return line;
         }
-        self.prepare(saved, &mut body, &mut line);
+        self.prepare(saved, (&mut body, there.as_ref()), &mut line);
         if line.action == Action::Create
             && let Some(there) = &there
         {
@@ -92,6 +94,9 @@ impl<'a> Facts<'a> {
             }
             self.meet(saved, there, &mut body, &mut line);
         }
+        // For a claim that is left as it is nothing is done either.
+        line.frees = line.frees.filter(|_| line.action.acts() || line.action == Action::Same);
+        line.notes.extend(line.frees.as_ref().map(volumes::Freed::note));
         // A patch without metadata says nothing of who tracks the object that it changes.
         let shown = if object::metadata(&body).is_some() { Some(&body) } else { there.as_ref() };
         line.tracker = shown.and_then(|shown| gitops::tracked_by(shown, &self.live.applications));
@@ -124,23 +129,38 @@ impl<'a> Facts<'a> {
             return Some("a kubelet makes it from a file".to_owned());
         }
         if !named && has_ended(kind, body) {
-            return Some("it has ended; restoring it would run it again (--only names it)".to_owned());
+            return Some(format!("it has ended; restoring it would run it again{}", self.flag("--only names it")));
         }
-        if self.options.skip_gitops
-            && let Some(tracker) = gitops::tracked_by(body, &self.live.applications)
-        {
-            return Some(format!("{tracker} tracks it"));
+        if self.options.skip_gitops {
+            // What took it over since it was saved counts as well: the live object says so, and the saved one cannot.
+            let there = self.live.objects.get(&place).map(Body::open);
+            let tracked = |body: &Value| gitops::tracked_by(body, &self.live.applications);
+            if let Some(tracker) = there.as_ref().and_then(tracked).or_else(|| tracked(body)) {
+                return Some(format!("{tracker} tracks it"));
+            }
         }
         let included = any_means(&self.options.include_cluster, &place);
         if saved.kind.group == "admissionregistration.k8s.io" && !included {
-            return Some("it is admission of the whole cluster (--include-cluster names it)".to_owned());
+            return Some(format!("it is admission of the whole cluster{}", self.flag("--include-cluster names it")));
         }
         if !saved.kind.namespaced && !included && self.live.objects.contains_key(&place) {
             let differs = !self.differences(saved, body).is_empty();
-            let how = if differs { "differs (--include-cluster names it)" } else { "is equal" };
+            let how = match (differs, kind) {
+                (false, _) => "is equal".to_owned(),
+                // No flag changes it: its claim has it, or gets another one.
+                (true, "persistentvolumes") if volumes::is_provisioned(body) => {
+                    "differs; a claim that is made gets a new one".to_owned()
+                }
+                (true, _) => format!("differs{}", self.flag("--include-cluster names it")),
+            };
             return Some(format!("it belongs to the cluster, is there and {how}"));
         }
         None
+    }
+
+    /// What else could be asked for, in words; of a proof nothing can.
+    fn flag(&self, words: &str) -> String {
+        if self.options.proof_of.is_some() { String::new() } else { format!(" ({words})") }
     }
 
     /// Whether the object is there, and not because this restore made it before it was interrupted.
@@ -186,17 +206,19 @@ impl<'a> Facts<'a> {
     }
 
     /// Makes of the body what is sent when the object is made.
-    fn prepare(&self, saved: &Saved, body: &mut Value, line: &mut Line) {
+    fn prepare(&self, saved: &Saved, (body, there): (&mut Value, Option<&Value>), line: &mut Line) {
         let kind = line.place.group_resource.clone();
         let mut keep = self.keep.clone();
         match kind.as_str() {
-            CLAIMS => match self.volumes.of_claim(saved, body) {
-                volumes::OfClaim::Kept => {
+            CLAIMS => match self.volumes.of_claim(saved, body, there) {
+                volumes::OfClaim::Kept(frees) => {
                     keep.volume = true;
+                    line.frees = frees;
                     line.notes.extend(volumes::words(line, body, self.options, None));
                 }
                 volumes::OfClaim::Anew(note) => {
                     line.notes.extend(volumes::words(line, body, self.options, note));
+                    self.provision(body, line);
                 }
                 volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
             },
@@ -212,7 +234,7 @@ impl<'a> Facts<'a> {
             "secrets" if clean::is_token_secret(body) => {
                 line.notes.push("the cluster puts a new token into it; holders of the old one must be told".to_owned());
             }
-            _ => {}
+            _ => self.provision(body, line),
         }
         let returns = any_means(&self.options.with_status, &line.place) && !self.own_status.contains(&kind);
         if returns {
@@ -228,17 +250,37 @@ impl<'a> Facts<'a> {
         }
     }
 
+    /// Whether the class that a claim or a template of claims names is there, if it is made.
+    fn provision(&self, body: &mut Value, line: &mut Line) {
+        if line.live.is_some() {
+            return;
+        }
+        let kind = line.place.group_resource.as_str();
+        let named = map::classes(kind, body);
+        if let Some(why) = self.classes.refusal(&named) {
+            line.action = Action::Refuse(why);
+        } else if kind == CLAIMS {
+            line.notes.extend(self.classes.note(named.first().map(String::as_str)));
+        }
+    }
+
     /// What is done with an object that is there.
     fn meet(&self, saved: &Saved, there: &Value, body: &mut Value, line: &mut Line) {
         let kind = line.place.group_resource.clone();
         let shape = self.shape(saved);
         line.changes = diff::compare(&kind, shape, there, body, &self.keep);
         let holds = diff::holds(&kind, shape, body, there, &self.keep);
-        let ours = !self.options.manager.is_empty() && object::is_managed_by(there, &self.options.manager);
+        let manager = &self.options.manager;
+        // What the server and its controllers add to an object that this restore made is no difference.
+        let ours = !manager.is_empty()
+            && holds
+            && object::is_managed_by(there, manager)
+            && !additions::by_others(&kind, shape, there, &line.changes, manager);
         if object::is_terminating(there) {
             line.action = Action::Refuse("it is being deleted; try again when it is gone".to_owned());
-        } else if line.changes.is_empty() || (ours && holds) {
+        } else if line.changes.is_empty() || ours {
             line.action = Action::Same;
+            line.changes.clear();
         } else if clean::is_default_account(&kind, &line.place.name) {
             merge(shape, there, (body, line), holds);
         } else if any_means(&self.options.recreate, &line.place) && !NEVER_DELETED.contains(&kind.as_str()) {

@@ -4,7 +4,10 @@
 //! action. What may be asked of the server without changing anything (dry runs) fills the marks afterwards; a restore
 //! then executes exactly these lines.
 
+mod additions;
+mod classes;
 mod decide;
+mod digest;
 mod gitops;
 mod mixed;
 mod owners;
@@ -14,9 +17,12 @@ mod volumes;
 mod webhooks;
 
 pub use decide::NEVER_DELETED;
+pub use digest::untold;
 pub use gitops::tracked_by;
 pub use mixed::mixed;
 pub use owners::{OwnerAt, OwnerLink};
+pub use volumes::{Freed, is_provisioned};
+pub(super) use webhooks::selects;
 pub use webhooks::{DeadWebhook, dead_webhooks};
 
 use super::body::Body;
@@ -25,6 +31,7 @@ use super::diff::{Change, Schemas};
 use super::map::modify;
 use super::object::{self, Identity, Place, Saved, SavedKind};
 use super::order;
+use super::volumes::Movers;
 use serde::Serialize;
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -63,11 +70,13 @@ impl Selector {
 
     /// Whether it means what is at `place`.
     pub fn means(&self, place: &Place) -> bool {
-        let kind = &place.group_resource;
-        // `deployments` is enough where nothing else is called so.
-        let short = kind.split('.').next().unwrap_or_default();
-        (modify::matches(&self.kind, kind) || self.kind == short)
+        modify::means_kind(&self.kind, &place.group_resource)
             && self.name.as_ref().is_none_or(|name| modify::matches(name, &place.name))
+    }
+
+    /// Whether it means all of a kind.
+    pub fn means_all_of(&self, group_resource: &str) -> bool {
+        self.name.is_none() && modify::means_kind(&self.kind, group_resource)
     }
 }
 
@@ -105,6 +114,12 @@ pub struct Options {
     pub covered: BTreeSet<String>,
     /// Claims whose files the restore puts back into the volumes that it makes.
     pub files: BTreeSet<String>,
+    /// What puts them there, where somebody says so.
+    pub movers: Movers,
+    /// What the digest of a plan says of mapped objects that its lines only name.
+    pub untold: String,
+    /// Storage classes that the user named in place of others.
+    pub mapped_classes: BTreeSet<String>,
     /// Claims, by what is made only so that they can begin with it.
     pub made_for: BTreeMap<Place, Place>,
     /// The namespace that this is only a proof of, elsewhere: its claims keep their volumes.
@@ -129,6 +144,8 @@ pub struct Live {
     pub objects: BTreeMap<Place, Body>,
     /// Every persistent volume.
     pub volumes: Vec<Value>,
+    /// Every storage class, and whether it is the default one; nothing where they could not be looked at.
+    pub classes: Option<BTreeMap<String, bool>>,
     /// Admission webhooks that would refuse because nobody answers.
     pub webhooks: Vec<DeadWebhook>,
     /// Argo CD's applications by name.
@@ -245,6 +262,9 @@ pub struct Line {
     /// Which other tool puts the object back by itself.
     #[serde(skip)]
     pub tracker: Option<String>,
+    /// The volume that is freed for this claim before anything else; the notes tell it.
+    #[serde(skip)]
+    pub frees: Option<Freed>,
 }
 
 impl Line {
@@ -264,6 +284,7 @@ impl Line {
             saved_uid: String::new(),
             related: false,
             tracker: None,
+            frees: None,
         }
     }
 
@@ -294,6 +315,14 @@ impl Plan {
     /// Lines that make the restore not begin: what is there and differs, where the user did not say what to do.
     pub fn conflicts(&self) -> impl Iterator<Item = &Line> {
         self.lines.iter().filter(|line| matches!(&line.action, Action::Refuse(why) if why == decide::EXISTS))
+    }
+
+    /// Lines that make the restore not begin: what could never be bound, because of a class that the user named.
+    pub fn nowhere(&self) -> impl Iterator<Item = (&Line, &str)> {
+        self.lines.iter().filter_map(|line| match &line.action {
+            Action::Refuse(why) if why.starts_with(classes::NOWHERE) => Some((line, why.as_str())),
+            _ => None,
+        })
     }
 
     /// Lines that change something.

@@ -1,18 +1,50 @@
 //! Volumes: which are made, which are provisioned anew, and which must not be touched.
 
 use super::super::object::{self, Place, Saved};
+use super::super::restore::MANAGER;
 use super::{Line, Live, Options};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
+const EMPTY: &str = "its volume is provisioned anew and is empty";
+
 /// What becomes of the volume that a claim names.
 pub(super) enum OfClaim {
-    /// The claim keeps it.
-    Kept,
+    /// The claim keeps it; the volume has to be freed for it where it still waits for one that is gone.
+    Kept(Option<Freed>),
     /// The claim gets a new one; what is in that, if its storage puts nothing into it.
     Anew(Option<&'static str>),
     /// The claim would never be bound.
     Refused(String),
+}
+
+/// A live volume that still waits for a claim that is gone, and is freed for the one of that name that a line is about. Its
+/// data are what they were; without that the claim would stay pending for ever.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Freed {
+    /// The volume.
+    pub volume: String,
+    /// Its uid.
+    pub uid: String,
+    /// The uid of the claim that is gone.
+    pub of: String,
+}
+
+impl Freed {
+    /// What is done, in words.
+    pub(super) fn note(&self) -> String {
+        let Self { volume, of, .. } = self;
+        format!(
+            "its volume {volume} with its data still waits for the claim of this name that is gone (uid {of}): \
+             a PATCH of persistentvolumes/{volume} takes that uid off, and this claim gets it"
+        )
+    }
+
+    /// What a person types who does it.
+    pub fn by_hand(&self) -> String {
+        let volume = &self.volume;
+        format!(r#"kubectl patch pv {volume} --type=json -p '[{{"op":"remove","path":"/spec/claimRef/uid"}}]'"#)
+    }
 }
 
 /// What is known of volumes, saved and live.
@@ -57,17 +89,17 @@ impl Volumes {
         None
     }
 
-    /// What becomes of the volume that a claim names.
-    pub(super) fn of_claim(&self, claim: &Saved, body: &Value) -> OfClaim {
+    /// What becomes of the volume that a claim names; `there` is the live claim of that name.
+    pub(super) fn of_claim(&self, claim: &Saved, body: &Value, there: Option<&Value>) -> OfClaim {
         let Some(name) = body.pointer("/spec/volumeName").and_then(Value::as_str) else {
             return OfClaim::Anew(None);
         };
-        let empty = || OfClaim::Anew(Some("its volume is provisioned anew and is empty"));
+        let empty = || OfClaim::Anew(Some(EMPTY));
         let class = body.pointer("/spec/storageClassName").and_then(Value::as_str).unwrap_or_default();
         if let Some(live) = self.live.get(name) {
             return match bound_to(live) {
-                None => OfClaim::Kept,
-                Some(by) if by == claim.identity.place() => OfClaim::Kept,
+                None => OfClaim::Kept(None),
+                Some(by) if by == claim.identity.place() => self.of_its_own(live, (there, class)),
                 Some(_) if !class.is_empty() && is_provisioned(live) => empty(),
                 // What is proven beside the original asks about the claim without its volume: that one is in use.
                 Some(by) if self.is_original(&by, claim) => OfClaim::Anew(None),
@@ -83,12 +115,42 @@ impl Volumes {
                 Some(other) => {
                     OfClaim::Refused(format!("what is behind its volume {name} already backs the volume {other}"))
                 }
-                None => OfClaim::Kept,
+                None => OfClaim::Kept(None),
             },
             _ if class.is_empty() => OfClaim::Refused(format!(
                 "its volume {name} is neither there nor in the snapshot, and it has no class that provisions one"
             )),
             _ => empty(),
+        }
+    }
+
+    /// What becomes of a volume that names this very claim, or one of its name that is gone.
+    fn of_its_own(&self, live: &Value, (there, class): (Option<&Value>, &str)) -> OfClaim {
+        let volume = object::name(live);
+        let text = |path: &str| live.pointer(path).and_then(Value::as_str).unwrap_or_default();
+        let of = text("/spec/claimRef/uid");
+        let waits = there.is_none_or(|there| {
+            object::uid(there) != of && there.pointer("/spec/volumeName").and_then(Value::as_str) == Some(volume)
+        });
+        // A proof never touches a volume.
+        if of.is_empty() || !waits || self.proof_of.is_some() {
+            return OfClaim::Kept(None);
+        }
+        let policy = text("/spec/persistentVolumeReclaimPolicy");
+        if policy == "Retain" && !object::is_terminating(live) {
+            let (volume, uid, of) = (volume.to_owned(), object::uid(live).to_owned(), of.to_owned());
+            return OfClaim::Kept(Some(Freed { volume, uid, of }));
+        }
+        // What is behind it is being deleted, or was.
+        match there {
+            Some(_) => OfClaim::Kept(None),
+            None if !class.is_empty() && is_provisioned(live) => OfClaim::Anew(Some(EMPTY)),
+            None if object::is_terminating(live) => OfClaim::Refused(format!("its volume {volume} is being deleted")),
+            None => OfClaim::Refused(format!(
+                "its volume {volume} still waits for the claim of this name that is gone, and its reclaim policy {policy} has its \
+                 data deleted: if they are there, set it to Retain, and the same command frees it (hint: kubectl patch pv \
+                 {volume} -p '{{\"spec\":{{\"persistentVolumeReclaimPolicy\":\"Retain\"}}}}')"
+            )),
         }
     }
 
@@ -104,7 +166,14 @@ pub(super) fn words(line: &Line, body: &Value, options: &Options, anew: Option<&
     let begins = body.pointer("/spec/dataSource/name").and_then(Value::as_str);
     match (line.live.is_some() && !ours, options.files.contains(&line.place.name), begins) {
         (true, true, _) => {
-            Some("it is there, so its volume is left as it is; --into another namespace restores its files".to_owned())
+            let left = "it is there, so its volume is left as it is; --into another namespace restores its files";
+            Some(match other_restore(line, &options.manager) {
+                // Its mark lies in the volume, where only a mover sees it.
+                Some(other) => format!(
+                    "{left}; another restore ({other}) wrote it: if that was interrupted, files are missing, and only the same command with the same point goes on with them"
+                ),
+                None => left.to_owned(),
+            })
         }
         (true, false, _) if options.made_for.values().any(|claim| *claim == line.place) => Some(
             "it is there, so its volume is left as it is; --into another namespace makes one that begins with its snapshot"
@@ -117,6 +186,14 @@ pub(super) fn words(line: &Line, body: &Value, options: &Options, anew: Option<&
     }
 }
 
+/// Another restore that made or changed what is there.
+fn other_restore(line: &Line, own: &str) -> Option<String> {
+    let there = line.live.as_ref()?.open();
+    let entries = object::metadata(&there)?.get("managedFields")?.as_array()?;
+    let mut managers = entries.iter().filter_map(|entry| entry.get("manager")?.as_str());
+    managers.find(|manager| manager.starts_with(MANAGER) && *manager != own).map(str::to_owned)
+}
+
 /// The claim that a live volume is bound to.
 fn bound_to(volume: &Value) -> Option<Place> {
     let claim = volume.pointer("/spec/claimRef").filter(|claim| claim.is_object())?;
@@ -125,7 +202,7 @@ fn bound_to(volume: &Value) -> Option<Place> {
 }
 
 /// Whether a provisioner made the volume for a claim.
-fn is_provisioned(volume: &Value) -> bool {
+pub fn is_provisioned(volume: &Value) -> bool {
     object::annotation(volume, "pv.kubernetes.io/provisioned-by").is_some()
 }
 

@@ -69,13 +69,20 @@ fn lists(rule: &Value, field: &str, wanted: &str) -> bool {
     values.is_some_and(|values| values.iter().any(|value| value == wanted || value == "*"))
 }
 
+/// The server reads `pods/*` and `*/*` as the objects themselves with all their parts.
+fn lists_resource(rule: &Value, wanted: &str) -> bool {
+    let values = rule.get("resources").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str);
+    let mut whole = values.map(|value| value.strip_suffix("/*").unwrap_or(value));
+    whole.any(|value| value == wanted || value == "*")
+}
+
 /// Whether a rule means a kind, by group, version and plural.
 fn means(rule: &Value, [group, version, resource]: [&str; 3], namespaced: bool) -> bool {
     let scope = if namespaced { "Namespaced" } else { "Cluster" };
     let scoped = rule.get("scope").and_then(Value::as_str).unwrap_or("*");
     lists(rule, "apiGroups", group)
         && lists(rule, "apiVersions", version)
-        && lists(rule, "resources", resource)
+        && lists_resource(rule, resource)
         && (scoped == "*" || scoped == scope)
 }
 
@@ -90,7 +97,7 @@ fn labels_of(name: &str, namespace: &Value) -> BTreeMap<String, String> {
 }
 
 /// Whether a label selector means something with these labels.
-fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
+pub(in crate::snapshot) fn selects(selector: &Value, labels: &BTreeMap<String, String>) -> bool {
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let exact = selector.get("matchLabels").and_then(Value::as_object);
     let expressions = selector.get("matchExpressions").and_then(Value::as_array);

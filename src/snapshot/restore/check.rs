@@ -1,9 +1,9 @@
 //! Asks the server about a plan, line by line, without changing anything.
 
 use super::super::plan::{Action, Line, Mark};
-use super::{Means, Prepared, hint, schema};
+use super::{Means, Prepared, hint, schema, volume};
 use crate::cluster::{ApiError, Delete, Kind, Patch, Write};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -18,11 +18,15 @@ pub async fn check(means: &Means, prepared: &mut Prepared) -> Result<()> {
     let documents = documents(means, prepared).await;
     let marks = {
         let (prepared, documents) = (&*prepared, &documents);
-        let lines = prepared.plan.lines.iter().enumerate().filter(|(_, line)| line.action.acts());
+        let is_asked = |line: &Line| line.action.acts() || line.frees.is_some();
+        let lines = prepared.plan.lines.iter().enumerate().filter(|(_, line)| is_asked(line));
         let asked = lines.map(|(at, line)| async move { (at, mark(means, prepared, line, documents).await) });
         let asked = futures_util::stream::iter(asked).buffer_unordered(means.in_flight.max(1));
         asked.collect::<Vec<_>>().await
     };
+    if means.cancel.is_cancelled() {
+        return Err(Error::failed("asking the server about the plan: the run was stopped"));
+    }
     for (at, mark) in marks {
         prepared.plan.lines[at].mark = mark;
     }
@@ -68,6 +72,15 @@ fn by_document(documents: &Documents, kind: &Kind, line: &Line) -> Option<Vec<St
 async fn mark(means: &Means, prepared: &Prepared, line: &Line, documents: &Documents) -> Mark {
     if line.action == Action::Recreate {
         return Mark::Recreate;
+    }
+    if let (Some(freed), Some(kind)) = (&line.frees, prepared.kinds.get("persistentvolumes"))
+        && let Err(error) = volume::ask(&means.cluster, freed, kind, &prepared.options.manager).await
+    {
+        return if error.is_verdict() {
+            Mark::Refused(volume::refusal(freed, &error))
+        } else {
+            Mark::Unchecked(format!("the server could not be asked: {error}"))
+        };
     }
     let kind = prepared.kinds.saved(&line.kind);
     match (kind, missing(prepared, line)) {

@@ -20,6 +20,8 @@ const NAMESPACES: &str = "namespaces";
 const VOLUMES: &str = "persistentvolumes";
 const CLAIMS: &str = "persistentvolumeclaims";
 const QUOTAS: &str = "resourcequotas";
+const CLASSES: &str = "storageclasses.storage.k8s.io";
+const DEFAULT_CLASS: &str = "storageclass.kubernetes.io/is-default-class";
 const SLICES: &str = "endpointslices.discovery.k8s.io";
 const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
 const APPLICATIONS: &str = "applications.argoproj.io";
@@ -204,6 +206,13 @@ async fn around(cluster: &Cluster, saved: &[Saved], there: &BTreeSet<String>, lo
     if has(VOLUMES) || has(CLAIMS) {
         let volumes = optional(cluster, VOLUMES, None, looked, "volumes may be used twice").await?;
         looked.live.volumes = volumes.unwrap_or_default();
+    }
+    if looked.kinds.get(CLASSES).is_some() && (has(CLAIMS) || has("statefulsets.apps")) {
+        let without = "whether claims name one that is not there is not known";
+        let classes = optional(cluster, CLASSES, None, looked, without).await?;
+        let default = |body: &Value| object::annotation(body, DEFAULT_CLASS) == Some("true");
+        let named = |body: &Value| (object::name(body).to_owned(), default(body));
+        looked.live.classes = classes.map(|classes| classes.iter().map(named).collect());
     }
     let mut hooks = Vec::new();
     for name in HOOKS {

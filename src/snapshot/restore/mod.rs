@@ -16,6 +16,7 @@ mod readback;
 mod report;
 mod run;
 mod schema;
+mod volume;
 
 pub use check::check;
 pub use kinds::Kinds;
@@ -27,7 +28,7 @@ use super::diff::{self, Schemas};
 use super::map::{Mapped, Mapping};
 use super::object::Saved;
 use super::plan::{self, Live, Options, Plan};
-use super::volumes;
+use super::volumes::{self, Users};
 use crate::clock::SharedClock;
 use crate::cluster::Cluster;
 use crate::error::{Error, Result};
@@ -74,6 +75,8 @@ pub struct Prepared {
     pub namespaces: BTreeSet<String>,
     /// The objects as they were saved and mapped; kept only where their managers get their fields back.
     pub saved: Vec<Saved>,
+    /// Who will use the claims whose files come back.
+    pub users: Users,
 }
 
 /// Maps the objects, looks at the cluster and plans; changes nothing.
@@ -85,17 +88,30 @@ pub async fn prepare(
 ) -> Result<Prepared> {
     let mapped = mapping.apply(&mut saved)?;
     options.made_for = volumes::rewire(&mut saved);
+    options.mapped_classes = mapping.storage_classes.values().cloned().collect();
+    options.untold = plan::untold(&saved);
     check_places(&saved)?;
     let looked = live::look(means, &saved, &options).await?;
     let mut schemas = looked.schemas;
     schemas.extend(diff::schemas_of(&saved));
     let namespaces = saved.iter().filter_map(|one| one.identity.namespace.clone()).collect();
     let kept = if options.keep_managers { saved.clone() } else { Vec::new() };
+    let users = Users::of(&saved, &options.files);
     let mut plan = plan::plan(saved, &looked.live, &schemas, &options);
     plan.warnings.splice(0..0, looked.warnings);
     let unused = mapped.unused.iter().map(|flag| format!("{flag} met nothing"));
     plan.warnings.extend(unused);
-    Ok(Prepared { plan, mapped, kinds: looked.kinds, live: looked.live, schemas, saved: kept, options, namespaces })
+    Ok(Prepared {
+        plan,
+        mapped,
+        kinds: looked.kinds,
+        live: looked.live,
+        schemas,
+        saved: kept,
+        users,
+        options,
+        namespaces,
+    })
 }
 
 /// Two objects that would go to one place: a mapping that folds two namespaces into one.

@@ -36,6 +36,8 @@ pub(super) enum Outcome {
         why: String,
         /// Whether it may work when more of the restore is done.
         again: bool,
+        /// Whether the account may not do it.
+        lacks: bool,
     },
 }
 
@@ -43,11 +45,11 @@ impl Outcome {
     fn failed(line: &Line, error: &ApiError) -> Self {
         // What another object's absence explains may work later; a precondition that does not hold will not.
         let again = !matches!(error.fault, Fault::Conflict | Fault::Exists | Fault::Unauthorized | Fault::Gone);
-        Self::Failed { why: hint::refusal(line, error), again }
+        Self::Failed { why: hint::refusal(line, error), again, lacks: error.lacks().is_some() }
     }
 
-    fn diverged(why: impl Into<String>) -> Self {
-        Self::Failed { why: why.into(), again: false }
+    pub(super) fn diverged(why: impl Into<String>) -> Self {
+        Self::Failed { why: why.into(), again: false, lacks: false }
     }
 }
 
@@ -69,8 +71,11 @@ impl Hands<'_> {
         }
         let Some(kind) = kinds.saved(&line.kind) else {
             let why = format!("the cluster has no {}", line.place.group_resource);
-            return Outcome::Failed { why, again: true };
+            return Outcome::Failed { why, again: true, lacks: false };
         };
+        if let Some(outcome) = self.free(line, kinds).await {
+            return outcome;
+        }
         let outcome = match &line.action {
             Action::Create => self.create(&kind, line, owners).await,
             Action::Merge => self.merge(&kind, line).await,
@@ -143,7 +148,8 @@ impl Hands<'_> {
     async fn meet(&self, kind: &Kind, line: &Line) -> Result<Outcome, ApiError> {
         let place = &line.place;
         let Some(there) = self.get(kind, place).await? else {
-            return Ok(Outcome::Failed { why: "it was there for a moment and is gone".to_owned(), again: true });
+            let why = "it was there for a moment and is gone".to_owned();
+            return Ok(Outcome::Failed { why, again: true, lacks: false });
         };
         let uid = object::uid(&there).to_owned();
         if self.is_ours(line, &there) {

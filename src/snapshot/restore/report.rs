@@ -39,6 +39,9 @@ pub struct RestoreReport {
     pub failed: Vec<Failure>,
     /// Objects that are not, a moment later, what was sent.
     pub diverged: Vec<Failure>,
+    /// Whether it was stopped before its end: what was made stays, and was not looked at again.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub stopped: bool,
     /// What else is worth knowing.
     pub notes: Vec<String>,
     /// How long it took.
@@ -48,7 +51,8 @@ pub struct RestoreReport {
 impl RestoreReport {
     /// What a report like this makes of the exit code.
     pub fn kind(&self) -> Option<Kind> {
-        (!self.failed.is_empty() || !self.diverged.is_empty()).then_some(Kind::CheckFailed)
+        let wrong = !self.failed.is_empty() || !self.diverged.is_empty();
+        if self.stopped { Some(Kind::Failed) } else { wrong.then_some(Kind::CheckFailed) }
     }
 
     /// Objects that were changed.

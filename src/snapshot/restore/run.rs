@@ -1,7 +1,7 @@
 //! Executes a plan: wave by wave, many at once in a wave, what fails once more when something else has succeeded.
 
 use super::super::order::Tier;
-use super::super::plan::{Action, OwnerAt};
+use super::super::plan::{Action, Line, OwnerAt};
 use super::super::volumes::Stored;
 use super::one::{Hands, Outcome};
 use super::report::{Failure, RestoreReport};
@@ -37,6 +37,8 @@ pub(super) struct Run<'a> {
     pub(super) done: Vec<usize>,
     /// Why lines are not done, and whether they may be yet.
     pub(super) failed: BTreeMap<usize, (String, bool)>,
+    /// Lines that the account may not do.
+    lacking: BTreeSet<usize>,
     /// What else is worth knowing.
     pub(super) notes: Vec<String>,
 }
@@ -49,6 +51,7 @@ pub async fn run(means: &Means, prepared: &Prepared) -> Result<RestoreReport> {
 /// Executes a prepared plan, and brings the files of volumes back into the claims that it makes.
 pub async fn run_with(means: &Means, prepared: &Prepared, volumes: Option<&Stored>) -> Result<RestoreReport> {
     refuse_conflicts(prepared)?;
+    refuse_nowhere(prepared)?;
     let began = means.clock.monotonic();
     let acting = prepared.plan.acting().count() as u64;
     means.progress.began(STAGE, Amount::items(acting));
@@ -60,17 +63,27 @@ pub async fn run_with(means: &Means, prepared: &Prepared, volumes: Option<&Store
         uids: BTreeMap::new(),
         done: Vec::new(),
         failed: BTreeMap::new(),
+        lacking: BTreeSet::new(),
         notes: Vec::new(),
     };
     run.waves(volumes).await;
+    // Files that came back into a claim that was there have changed something, too.
+    if volumes.is_none_or(Stored::is_empty) {
+        run.refuse_powerless()?;
+    }
     owners::patch_later(&mut run).await;
     if prepared.options.keep_managers {
         managers::give_back(&mut run).await;
     }
     means.progress.ended(STAGE, Amount::items(run.done.len() as u64));
-    let diverged = readback::diverged(&run).await;
+    let mut diverged = readback::diverged(&run).await;
+    let stopped = means.cancel.is_cancelled();
+    if stopped {
+        // Whoever was stopped while looking does not know what differs.
+        diverged.clear();
+    }
     let seconds = means.clock.monotonic().saturating_sub(began).as_secs_f64();
-    Ok(report(&run, diverged, seconds))
+    Ok(RestoreReport { stopped, ..report(&run, diverged, seconds) })
 }
 
 fn refuse_conflicts(prepared: &Prepared) -> Result<()> {
@@ -80,17 +93,25 @@ fn refuse_conflicts(prepared: &Prepared) -> Result<()> {
         0 => String::new(),
         others => format!(" and {}", counted(others as u64, "other object")),
     };
-    Err(Error::refused(format!("restoring over what is there: {first}{others} differ from the snapshot"))
+    let differ = if others.is_empty() { "differs" } else { "differ" };
+    Err(Error::refused(format!("restoring over what is there: {first}{others} {differ} from the snapshot"))
         .hint("--plan shows how; --on-conflict skip, merge or replace says what becomes of them, --into another namespace avoids them"))
+}
+
+fn refuse_nowhere(prepared: &Prepared) -> Result<()> {
+    let Some((line, why)) = prepared.plan.nowhere().next() else { return Ok(()) };
+    Err(Error::refused(format!("restoring {}: {why}", Kinds::shown(&line.place)))
+        .hint("kubectl get storageclasses lists those that are there"))
 }
 
 impl Run<'_> {
     /// Executes wave after wave. Files are back in their volumes before anything runs that uses them: an application
-    /// that finds its volume empty makes itself at home in it.
+    /// that finds its volume empty makes itself at home in it. Accounts and Secrets are there before: movers run as the
+    /// one, and their image may be pulled with the other.
     async fn waves(&mut self, volumes: Option<&Stored>) {
         let mut unfilled = volumes.filter(|volumes| !volumes.is_empty());
         for (tier, wave) in &self.prepared.plan.waves {
-            if *tier > Tier::Volumes
+            if *tier > Tier::Configuration
                 && let Some(volumes) = unfilled.take()
                 && !fill::fill(self, volumes).await
             {
@@ -188,8 +209,11 @@ impl Run<'_> {
                         self.uids.insert(at, uid);
                     }
                 }
-                Outcome::Failed { why, again } => {
+                Outcome::Failed { why, again, lacks } => {
                     self.failed.insert(at, (why, again));
+                    if lacks {
+                        self.lacking.insert(at);
+                    }
                     if again {
                         open.push(at);
                     }
@@ -197,6 +221,29 @@ impl Run<'_> {
             }
         }
         open
+    }
+
+    /// An account that may do nothing of it is no restore in part: nothing was begun, and what is missing are its rights.
+    fn refuse_powerless(&self) -> Result<()> {
+        let lines = &self.prepared.plan.lines;
+        let acted = self.done.iter().any(|at| lines[*at].action.acts());
+        // One that failed half way may have changed something all the same.
+        let in_one_step = |line: &Line| {
+            matches!(line.action, Action::Create | Action::Merge | Action::Replace) && line.frees.is_none()
+        };
+        let acted = acted || !self.failed.keys().all(|at| in_one_step(&lines[*at]));
+        // Without its namespace everything in it fails, too.
+        let first = self.lacking.iter().min_by_key(|at| lines[**at].place.namespace.is_some());
+        let first = first.and_then(|at| Some((at, self.failed.get(at)?)));
+        let (Some((at, (why, _))), false, false) = (first, acted, self.means.cancel.is_cancelled()) else {
+            return Ok(());
+        };
+        let others = match self.failed.len() - 1 {
+            0 => String::new(),
+            others => format!(" (and {} like it)", counted(others as u64, "other object")),
+        };
+        Err(Error::refused(format!("restoring {}{others}; nothing was changed: {why}", Kinds::shown(&lines[*at].place)))
+            .hint("deploy/components/restore has the account and the rights that a restore needs; davit doctor --namespace asks for them"))
     }
 
     /// The references to owners whose uid is known.

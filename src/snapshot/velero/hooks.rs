@@ -1,7 +1,7 @@
 //! The hooks of a Velero `Schedule` or `Backup` as `hooks` of `davit.yaml`. What one of them says that cannot be said
 //! there is named.
 
-use super::schedule::{Untranslated, labels, texts};
+use super::schedule::{Untranslated, labels, seconds, texts};
 use crate::error::{Error, Result};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -105,7 +105,10 @@ fn exec(hook: &Value) -> Option<Exec> {
         command,
         // Velero's defaults.
         on_error: text(exec, "onError").unwrap_or_else(|| "Fail".to_owned()).to_lowercase(),
-        timeout: text(exec, "timeout").unwrap_or_else(|| "30s".to_owned()),
+        // The settings have one number and one unit.
+        timeout: seconds(text(exec, "timeout").as_deref().unwrap_or("30s"))
+            .filter(|all| *all > 0)
+            .map(|all| format!("{all}s"))?,
     })
 }
 
@@ -132,7 +135,7 @@ mod tests {
     #[test]
     fn commands_become_entries_of_the_settings_and_the_rest_is_named() {
         let db = json!({"name": "db", "labelSelector": {"matchLabels": {"app": "db"}}, "includedResources": ["pods"],
-            "pre": [{"exec": {"container": "pg", "command": ["psql", "-c", "CHECKPOINT"], "onError": "Continue", "timeout": "1m"}}],
+            "pre": [{"exec": {"container": "pg", "command": ["psql", "-c", "CHECKPOINT"], "onError": "Continue", "timeout": "1m30s"}}],
             "post": [{"exec": {"command": ["thaw"]}}, {"init": {}}]});
         let every = json!({"name": "every", "pre": [{"exec": {"command": ["sync"]}}]});
         let hooks = translate("spec.hooks", &json!({"resources": [db, every]}), &["shop".to_owned()]).unwrap();
@@ -140,7 +143,7 @@ mod tests {
         assert_eq!(
             here,
             [
-                r#"{"namespace":"shop","pods":"app=db","container":"pg","before":["psql","-c","CHECKPOINT"],"on_error":"continue","timeout":"1m"}"#,
+                r#"{"namespace":"shop","pods":"app=db","container":"pg","before":["psql","-c","CHECKPOINT"],"on_error":"continue","timeout":"90s"}"#,
                 r#"{"namespace":"shop","pods":"app=db","after":["thaw"],"on_error":"fail","timeout":"30s"}"#,
             ]
         );

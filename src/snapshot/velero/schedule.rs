@@ -51,6 +51,20 @@ pub struct Translated {
 }
 
 impl Translated {
+    /// What goes into `davit.yaml` as it stands. A line of JSON is a line of YAML.
+    pub fn settings(&self) -> Vec<String> {
+        let mut lines = vec![
+            "# of every source that does not say otherwise".to_owned(),
+            format!("retention: {{keep_within: {}}}", self.keep_within),
+        ];
+        if !self.hooks.is_empty() {
+            lines.push("hooks:".to_owned());
+            lines
+                .extend(self.hooks.iter().map(|hook| format!("- {}", serde_json::to_string(hook).unwrap_or_default())));
+        }
+        lines
+    }
+
     /// The command of one run, for each namespace that is named.
     pub fn command(&self) -> String {
         let mut words = vec!["davit snapshot create".to_owned()];
@@ -337,6 +351,16 @@ fn expression(expression: &Value) -> Option<String> {
 /// A duration of Go (`720h0m0s`) in the words of the settings.
 fn term(field: &str, text: &str) -> Result<String> {
     let wrong = || Error::input(format!("{field} is {text:?}, not a length of time")).hint("it looks like 720h0m0s");
+    Ok(match seconds(text).ok_or_else(wrong)? {
+        // To Velero nothing is not "for ever" and not "at once", but its default.
+        0 => "30 days".to_owned(),
+        whole if whole.is_multiple_of(86_400) => format!("{} days", whole / 86_400),
+        other => format!("{} hours", other.div_ceil(3600)),
+    })
+}
+
+/// The whole seconds of a duration of Go.
+pub(super) fn seconds(text: &str) -> Option<u64> {
     let mut seconds = 0u64;
     let mut digits = String::new();
     for c in text.chars() {
@@ -348,21 +372,13 @@ fn term(field: &str, text: &str) -> Result<String> {
             'h' => 3600,
             'm' => 60,
             's' => 1,
-            _ => return Err(wrong()),
+            _ => return None,
         };
-        let number: u64 = digits.parse().map_err(|_| wrong())?;
+        let number: u64 = digits.parse().ok()?;
         digits.clear();
-        seconds = number.checked_mul(unit).and_then(|more| seconds.checked_add(more)).ok_or_else(wrong)?;
+        seconds = number.checked_mul(unit).and_then(|more| seconds.checked_add(more))?;
     }
-    if !digits.is_empty() && (digits != "0" || text != "0") {
-        return Err(wrong());
-    }
-    Ok(match seconds {
-        // To Velero nothing is not "for ever" and not "at once", but its default.
-        0 => "30 days".to_owned(),
-        whole if whole.is_multiple_of(86_400) => format!("{} days", whole / 86_400),
-        other => format!("{} hours", other.div_ceil(3600)),
-    })
+    (digits.is_empty() || text == "0").then_some(seconds)
 }
 
 #[cfg(test)]

@@ -84,12 +84,15 @@ impl Said {
     }
 }
 
-/// Whether no answer about the object came: nobody answers, the server is busy or broken, or does not know us.
+/// Whether no answer about the object came: nobody answers, the server is busy or broken, or does not know us, or the run
+/// was stopped before it.
 fn is_no_answer(why: &ApiError) -> bool {
-    matches!(
-        why.fault,
-        Fault::Unreachable | Fault::Unavailable | Fault::TooMany | Fault::Unauthorized | Fault::Interrupted
-    )
+    let never_came = why.code == 0 && why.fault == Fault::Other;
+    never_came
+        || matches!(
+            why.fault,
+            Fault::Unreachable | Fault::Unavailable | Fault::TooMany | Fault::Unauthorized | Fault::Interrupted
+        )
 }
 
 #[cfg(test)]
@@ -124,6 +127,20 @@ mod tests {
         let told: Vec<&String> = account.undecided.keys().collect();
         assert_eq!(told, ["this account may not create pods (hint: the role davit-restore may)"]);
         assert_eq!(said("pods \"a\" is forbidden: exceeded quota: few").ok(), Some(false));
+    }
+
+    #[test]
+    fn a_request_that_the_end_of_the_run_cut_off_says_nothing_of_the_object() {
+        let why = ApiError {
+            fault: Fault::Other,
+            code: 0,
+            reason: String::new(),
+            message: "the run was stopped".to_owned(),
+            retry_after: None,
+            causes: Vec::new(),
+        };
+        let stopped = checked(vec![Said::Took, Said::of_refusal(&why, "")]);
+        assert_eq!((stopped.ok(), stopped.wrong.len()), (None, 0));
     }
 
     #[test]

@@ -13,3 +13,4 @@ mod scratch;
 pub use checked::{ByReason, Checked};
 pub use inert::{Treatment, treat};
 pub use run::{Request, run};
+pub use scratch::{Leftover, leftovers, remove_leftover, scratch_name};

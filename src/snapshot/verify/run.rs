@@ -12,7 +12,7 @@ use super::lost::Lost;
 use super::make::make;
 use super::scratch::Scratch;
 use crate::cluster::{ApiError, Fault, Kind, Patch, Write};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use futures_util::StreamExt;
 use serde_json::Value;
 
@@ -25,6 +25,8 @@ pub struct Request {
     pub namespace: String,
     /// Name of the scratch namespace.
     pub scratch: String,
+    /// Who makes it: a machine and a process.
+    pub holder: String,
     /// Kinds that are made although they are not known to be inert.
     pub live: Vec<Selector>,
 }
@@ -35,17 +37,27 @@ pub async fn run(means: &Means, request: Request) -> Result<Checked> {
         .saved
         .iter()
         .find(|one| one.kind.group_resource() == "namespaces" && one.identity.name == request.namespace);
-    let scratch = Scratch::make(means, &request.scratch, namespace.map(|one| one.body.open()).as_ref()).await?;
+    let scratch =
+        Scratch::make(means, (&request.scratch, &request.holder), namespace.map(|one| one.body.open()).as_ref())
+            .await?;
     let checked = verify(means, request).await;
+    // What was asked after that has no answer: no finding, whatever was found before.
+    let stopped = means.cancel.is_cancelled();
+    let too_old = scratch.is_too_old();
     let removed = scratch.remove().await;
     match (checked, removed) {
         (_, Err(stuck)) => Err(stuck),
+        _ if stopped => {
+            Err(Error::failed("verifying in a scratch namespace: the run was stopped, and nothing is proven"))
+        }
+        _ if too_old => Err(Error::undecided("verifying in a scratch namespace: it took longer than any run may")
+            .hint("it took over 48 hours, and others may have taken its namespace for a leftover: try again")),
         (checked, Ok(())) => checked,
     }
 }
 
 async fn verify(means: &Means, request: Request) -> Result<Checked> {
-    let Request { saved, namespace, scratch, live } = request;
+    let Request { saved, namespace, scratch, live, .. } = request;
     // The namespace itself is the scratch one, which is there.
     let saved: Vec<Saved> = saved
         .into_iter()

@@ -1,6 +1,6 @@
 //! Which claims a namespace has, who uses them, and which of them can be read.
 
-use super::{ANNOTATION, Account, group};
+use super::{ANNOTATION, Account, group, users};
 use crate::cluster::{ApiError, Cluster, Kind, Query};
 use crate::error::{Error, Result};
 use crate::snapshot::object;
@@ -52,6 +52,9 @@ pub enum Use {
         /// What else that pod tolerates.
         #[serde(skip)]
         tolerations: Value,
+        /// What its images are pulled with.
+        #[serde(skip)]
+        pull_secrets: Vec<String>,
     },
     /// Nothing of it is asked for, for this reason.
     LeftOut(String),
@@ -122,6 +125,7 @@ fn used(claim: &str, pods: &[Value]) -> Use {
         account: first.map(|(pod, volume, _)| account(pod, volume)).unwrap_or_default(),
         writers,
         tolerations: pod.map(|pod| pod["spec"]["tolerations"].clone()).unwrap_or_default(),
+        pull_secrets: pod.map(|pod| users::names(&pod["spec"]["imagePullSecrets"])).unwrap_or_default(),
     }
 }
 

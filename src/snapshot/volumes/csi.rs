@@ -142,7 +142,7 @@ fn as_after_a_crash(what: &str, of: &Use) -> Option<String> {
     let Use::Read { writers, .. } = of else { return None };
     (!writers.is_empty()).then(|| {
         format!(
-            "{what}: {} wrote while its snapshot was made, so it is as after a crash (hint: hooks before and after hold \
+            "{what}: {} could write while its snapshot was made, so it is as after a crash (hint: hooks before and after hold \
              writers; a PostgreSQL database is saved by davit backup)",
             writers.join(", ")
         )
@@ -242,9 +242,10 @@ mod tests {
             account: super::super::Account::default(),
             writers: writers.iter().map(|name| (*name).to_owned()).collect(),
             tolerations: Value::Null,
+            pull_secrets: Vec::new(),
         };
         let said = as_after_a_crash("volume of claim data", &read(&["db-0", "db-1"])).unwrap();
-        assert!(said.starts_with("volume of claim data: db-0, db-1 wrote"), "{said}");
+        assert!(said.starts_with("volume of claim data: db-0, db-1 could write"), "{said}");
         assert!(said.contains("as after a crash") && said.contains("davit backup"), "{said}");
         assert_eq!(as_after_a_crash("volume", &read(&[])), None);
         assert_eq!(as_after_a_crash("volume", &Use::LeftOut(String::new())), None);

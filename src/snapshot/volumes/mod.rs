@@ -16,12 +16,14 @@ mod ours;
 mod pod;
 mod rewire;
 mod take;
+mod users;
 
 pub use claims::{Claim, Use};
-pub use fill::{Stored, stored};
+pub use fill::{Movers, Stored, stored};
 pub use group::{LABEL as GROUP_LABEL, VELERO_LABEL as VELERO_GROUP_LABEL};
 pub use leftover::{StorageSnapshot, leftovers, remove};
 pub use ours::without_ours;
+pub use users::Users;
 
 pub(super) use claims::{By, plan};
 pub(super) use csi::RUN_LABEL;
@@ -45,6 +47,8 @@ pub enum Volumes {
     Files {
         /// The image; it has `davit`.
         image: String,
+        /// Secrets of the namespace that it is pulled with, beside those of who uses a claim.
+        pull_secrets: Vec<String>,
     },
     /// By snapshots that the storage makes.
     Csi,
@@ -64,6 +68,9 @@ pub struct VolumeFacts {
     pub claim_uid: String,
     /// The image of the mover.
     pub image: String,
+    /// Secrets of the namespace that it was pulled with, because somebody named them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub image_pull_secrets: Vec<String>,
     /// The account that its files were read as.
     #[serde(flatten)]
     pub account: Account,

@@ -1,11 +1,13 @@
 //! Saving the files of a namespace's volumes, one volume after another.
 
 use super::claims::{Claim, Use};
-use super::pod::{MOUNT, Mover, Open, Spec};
+use super::pod::{MOUNT, Mount, Mover, Open, Spec};
+use super::users::{Terms, once};
 use super::{Account, VolumeFacts, Volumes, cut};
 use crate::clock::SharedClock;
 use crate::cluster::{Cluster, ExecOutcome};
 use crate::error::{Error, Result};
+use crate::humane::counted;
 use crate::repository::PointWriter;
 use crate::repository::manifest::{Chunk, ObjectLine, Range};
 use crate::rowsum::RowSum;
@@ -43,20 +45,21 @@ pub(in crate::snapshot) async fn take(
     mut number: impl FnMut() -> u32,
 ) -> Result<Taken> {
     let mut taken = Taken::default();
-    let Volumes::Files { image } = how else { return Ok(taken) };
+    let Volumes::Files { image, pull_secrets: named } = how else { return Ok(taken) };
     for claim in claims {
         let what = format!("volume of claim {}", claim.name);
         match &claim.of {
             Use::LeftOut(why) => taken.notes.push(format!("{what} left out: {why}")),
             Use::Cannot(why) => taken.missing.push(Missing { what, why: why.clone() }),
-            Use::Read { node, account, writers, tolerations } => {
+            Use::Read { node, account, writers, tolerations, pull_secrets } => {
                 let spec = Spec {
                     namespace: means.namespace,
-                    claim: &claim.name,
+                    mounts: vec![Mount { claim: &claim.name, account }],
+                    beside: &[],
                     image,
-                    account,
                     node: node.as_deref(),
-                    tolerations,
+                    terms: &Terms { tolerations: tolerations.clone(), ..Terms::default() },
+                    pull_secrets: once(named.iter().chain(pull_secrets).cloned().collect()),
                     read_only: true,
                     run: means.writer.run().as_str(),
                 };
@@ -66,7 +69,7 @@ pub(in crate::snapshot) async fn take(
                         if moved.failed > 0 {
                             taken.missing.push(Missing { what, why: unread(&moved) });
                         }
-                        let facts = facts(claim, image, account, writers, moved);
+                        let facts = facts(claim, (image, named), account, writers, moved);
                         write(means.writer, number(), &facts, chunks).await?;
                         taken.volumes.push(facts);
                     }
@@ -78,11 +81,18 @@ pub(in crate::snapshot) async fn take(
     Ok(taken)
 }
 
-fn facts(claim: &Claim, image: &str, account: &Account, writers: &[String], moved: Moved) -> VolumeFacts {
+fn facts(
+    claim: &Claim,
+    (image, pull_secrets): (&str, &[String]),
+    account: &Account,
+    writers: &[String],
+    moved: Moved,
+) -> VolumeFacts {
     VolumeFacts {
         claim: claim.name.clone(),
         claim_uid: claim.uid.clone(),
         image: image.to_owned(),
+        image_pull_secrets: pull_secrets.to_vec(),
         account: account.clone(),
         writers: writers.to_vec(),
         moved,
@@ -96,10 +106,11 @@ fn unread(moved: &Moved) -> String {
 fn words(what: &str, writers: &[String], moved: &Moved) -> Option<String> {
     match (writers, moved.changed) {
         ([], 0) => None,
-        ([], changed) => Some(format!("{what}: {changed} files changed while they were read")),
+        ([], changed) => Some(format!("{what}: {} changed while it was read", counted(changed, "file"))),
         (writers, changed) => Some(format!(
-            "{what}: {} wrote while it was read, so it is as after a crash ({changed} files changed meanwhile)",
-            writers.join(", ")
+            "{what}: {} could write while it was read, so it is as after a crash ({} seen to change)",
+            writers.join(", "),
+            counted(changed, "file")
         )),
     }
 }
@@ -113,7 +124,7 @@ async fn one(means: &Means<'_>, spec: &Spec<'_>) -> Result<Result<(Vec<Chunk>, M
     let (mut entry, exit) = tokio::io::duplex(PIPE);
     let command = ["davit", "mover", "save", MOUNT].map(str::to_owned);
     let run = async {
-        let outcome = pod.run(&command, None, &mut entry).await;
+        let outcome = pod.run(0, &command, None, &mut entry).await;
         // The end of the pipe is the end of the stream.
         drop(entry);
         outcome
@@ -157,4 +168,23 @@ async fn write(writer: &PointWriter, number: u32, facts: &VolumeFacts, chunks: V
         details,
     };
     writer.add_object(object).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Moved, words};
+
+    #[test]
+    fn nobody_is_said_to_have_written_who_only_could() {
+        let told = |writers: &[&str], changed| {
+            let writers: Vec<String> = writers.iter().map(|one| (*one).to_owned()).collect();
+            words("it", &writers, &Moved { changed, ..Moved::default() })
+        };
+        assert_eq!(told(&[], 0), None);
+        assert_eq!(told(&[], 1).unwrap(), "it: 1 file changed while it was read");
+        assert_eq!(
+            told(&["keeper-0"], 0).unwrap(),
+            "it: keeper-0 could write while it was read, so it is as after a crash (0 files seen to change)"
+        );
+    }
 }

@@ -52,6 +52,12 @@ func main() {
 			os.Exit(1)
 		}
 		return
+	case "kubectl-server":
+		if err := serveKubectl(os.Args[1]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
 	case "kubectl":
 		command = kubectl.NewDefaultKubectlCommand()
 		if err := cli.RunNoErrOutput(command); err != nil {
@@ -65,6 +71,6 @@ func main() {
 }
 
 func usage() {
-	fmt.Fprintln(os.Stderr, "usage: kubernetes etcd|apiserver|controllers|scheduler|kubelet|proxy|volumes|policies|power-cut|kubectl [flags]")
+	fmt.Fprintln(os.Stderr, "usage: kubernetes etcd|apiserver|controllers|scheduler|kubelet|proxy|volumes|policies|power-cut|kubectl-server|kubectl [flags]")
 	os.Exit(2)
 }

@@ -64,6 +64,9 @@ pub(super) fn figure(report: &DrillReport, series: &Series) -> String {
     )
 }
 
+/// How many colours the style sheet has for streams.
+const COLOURS: usize = 6;
+
 fn capital(text: &str) -> String {
     let mut letters = text.chars();
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
@@ -73,7 +76,7 @@ fn legend(series: &Series, has_writes: bool) -> String {
     let mut legend = String::from("<div class=\"legend\">");
     for (at, stream) in series.streams.iter().enumerate() {
         // Writing to a String cannot fail.
-        let _ignored = write!(legend, "<span><i class=\"l{}\"></i>{}</span>", at % 4, escape(&stream.stream));
+        let _ignored = write!(legend, "<span><i class=\"l{}\"></i>{}</span>", at % COLOURS, escape(&stream.stream));
     }
     if has_writes {
         legend.push_str("<span><i class=\"lacks\"></i>acknowledged writes</span>");
@@ -131,7 +134,7 @@ fn success(svg: &mut String, series: &Series, x: &Scale, top: f64) {
         if before.is_some() {
             let _ignored = write!(path, "H{:.1}", place(series, x, stream.good.len()));
         }
-        let _ignored = write!(svg, "<path class=\"seriesline s{}\" d=\"{path}\"/>", number % 4);
+        let _ignored = write!(svg, "<path class=\"seriesline s{}\" d=\"{path}\"/>", number % COLOURS);
     }
 }
 
@@ -180,7 +183,7 @@ fn latency(svg: &mut String, series: &Series, x: &Scale, top: f64) {
     }
     frame(svg, top, LATENCY, "Latency of answers: middle, up to the slowest", &ticks);
     for (number, stream) in series.streams.iter().enumerate() {
-        let colour = number % 4;
+        let colour = number % COLOURS;
         let (mut bands, mut line, mut open) = (String::new(), String::new(), false);
         for at in 0..stream.p50_ms.len() {
             let (Some(p50), Some(max)) = (stream.p50_ms[at], stream.max_ms[at]) else {

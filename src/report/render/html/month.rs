@@ -19,7 +19,7 @@ pub(in crate::report::render) fn month(report: &MonthReport) -> String {
     page.raw("<p class=\"kicker\">Monthly report</p>");
     page.raw(format!("<h1>Drills of {}</h1>", escape(&report.month)));
     let tally = &report.tally;
-    let worst = match (tally.run, tally.missed, tally.invalid + tally.undecided + tally.unfinished) {
+    let worst = match (tally.run, tally.missed, tally.invalid + tally.undecided + tally.aborted + tally.unfinished) {
         (0, ..) => "none",
         (_, 1.., _) => "missed",
         (_, _, 1..) => "undecided",
@@ -42,6 +42,12 @@ pub(in crate::report::render) fn month(report: &MonthReport) -> String {
             .iter()
             .map(|budget| format!("Error budget used by drills of {}", MonthReport::budget_words(budget))),
     );
+    page.end();
+    page.section(
+        "Slower than before",
+        "One rank test, fixed beforehand: the last three recoveries of a series against at least five before them. A series is one scenario against one version and one set of settings of its target.",
+    );
+    page.list(report.regressions.iter().map(|regression| capital(&regression.words())));
     page.end();
     drills(&mut page, report);
     page.raw(format!("<footer>Made from the stored reports and recovery points; <code>davit report month {}</code> makes it again.</footer>", report.month));

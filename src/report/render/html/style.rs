@@ -4,10 +4,10 @@
 pub(super) const STYLE: &str = r#"
 :root{--bg:#fbfbfa;--card:#fff;--ink:#1c1e21;--soft:#5d6470;--line:#e3e5e8;--faint:#f2f3f5;
 --met:#12784a;--met-bg:#e2f4ea;--missed:#b3261e;--missed-bg:#fce8e6;--undecided:#8a5a00;--undecided-bg:#fdf1d8;--invalid:#5b4b8a;--invalid-bg:#ece8f7;
---a:#1f5fd0;--b:#0b8a83;--c:#9a4fc4;--d:#b4690e;--fault:#b3261e;--back:#12784a;--bar:#4777c7;--bar-soft:#b9c2cf}
+--a:#1f5fd0;--b:#0b8a83;--c:#9a4fc4;--d:#b4690e;--e:#c2255c;--g:#5c7a12;--fault:#b3261e;--back:#12784a;--bar:#4777c7;--bar-soft:#b9c2cf}
 @media (prefers-color-scheme:dark){:root{--bg:#121417;--card:#1a1d21;--ink:#e8eaed;--soft:#9aa3af;--line:#2f343b;--faint:#22262b;
 --met:#63d397;--met-bg:#12301f;--missed:#ff8f85;--missed-bg:#3a1714;--undecided:#f2bf57;--undecided-bg:#362708;--invalid:#bba9f2;--invalid-bg:#282142;
---a:#78a9ff;--b:#4fd1c5;--c:#d19bf0;--d:#f0ad5c;--fault:#ff8f85;--back:#63d397;--bar:#6c9bec;--bar-soft:#4a525d}}
+--a:#78a9ff;--b:#4fd1c5;--c:#d19bf0;--d:#f0ad5c;--e:#ff8fb5;--g:#b5d45a;--fault:#ff8f85;--back:#63d397;--bar:#6c9bec;--bar-soft:#4a525d}}
 *{box-sizing:border-box}
 html{-webkit-text-size-adjust:100%}
 body{margin:0;background:var(--bg);color:var(--ink);font:16px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;font-variant-numeric:tabular-nums}
@@ -53,8 +53,8 @@ td:first-child{overflow-wrap:normal}td code{overflow-wrap:anywhere}
 svg text{font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif;fill:var(--soft)}
 svg .ink{fill:var(--ink)}svg .strong{font-weight:600}
 svg .axis{stroke:var(--line);stroke-width:1;fill:none}
-svg .s0{stroke:var(--a)}svg .s1{stroke:var(--b)}svg .s2{stroke:var(--c)}svg .s3{stroke:var(--d)}
-svg .f0{fill:var(--a)}svg .f1{fill:var(--b)}svg .f2{fill:var(--c)}svg .f3{fill:var(--d)}
+svg .s0{stroke:var(--a)}svg .s1{stroke:var(--b)}svg .s2{stroke:var(--c)}svg .s3{stroke:var(--d)}svg .s4{stroke:var(--e)}svg .s5{stroke:var(--g)}
+svg .f0{fill:var(--a)}svg .f1{fill:var(--b)}svg .f2{fill:var(--c)}svg .f3{fill:var(--d)}svg .f4{fill:var(--e)}svg .f5{fill:var(--g)}
 svg .seriesline{fill:none;stroke-width:1.6;stroke-linejoin:round}
 svg .band{opacity:.22;stroke:none}
 svg .down{fill:var(--missed);opacity:.16}
@@ -62,14 +62,14 @@ svg .gap{fill:var(--soft);opacity:.18}
 svg .fault{stroke:var(--fault);fill:var(--fault)}svg .back{stroke:var(--back);fill:var(--back)}
 svg text.fault,svg text.back{stroke:none;font-weight:600}
 svg .faultband{fill:var(--fault);opacity:.28}svg .backband{fill:var(--back);opacity:.28}
-svg .acks{fill:var(--bar)}svg .lost{fill:var(--missed)}
+svg .acks{fill:var(--bar-soft)}svg .lost{fill:var(--missed)}
 svg .track{fill:var(--faint)}svg .span{fill:var(--bar)}svg .soft{fill:var(--bar-soft)}svg .unsure{fill:var(--bar);opacity:.35}svg .softunsure{fill:var(--bar-soft);opacity:.45}
 svg .met{fill:var(--met)}svg .missed{fill:var(--missed)}svg .undecided{fill:var(--undecided)}svg .invalid{fill:var(--invalid)}
-svg .target{stroke:var(--ink);stroke-width:2}
+svg .target{stroke:var(--ink);stroke-width:2}svg .theory{stroke:var(--soft);stroke-width:1.5;fill:none}
 svg .old{opacity:.45}
 .legend{display:flex;flex-wrap:wrap;gap:4px 18px;font-size:13px;color:var(--soft);margin:0 0 4px}
 .legend i{display:inline-block;width:12px;height:12px;border-radius:3px;margin-right:6px;vertical-align:-1px}
-.l0{background:var(--a)}.l1{background:var(--b)}.l2{background:var(--c)}.l3{background:var(--d)}.lacks{background:var(--bar)}.llost{background:var(--missed)}
+.l0{background:var(--a)}.l1{background:var(--b)}.l2{background:var(--c)}.l3{background:var(--d)}.l4{background:var(--e)}.l5{background:var(--g)}.lacks{background:var(--bar-soft)}.llost{background:var(--missed)}
 .matrix td{white-space:nowrap}.matrix .never{color:var(--soft)}.matrix .stale{background:var(--undecided-bg)}.matrix .stale small{color:var(--undecided);font-weight:600}
 .matrix small{display:block;color:var(--soft)}
 ul{margin:6px 0 0;padding-left:20px}li{margin:2px 0}

@@ -9,6 +9,8 @@ const WIDTH: f64 = 1000.0;
 const LEFT: f64 = 190.0;
 const RIGHT: f64 = 170.0;
 const ROW: f64 = 26.0;
+/// How many times what was measured the axis is long at most.
+const MOST: f64 = 3.0;
 
 /// The waterfall as a figure; nothing where no phase is known.
 pub(super) fn figure(report: &DrillReport) -> String {
@@ -18,7 +20,7 @@ pub(super) fn figure(report: &DrillReport) -> String {
     let zero = report.timeline.iter().find(|moment| moment.symbol == "t1").and_then(|moment| moment.at);
     let zero = zero.map_or(0.0, |at| at.low);
     let from = report.phases.iter().map(|phase| phase.from.low).fold(zero, f64::min);
-    let until = report.phases.iter().map(|phase| phase.until.high).fold(zero, f64::max);
+    let until = last(report, zero, from);
     let x = Scale { from, until, start: LEFT, size: WIDTH - LEFT - RIGHT };
     let rows = report.phases.len();
     #[expect(clippy::cast_precision_loss, reason = "a handful of phases")]
@@ -38,13 +40,42 @@ pub(super) fn figure(report: &DrillReport) -> String {
         #[expect(clippy::cast_precision_loss, reason = "a handful of phases")]
         let top = ROW * number as f64 + 4.0;
         bar(&mut svg, phase, &x, top);
+        theory(&mut svg, phase, &x, top);
     }
     svg.push_str("</svg>");
+    let mut theories: Vec<String> = report
+        .theories()
+        .map(|(phase, theory)| format!("<li>{}: {}</li>", escape(phase), escape(&theory.words())))
+        .collect();
+    let mut line = "";
+    if !theories.is_empty() {
+        theories.insert(0, "<ul>".to_owned());
+        theories.push("</ul>".to_owned());
+        line = " The line below a bar is how long it can take by its settings.";
+    }
+    let theories = theories.concat();
     let overlap = report.overlap_words().map(|words| format!(" Of the restore, {words}.")).unwrap_or_default();
     format!(
         "<figure class=\"figure\"><figcaption>Since the proven fault. Blue counts towards the recovery time, grey lies beside it; \
-         lighter ends are the error of the measurement.{overlap}</figcaption>{svg}</figure>"
+         lighter ends are the error of the measurement.{overlap}{line}</figcaption>{svg}{theories}</figure>"
     )
+}
+
+/// Where the axis ends. What could have taken many times as long would leave no room for what was measured.
+fn last(report: &DrillReport, zero: f64, from: f64) -> f64 {
+    let measured = report.phases.iter().map(|phase| phase.until.high).fold(zero, f64::max);
+    let allowed = report.phases.iter().filter_map(|phase| Some(phase.from.low + phase.theory.as_ref()?.allowed.high));
+    allowed.fold(measured, f64::max).min(from + (measured - from) * MOST)
+}
+
+/// A thin line below a bar: from how long it takes at best to how long it takes at worst, with an end where it has one.
+fn theory(svg: &mut String, phase: &PhaseRow, x: &Scale, top: f64) {
+    let Some(theory) = &phase.theory else { return };
+    let (best, worst) = (phase.from.low + theory.allowed.low, phase.from.low + theory.allowed.high);
+    let (from, until, y) = (x.at(best.min(x.until)), x.at(worst.min(x.until)), top + 21.0);
+    let end = if worst > x.until { String::new() } else { format!("M{until:.1} {:.1}v5", y - 2.5) };
+    let _ignored =
+        write!(svg, "<path class=\"theory\" d=\"M{from:.1} {:.1}v5M{from:.1} {y:.1}H{until:.1}{end}\"/>", y - 2.5);
 }
 
 fn bar(svg: &mut String, phase: &PhaseRow, x: &Scale, top: f64) {

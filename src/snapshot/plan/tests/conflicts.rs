@@ -104,6 +104,28 @@ fn what_this_restore_made_before_it_was_interrupted_is_known_again() {
 }
 
 #[test]
+fn what_somebody_added_to_what_this_restore_made_or_merged_is_a_difference() {
+    let all = [web(3)];
+    let entry = |manager: &str, fields: Value| json!({"manager": manager, "operation": "Update", "fieldsV1": fields});
+    let noted = json!({"f:metadata": {"f:annotations": {".": {}, "f:note": {}}}});
+    let there = |who: &str| {
+        let managers = [entry(MANAGER, json!({"f:spec": {"f:replicas": {}}})), entry(who, noted.clone())];
+        live_of(&all[0], json!({"metadata": {"managedFields": managers, "annotations": {"note": "x"}}}))
+    };
+    let of = |who: &str, mode_is: OnConflict| planned(&all, &cluster(&all, [there(who)]), &mode(mode_is));
+    assert_eq!(told(&of("kubectl-edit", OnConflict::Fail)), ["refuse deployments.apps/web: it is there and differs"]);
+    let replace = of("kubectl-edit", OnConflict::Replace);
+    assert_eq!(told(&replace), ["replace deployments.apps/web"]);
+    assert_eq!(replace.lines[0].body.open()["metadata"].get("annotations"), None);
+    assert_eq!(told(&of("kubectl-edit", OnConflict::Merge)), ["same deployments.apps/web"]);
+    for on_conflict in [OnConflict::Fail, OnConflict::Replace] {
+        let plan = of("kube-controller-manager", on_conflict);
+        assert_eq!(told(&plan), ["same deployments.apps/web"]);
+        assert_eq!(plan.lines[0].changes, []);
+    }
+}
+
+#[test]
 fn an_object_that_is_going_away_is_not_taken_for_one_that_is_there() {
     let all = [web(3)];
     let there = live_of(&all[0], json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}));

@@ -105,6 +105,31 @@ fn objects_of_the_cluster_that_are_there_are_compared_and_changed_only_when_they
 }
 
 #[test]
+fn no_flag_is_named_that_changes_nothing_or_that_a_proof_has_not() {
+    let provisioned = json!({"metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "csi"}},
+        "spec": {"claimRef": {"namespace": "shop", "name": "data"}}});
+    let volume = saved("persistentvolumes", "pv", provisioned);
+    let differs = live_of(&volume, json!({"spec": {"claimRef": {"namespace": "copy"}}}));
+    let role = saved("clusterroles.rbac.authorization.k8s.io", "reader", json!({"rules": [{"verbs": ["get"]}]}));
+    let other = live_of(&role, json!({"rules": [{"verbs": ["*"]}]}));
+    let over = saved("pods", "once", json!({"status": {"phase": "Succeeded"}}));
+    let all = [volume, role, over];
+    let live = cluster(&all, [differs, other]);
+    assert_eq!(
+        told(&planned(&all, &live, &options()))[0],
+        "leave persistentvolumes/pv: it belongs to the cluster, is there and differs; a claim that is made gets a new one"
+    );
+    let proof = planned(&all, &live, &Options { proof_of: Some("shop".to_owned()), ..options() });
+    assert_eq!(
+        told(&proof)[1..],
+        [
+            "leave clusterroles.rbac.authorization.k8s.io/reader: it belongs to the cluster, is there and differs",
+            "leave pods/once: it has ended; restoring it would run it again",
+        ]
+    );
+}
+
+#[test]
 fn what_argo_cd_or_flux_tracks_is_reported_and_left_to_them_when_asked() {
     let labelled = |key: &str| json!({"metadata": {"labels": {key: "shop"}}});
     let all = [
@@ -133,4 +158,14 @@ fn what_argo_cd_or_flux_tracks_is_reported_and_left_to_them_when_asked() {
     let words: Vec<&str> = skipping.lines.iter().map(|line| line.action.word()).collect();
     assert_eq!(words, ["leave", "leave", "leave", "leave", "create"]);
     assert_eq!(skipping.warnings, Vec::<String>::new());
+}
+
+#[test]
+fn what_argo_cd_took_over_since_it_was_saved_is_left_to_it_too() {
+    let all = [saved("configmaps", "a", json!({"data": {"colour": "green"}}))];
+    let taken = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "shop:/ConfigMap:shop/a"}},
+        "data": {"colour": "red"}});
+    let live = cluster(&all, [live_of(&all[0], taken)]);
+    let skipping = Options { skip_gitops: true, ..mode(OnConflict::Replace) };
+    assert_eq!(told(&planned(&all, &live, &skipping)), ["leave configmaps/a: Argo CD's application shop tracks it"]);
 }

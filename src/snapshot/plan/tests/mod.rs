@@ -3,6 +3,7 @@
 #![expect(clippy::needless_pass_by_value, reason = "the literals of a test are values")]
 
 mod conflicts;
+mod digest;
 mod left;
 mod prune;
 mod volumes;

@@ -29,6 +29,47 @@ fn a_volume_made_by_hand_comes_back_with_its_claim_and_is_retained() {
 }
 
 #[test]
+fn a_claim_of_a_class_that_nobody_has_waits_and_is_refused_only_where_the_user_named_that_class() {
+    let claim = |spec: Value| saved("persistentvolumeclaims", "data", json!({ "spec": spec }));
+    let fast = [claim(json!({"storageClassName": "fast"}))];
+    let with = |classes: &[(&str, bool)], volumes: &[Value]| {
+        let classes = classes.iter().map(|(name, default)| ((*name).to_owned(), *default)).collect();
+        Live { classes: Some(classes), ..with_volumes(&fast, volumes) }
+    };
+    let mapped = Options { mapped_classes: ["fast".to_owned()].into(), ..options() };
+    let notes = |live: &Live, all: &[Saved]| planned(all, live, &options()).lines[0].notes.clone();
+
+    let near = with(&[("fsat", false)], &[]);
+    assert_eq!(
+        told(&planned(&fast, &near, &mapped)),
+        [
+            "refuse persistentvolumeclaims/data: --map-storage-class names a class that the cluster does not have: fast, did \
+          you mean fsat?"
+        ]
+    );
+    assert_eq!(planned(&fast, &near, &mapped).nowhere().count(), 1);
+    let plan = planned(&fast, &near, &options());
+    assert_eq!((told(&plan), plan.nowhere().count()), (vec!["create persistentvolumeclaims/data".to_owned()], 0));
+    assert!(plan.lines[0].notes[0].starts_with("the cluster has no storage class fast"), "{:?}", plan.lines[0].notes);
+    // There, not looked at, or a volume that waits for a claim.
+    let waits = json!({"metadata": {"name": "pv"}, "spec": {"storageClassName": "fast"}});
+    let unseen = Live { classes: None, ..near.clone() };
+    for live in [with(&[("fast", false)], &[]), unseen, with(&[], &[waits])] {
+        assert_eq!(told(&planned(&fast, &live, &mapped)), ["create persistentvolumeclaims/data"]);
+        assert_eq!(notes(&live, &fast), Vec::<String>::new());
+    }
+    // One that comes with the snapshot.
+    let come = [fast[0].clone(), saved("storageclasses.storage.k8s.io", "fast", json!({}))];
+    let live = Live { classes: Some(BTreeMap::new()), ..cluster(&come, []) };
+    assert_eq!(told(&planned(&come, &live, &mapped))[0], "create persistentvolumeclaims/data");
+    // One that names none waits for a default one, and one that wants none at all does not.
+    let (none, empty) = ([claim(json!({}))], [claim(json!({"storageClassName": ""}))]);
+    assert!(notes(&near, &none)[0].starts_with("it names no storage class"), "{:?}", notes(&near, &none));
+    assert_eq!(notes(&with(&[("slow", true)], &[]), &none), Vec::<String>::new());
+    assert_eq!(notes(&near, &empty), Vec::<String>::new());
+}
+
+#[test]
 fn a_volume_is_never_made_when_what_is_behind_it_backs_another() {
     let all = [volume("pv-1", json!({})), claim("")];
     let other = json!({"metadata": {"name": "theirs"}, "spec": {"csi": {"driver": "ebs", "volumeHandle": "pv-1"}}});
@@ -92,6 +133,86 @@ fn a_proof_beside_the_original_asks_about_a_claim_without_the_volume_that_the_or
     assert!(told(&plan)[0].starts_with("refuse persistentvolumeclaims/data: its volume pv-1 is bound to"));
     let plan = planned(&all, &with_volumes(&all, &[bound("data")]), &options());
     assert!(told(&plan)[0].starts_with("refuse "), "a restore elsewhere would never be bound");
+}
+
+/// A live volume that names the claim `data` of the shop with the uid `gone`.
+fn released(more: Value) -> Value {
+    let claim = json!({"namespace": "shop", "name": "data", "uid": "gone", "resourceVersion": "5"});
+    let mut body = json!({"metadata": {"name": "pv-1", "uid": "of-pv-1", "resourceVersion": "9"},
+        "spec": {"persistentVolumeReclaimPolicy": "Retain", "claimRef": claim}});
+    super::super::super::map::patch::merge(&mut body, &more);
+    body
+}
+
+fn frees(plan: &Plan) -> Option<Freed> {
+    plan.lines.iter().find_map(|line| line.frees.clone())
+}
+
+#[test]
+fn a_volume_that_waits_for_a_claim_that_is_gone_is_freed_for_the_one_that_comes_back() {
+    let provisioned = json!({"metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "ebs"}}});
+    for (class, more) in [("", json!({})), ("fast", provisioned)] {
+        let all = [claim(class)];
+        let live = with_volumes(&all, &[released(more)]);
+        let plan = planned(&all, &live, &options());
+        assert_eq!(told(&plan), ["create persistentvolumeclaims/data"]);
+        assert_eq!(plan.lines[0].body.open()["spec"]["volumeName"], "pv-1");
+        let freed = Freed { volume: "pv-1".to_owned(), uid: "of-pv-1".to_owned(), of: "gone".to_owned() };
+        assert_eq!(frees(&plan), Some(freed));
+        assert!(plan.lines[0].notes[0].contains("a PATCH of persistentvolumes/pv-1"), "{:?}", plan.lines[0].notes);
+        // Whoever agreed to a plan without it did not agree to it.
+        let without = with_volumes(&all, &[released(json!({"spec": {"claimRef": {"uid": null}}}))]);
+        let other = planned(&all, &without, &options());
+        assert_eq!((frees(&other), told(&other)), (None, told(&plan)));
+        assert_ne!(plan.digest(&options()), other.digest(&options()));
+    }
+}
+
+#[test]
+fn a_claim_that_is_there_and_waits_gets_its_volume_and_any_other_leaves_it_alone() {
+    let all = [claim("")];
+    let there = |more: Value| Live { volumes: vec![released(json!({}))], ..cluster(&all, [live_of(&all[0], more)]) };
+    let waiting = planned(&all, &there(json!({})), &options());
+    assert_eq!(
+        (told(&waiting), frees(&waiting).is_some()),
+        (vec!["same persistentvolumeclaims/data".to_owned()], true)
+    );
+    let label = json!({"metadata": {"labels": {"a": "b"}}});
+    for (more, options) in [
+        (json!({"metadata": {"uid": "gone"}}), options()),
+        (json!({"spec": {"volumeName": "pv-2"}}), mode(OnConflict::Merge)),
+        (label, mode(OnConflict::Skip)),
+    ] {
+        let plan = planned(&all, &there(more.clone()), &options);
+        assert_eq!(frees(&plan), None, "{more}: {:?}", told(&plan));
+        assert!(!plan.lines[0].notes.iter().any(|note| note.contains("PATCH")), "{:?}", plan.lines[0].notes);
+    }
+    // A proof touches no volume, whatever it names.
+    let proof = Options { proof_of: Some("origin".to_owned()), ..options() };
+    assert_eq!(frees(&planned(&all, &with_volumes(&all, &[released(json!({}))]), &proof)), None);
+    // Into another namespace the volume stays with the name that it waits for.
+    let elsewhere = released(json!({"spec": {"claimRef": {"namespace": "origin"}}}));
+    let plan = planned(&all, &with_volumes(&all, &[elsewhere]), &options());
+    assert!(frees(&plan).is_none() && told(&plan)[0].starts_with("refuse "), "{:?}", told(&plan));
+}
+
+#[test]
+fn a_volume_whose_data_are_being_deleted_is_not_given_to_a_claim() {
+    let deleting = json!({"spec": {"persistentVolumeReclaimPolicy": "Delete"}});
+    let going = json!({"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}});
+    let provisioned = json!({"metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "ebs"}}});
+    for more in [deleting, going] {
+        let by_hand = [claim("")];
+        let plan = planned(&by_hand, &with_volumes(&by_hand, &[released(more.clone())]), &options());
+        assert!(frees(&plan).is_none() && told(&plan)[0].starts_with("refuse "), "{:?}", told(&plan));
+        let by_class = [claim("fast")];
+        let mut volume = released(more);
+        super::super::super::map::patch::merge(&mut volume, &provisioned);
+        let plan = planned(&by_class, &with_volumes(&by_class, &[volume]), &options());
+        assert_eq!(told(&plan), ["create persistentvolumeclaims/data"]);
+        assert!(frees(&plan).is_none() && plan.lines[0].body.open()["spec"].get("volumeName").is_none());
+        assert_eq!(plan.lines[0].notes, ["its volume is provisioned anew and is empty"]);
+    }
 }
 
 #[test]

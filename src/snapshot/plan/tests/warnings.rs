@@ -86,6 +86,14 @@ fn a_webhook_that_fails_closed_with_nobody_behind_it_is_named() {
     assert_eq!(warned(configuration("Fail", json!({})), false), [told]);
     assert_eq!(warned(configuration("Fail", json!({"matchLabels": {"team": "a"}})), false), [told]);
     let none = Vec::<String>::new();
+    // The server reads a star behind the slash as the objects themselves, too.
+    for (resource, means) in
+        [("configmaps/*", true), ("*/*", true), ("*", true), ("configmaps/status", false), ("*/status", false)]
+    {
+        let mut configuration = configuration("Fail", json!({}));
+        configuration["webhooks"][0]["rules"][0]["resources"] = json!([resource]);
+        assert_eq!(!warned(configuration, false).is_empty(), means, "{resource}");
+    }
     assert_eq!(warned(configuration("Fail", json!({})), true), none);
     assert_eq!(warned(configuration("Ignore", json!({})), false), none);
     for selector in [

@@ -6,10 +6,11 @@ use super::archive::read_archive;
 use super::tar::Limits;
 use crate::error::{Error, Result};
 use crate::store::{ObjectKey, SharedStore, StoreContext, StoreError};
+use crate::yaml::nearest;
 use async_compression::tokio::bufread::GzipDecoder;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use tokio::io::AsyncReadExt;
 
 /// Velero itself unpacks side files up to this size.
@@ -129,6 +130,9 @@ pub async fn list(store: &SharedStore) -> Result<Vec<Found>> {
 pub async fn open(store: &SharedStore, name: &str) -> Result<Opened> {
     let doing = format!("reading the Velero backup {name}");
     let found = describe(store, name).await.map_err(|error| error.during(doing.clone()))?;
+    if found.unusable.is_some() {
+        is_there(store, name, &doing).await?;
+    }
     if let Some(why) = &found.unusable {
         return Err(Error::refused(format!("{doing}: {why}"))
             .hint("davit snapshot import velero lists those that can be restored"));
@@ -153,6 +157,19 @@ pub async fn open(store: &SharedStore, name: &str) -> Result<Opened> {
         errors,
         complete,
     })
+}
+
+/// A name that nothing is stored under was typed wrongly.
+async fn is_there(store: &SharedStore, name: &str, doing: &str) -> Result<()> {
+    let names = store.folders("backups/").await.map_err(|error| Error::failed(doing.to_owned()).because(error))?;
+    if names.iter().any(|one| one == name) {
+        return Ok(());
+    }
+    let hint = match nearest(name, names.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean {near}?"),
+        None => "davit snapshot import velero lists those that are there".to_owned(),
+    };
+    Err(Error::input(format!("{doing}: there is none of that name")).hint(hint))
 }
 
 async fn describe(store: &SharedStore, name: &str) -> Result<Found> {
@@ -256,15 +273,12 @@ fn texts(value: Option<&Value>) -> Vec<String> {
 
 /// What Velero's list (`apps/v1/Deployment` → `shop/web`) names and the archive does not have.
 fn missing(objects: &[Saved], listed: Option<&BTreeMap<String, Vec<String>>>) -> Vec<String> {
-    let has = |kind: &str, name: &str| {
-        objects.iter().any(|one| {
-            let own = match &one.identity.namespace {
-                Some(namespace) => format!("{namespace}/{}", one.identity.name),
-                None => one.identity.name.clone(),
-            };
-            own == name && kind.rsplit('/').next() == Some(one.kind.kind.as_str())
-        })
+    let named = |one: &Saved| match &one.identity.namespace {
+        Some(namespace) => format!("{namespace}/{}", one.identity.name),
+        None => one.identity.name.clone(),
     };
+    let there: HashSet<(&str, String)> = objects.iter().map(|one| (one.kind.kind.as_str(), named(one))).collect();
+    let has = |kind: &str, name: &str| there.contains(&(kind.rsplit('/').next().unwrap_or_default(), name.to_owned()));
     let all = listed.into_iter().flatten().flat_map(|(kind, names)| names.iter().map(move |name| (kind, name)));
     all.filter(|(kind, name)| !has(kind, name)).map(|(kind, name)| format!("{kind} {name}")).collect()
 }

@@ -132,6 +132,18 @@ async fn an_unfinished_or_damaged_backup_is_not_opened() {
 }
 
 #[tokio::test]
+async fn a_name_that_no_backup_has_is_told_with_the_nearest_one() {
+    let store = bucket();
+    whole(&store, "daily-2", "Completed").await;
+    put(&store, "backups/daily-9/daily-9-logs.gz", *b"x").await;
+    let error = open(&store, "daly-2").await.unwrap_err();
+    assert_eq!(error.to_string(), "reading the Velero backup daly-2: there is none of that name");
+    assert_eq!((error.kind().exit_code(), error.hint_text()), (2, Some("did you mean daily-2?")));
+    let error = open(&store, "daily-9").await.unwrap_err();
+    assert!(error.to_string().ends_with("it was never finished"), "{error}");
+}
+
+#[tokio::test]
 async fn a_small_complete_backup_is_complete() {
     let store = bucket();
     whole(&store, "a", "Completed").await;

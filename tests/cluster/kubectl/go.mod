@@ -1,0 +1,3 @@
+module davit/tests/cluster/kubectl
+
+go 1.24.0
