@@ -24,6 +24,9 @@ use std::time::Duration;
 use support::postgres::PgServer;
 use support::wait_until;
 
+/// Where the tests of a restore's own work are.
+const OF_ITS_WORK: &str = concat!("src/backup/restore/", "work/tests.rs");
+
 /// What goes wrong with logical backups, and the tests that fail without the rule about it.
 #[rustfmt::skip]
 const PITFALLS: [(&str, &[(&str, &str)]); 23] = [
@@ -38,7 +41,7 @@ const PITFALLS: [(&str, &[(&str, &str)]); 23] = [
     ("the order of rows", &[("tests/backup_pitfalls.rs", "rows_come_in_the_order_of_the_heap_wherever_another_scan_stopped")]),
     ("generated columns", &[("tests/restore_zoo.rs", "everything_a_database_can_hold_comes_back")]),
     ("partitioned tables", &[("tests/restore_zoo.rs", "everything_a_database_can_hold_comes_back")]),
-    ("COPY FREEZE wants a table of its own transaction", &[("src/backup/restore/work/tests.rs", "one_large_table_is_shared_by_the_writers_and_one_of_several_is_frozen_by_its_own")]),
+    ("COPY FREEZE wants a table of its own transaction", &[(OF_ITS_WORK, "one_large_table_is_shared_by_the_writers_and_one_of_several_is_frozen_by_its_own")]),
     ("row security", &[("tests/backup_pitfalls.rs", "forced_row_security_is_refused_before_anything_is_changed")]),
     ("what belongs to the server", &[("tests/restore_zoo.rs", "what_either_engine_takes_of_the_whole_zoo_comes_back_also_where_nobody_is_known"), ("tests/backup_roles.rs", "either_grant_of_the_hint_is_enough_and_a_restore_says_whose_passwords_could_not_be_read")]),
     ("materialised views", &[("tests/restore_edges.rs", "statistics_are_there_and_no_setting_of_database_or_role_changes_what_comes_back")]),
@@ -49,7 +52,7 @@ const PITFALLS: [(&str, &[(&str, &str)]); 23] = [
     ("restoring over a database that lives", &[("tests/restore_ends.rs", "however_a_restore_ends_the_target_is_what_it_was_or_the_next_run_says_what_is_left"), ("tests/restore_edges.rs", "a_restore_that_fails_in_place_takes_away_nothing_that_somebody_else_made_meanwhile")]),
     ("versions of server and client", &[("tests/backup_servers.rs", "every_major_is_backed_up_with_a_client_that_is_new_enough"), ("tests/restore_zoo.rs", "the_zoo_of_the_other_versions_is_backed_up_restored_and_proven")]),
     ("what no dump holds", &[("tests/backup_pitfalls.rs", "unlogged_rows_are_an_option_and_slots_are_named_as_not_included")]),
-    ("indexes and keys take longer than rows", &[("src/backup/restore/work/tests.rs", "the_indexes_of_a_large_table_are_built_side_by_side_and_its_key_becomes_a_constraint_after")]),
+    ("indexes and keys take longer than rows", &[(OF_ITS_WORK, "the_indexes_of_a_large_table_are_built_side_by_side_and_its_key_becomes_a_constraint_after")]),
 ];
 
 #[test]

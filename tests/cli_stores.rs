@@ -11,6 +11,7 @@ mod support;
 use cli_support::Desk;
 use store_support::s3_server;
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
+use support::postgres::PgServer;
 use support::s3::S3;
 
 /// A desk whose repository is at `url` on `server`.
@@ -188,4 +189,53 @@ fn a_repository_of_a_newer_format_is_refused_by_name() {
     for command in [&["points"][..], &["verify", "--all"], &["retain"], &["sweep"], &["key", "check"]] {
         refused(&desk, command, 3, &["of format 2", "up to format 1", "use a newer davit"]);
     }
+}
+
+/// Ends a process whose files grow beyond this.
+const LARGEST_FILE: u64 = 64 << 10;
+
+#[test]
+#[ignore = "needs a PostgreSQL server and versitygw: make test"]
+fn nothing_is_staged_on_the_disk_on_the_way_to_a_store_and_back() {
+    let (server, postgres) = (server(), PgServer::start());
+    postgres.psql("postgres", "CREATE DATABASE shop");
+    postgres.psql(
+        "shop",
+        "CREATE TABLE seals AS SELECT i AS id, sha256(i::text::bytea) AS seal FROM generate_series(1, 60000) i",
+    );
+    let mut desk = desk(&server, "s3://backups/here");
+    std::fs::create_dir(desk.path().join("temporary")).unwrap();
+    let temporary = desk.path().join("temporary").display().to_string();
+    desk.set("TMPDIR", &temporary);
+    let limited = |desk: &Desk, arguments: &[&str]| {
+        let call = desk.command(arguments);
+        let mut limited = std::process::Command::new("prlimit");
+        limited.arg(format!("--fsize={LARGEST_FILE}")).arg(call.get_program()).args(call.get_args());
+        limited
+            .env_clear()
+            .envs(call.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .current_dir(desk.path());
+        limited.output().unwrap()
+    };
+    assert_eq!(desk.davit(&["init"]).code, 0);
+    let (shop, copy) = (postgres.url("shop"), postgres.url("copy"));
+    let parallel = ["backup", &shop, "--jobs", "2"];
+    for arguments in [
+        &parallel[..],
+        &["backup", &shop, "--engine", "stream"],
+        &["restore", "shop@latest", "--into", &copy, "--create"],
+        &["verify", "--all", "--depth", "stored"],
+        &["export", "shop@latest"],
+    ] {
+        let output = limited(&desk, arguments);
+        assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+    let largest = desk.inventory().into_iter().map(|(path, size, _)| (size, path)).max().unwrap();
+    assert!(largest.0 < 16 << 10, "{largest:?} was left behind");
+    assert_eq!(std::fs::read_dir(&temporary).unwrap().count(), 0);
+    // That the limit bites: a repository in a directory cannot be written under it.
+    let here = desk.path().join("directory").display().to_string();
+    desk.set("DAVIT_REPOSITORY", &here).set("DAVIT_KEYS", "keys-of-directory");
+    assert_eq!(desk.davit(&["init"]).code, 0);
+    assert!(!limited(&desk, &parallel).status.success());
 }

@@ -92,15 +92,15 @@ server_ticks() {
   echo "$sum"
 }
 
-# once LABEL COMMAND…: runs it and notes wall seconds, CPU seconds and peak kilobytes of its largest process, and the
-# CPU hundredths of the servers meanwhile.
+# once LABEL COMMAND…: runs it and notes wall seconds, CPU seconds and peak kilobytes of its largest process, the CPU
+# hundredths of the servers meanwhile, and how many blocks of 512 bytes it and its children wrote to the disk.
 once() {
   local label=$1
   shift
   case " ${DAVIT_BENCH_ONLY:-$label} " in *" $label "*) ;; *) return 0 ;; esac
   local before
   before=$(server_ticks)
-  if ! /usr/bin/time -f '%e %U %S %M' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
+  if ! /usr/bin/time -f '%e %U %S %M %O' -o "$work/time" "$@" >"$work/out" 2>"$work/err"; then
     printf 'FAILED %s: %s\n' "$label" "$*" >&2
     tail -n 5 "$work/err" >&2
     exit 1
@@ -108,7 +108,9 @@ once() {
   # A session counts when the server has seen it end.
   until [ "$(sql postgres "SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'")" = 1 ]; do sleep 0.2; done
   sleep 1
-  printf '%s %s %s\n' "$label" "$(tail -n 1 "$work/time")" $(($(server_ticks) - before)) >>"$results"
+  tail -n 1 "$work/time" | while read -r wall user system peak blocks; do
+    printf '%s %s %s %s %s %s %s\n' "$label" "$wall" "$user" "$system" "$peak" $(($(server_ticks) - before)) "$blocks" >>"$results"
+  done
 }
 
 median() { awk -v label="$1" -v column="$2" '$1 == label {print $column}' "$results" | sort -n | awk '{v[NR] = $1} END {print v[int((NR + 1) / 2)]}'; }
@@ -118,12 +120,12 @@ table() {
   local base=$1 label base_seconds
   shift
   base_seconds=$(median "$base" 2)
-  printf '%-26s %8s %8s %12s %9s %9s  %s\n' contender seconds 'CPU s' 'servers CPU' 'peak MiB' "of $base" 'each round'
+  printf '%-26s %8s %8s %12s %9s %9s %9s  %s\n' contender seconds 'CPU s' 'servers CPU' 'peak MiB' 'disk KiB' "of $base" 'each round'
   for label in "$@"; do
     grep -q "^$label " "$results" || continue
     awk -v l="$label" -v s="$(median "$label" 2)" -v u="$(median "$label" 3)" -v k="$(median "$label" 4)" -v b="$base_seconds" \
-      -v m="$(median "$label" 5)" -v t="$(median "$label" 6)" -v a="$(awk -v l="$label" '$1 == l {printf "%s ", $2}' "$results")" \
-      'BEGIN {printf "%-26s %8.1f %8.1f %12.1f %9.0f %8.2fx  %s\n", l, s, u + k, t / 100, m / 1024, (b > 0 ? s / b : 0), a}'
+      -v m="$(median "$label" 5)" -v t="$(median "$label" 6)" -v w="$(median "$label" 7)" -v a="$(awk -v l="$label" '$1 == l {printf "%s ", $2}' "$results")" \
+      'BEGIN {printf "%-26s %8.1f %8.1f %12.1f %9.0f %9.0f %8.2fx  %s\n", l, s, u + k, t / 100, m / 1024, w / 2, (b > 0 ? s / b : 0), a}'
   done
 }
 

@@ -150,6 +150,8 @@ full_postgres() {
 if [ "$level" != demo ]; then
   mkdir -p "$cache"
   chmod a+rx "$cache"
+  # What compiling Kubernetes leaves takes gigabytes and is of no use once the program is there.
+  export GOCACHE=$cache/go-build
 fi
 case $level in
   demo) for_the_demo ;;
@@ -169,3 +171,4 @@ case $level in
     ;;
   *) echo "usage: install.sh demo|cluster|test|soak|bench" >&2; exit 2 ;;
 esac
+[ "$level" = demo ] || rm -rf "$GOCACHE"

@@ -11,7 +11,7 @@ use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Mutex, OnceLock};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 /// How a test uses the cluster: the file lock under it is shared or exclusive, and goes when this is dropped.
 #[derive(Debug)]
@@ -158,12 +158,14 @@ impl Cluster {
     /// Makes the image `davit.test/davit:1` of a program and loads it on every node; once per test binary.
     pub fn load_davit(&self, program: &Path) {
         static LOADED: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
-        let mut loaded = LOADED.lock().unwrap();
-        if loaded.insert(self.name.clone()) {
+        // A test that could not load it leaves the next one to try, and to say itself what is wrong.
+        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if !loaded.contains(&self.name) {
             let scratch = tempfile::tempdir().unwrap();
             let image = scratch.path().join("davit.tar");
             succeed(Command::new(script("images.sh")).arg("davit").args([program, &image]));
             self.script("load", &[image.to_str().unwrap()]);
+            loaded.insert(self.name.clone());
         }
     }
 }

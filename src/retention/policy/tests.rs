@@ -39,6 +39,7 @@ fn two_years_of_days_leave_thirty_days_fourteen_weeks_and_thirteen_months() {
     let mut points: Vec<PointFacts> = Vec::new();
     let first = at("2024-11-21T01:00:00Z");
     let mut decisions = Vec::new();
+    let mut left = Vec::new();
     for day in 0..730 {
         let time = first + (24 * day).hours();
         points.push(facts(time));
@@ -49,7 +50,12 @@ fn two_years_of_days_leave_thirty_days_fourteen_weeks_and_thirteen_months() {
             assert!((13..=14).contains(&kept_by(&decisions, "weekly")), "on {time}");
             assert!((12..=13).contains(&kept_by(&decisions, "monthly")), "on {time}");
         }
+        if [30, 90, 180, 365, 730].contains(&(day + 1)) {
+            left.push((day + 1, points.len()));
+        }
     }
+    // docs/operations.md shows them.
+    assert_eq!(left, [(30, 30), (90, 41), (180, 43), (365, 49), (730, 50)]);
     // 2026-11-20 is a Friday: 13 Sundays since 2026-08-23 and the week under way; 12 ends of months since
     // 2025-11-30 and the month under way. Nine of the Sundays and eleven of the month ends are older than 30 days.
     let counts = ["daily", "weekly", "monthly"].map(|rule| kept_by(&decisions, rule));
