@@ -10,7 +10,7 @@ mod network_support;
 mod support;
 
 use chaos_support::{
-    Diary, Site, SmallDisk, make_repository, means, obey, orders, request, snapshot, staging, was_killed,
+    Diary, Site, SmallDisk, make_repository, means, obey, orders, request, snapshot, staging, two_lines, was_killed,
 };
 use davit::chaos::{self, NoWitness, Request};
 use network_support::{Names, Service, ask};
@@ -154,11 +154,10 @@ impl Way {
 }
 
 /// Each on a thread of its own: mostly they wait for each other's end.
-fn side_by_side<T: Send>(faults: &[&'static str], each: impl Fn(u32, Way) -> T + Sync) -> Vec<T> {
+fn side_by_side<T: Send>(faults: &[&'static str], each: impl Fn(Way) -> T + Sync) -> Vec<T> {
     std::thread::scope(|scope| {
         let each = &each;
-        let all: Vec<_> =
-            (0u32..).zip(faults).map(|(number, fault)| scope.spawn(move || each(number, Way::of(fault)))).collect();
+        let all: Vec<_> = faults.iter().map(|fault| scope.spawn(move || each(Way::of(fault)))).collect();
         all.into_iter().map(|one| one.join().unwrap()).collect()
     })
 }
@@ -179,8 +178,8 @@ const WAYS: [&str; 11] = [
 
 #[test]
 fn killed_after_two_lines_of_every_fault_of_networks_and_names_the_way_is_free_and_nothing_is_left() {
-    side_by_side(&WAYS, |number, way| {
-        for line in [4 + number % 2, 6 + number % 3] {
+    side_by_side(&WAYS, |way| {
+        for line in two_lines(way.fault) {
             assert!(way.killed_after(line), "{} has a line {line}", way.fault);
         }
     });
@@ -189,7 +188,7 @@ fn killed_after_two_lines_of_every_fault_of_networks_and_names_the_way_is_free_a
 #[test]
 #[ignore = "soak: a minute"]
 fn soak_killed_after_every_line_of_every_fault_of_networks_and_names_nothing_is_left() {
-    let kills = side_by_side(&WAYS, |_, way| {
+    let kills = side_by_side(&WAYS, |way| {
         let mut line = 1;
         while way.killed_after(line) {
             line += 1;
@@ -257,10 +256,9 @@ const REVERSIBLE: [&str; 7] =
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs root on Linux and PostgreSQL 15: make test"]
 async fn killed_after_two_lines_of_every_fault_the_janitor_leaves_the_target_as_it_was() {
-    for (number, fault) in (0u32..).zip(REVERSIBLE) {
+    for fault in REVERSIBLE {
         let case = Case::of(fault);
-        // Between the first effect and its undo, where it matters most: two of the lines 4 to 8.
-        for line in [4 + number % 2, 6 + number % 3] {
+        for line in two_lines(fault) {
             assert!(case.killed_after(line).await, "{fault} has a line {line}");
         }
     }

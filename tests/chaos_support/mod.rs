@@ -11,6 +11,8 @@ use davit::clock::SystemClock;
 use davit::error::Result;
 use davit::repository::{InitOptions, Keys, OpenContext, Repository};
 use davit::store::{OpenOptions, open};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use serde_json::Value;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -119,6 +121,17 @@ const ORDERS: &str = "DAVIT_TEST_RUNNER";
 pub fn orders() -> Option<Value> {
     let orders = std::env::var(ORDERS).ok()?;
     Some(serde_json::from_str(&orders).unwrap())
+}
+
+/// Two lines of a journal after which the runner of `fault` is killed, drawn from a seed (`DAVIT_SEED` is another one): of 4 to
+/// 8, between the first effect and its undo, where it matters most.
+pub fn two_lines(fault: &str) -> [u32; 2] {
+    let seed: u64 = std::env::var("DAVIT_SEED").map_or(1, |seed| seed.parse().unwrap());
+    let own = fault.bytes().fold(seed, |sum, byte| sum.wrapping_mul(31).wrapping_add(byte.into()));
+    let drawn = rand::seq::index::sample(&mut StdRng::seed_from_u64(own), 5, 2);
+    let mut lines = [drawn.index(0), drawn.index(1)].map(|line| 4 + u32::try_from(line).unwrap());
+    lines.sort_unstable();
+    lines
 }
 
 /// Calls one test of this program again, as a runner with these orders: whether it was killed. Where it was not, it must

@@ -1,7 +1,7 @@
 //! The runner is killed (kill -9) right after a line of its journal: the janitor, as a command of its own, leaves the pods,
 //! the workload and the nodes as they were. The runner is this test program, called again with orders in its environment.
 
-use crate::chaos_support::{make_repository, means, obey, orders, was_killed};
+use crate::chaos_support::{make_repository, means, obey, orders, two_lines, was_killed};
 use crate::inside::inside;
 use crate::nodes::{Open, node, nodes, verbs_of};
 use crate::stand::{IMAGE, Stand, desk};
@@ -149,11 +149,10 @@ fn killed_after_two_lines_of_every_fault_of_pods_the_janitor_leaves_all_as_it_wa
     let stand = six(&cluster, "killed");
     let cases = of_pods(&stand);
     thread::scope(|scope| {
-        for (number, case) in (0u32..).zip(&cases) {
+        for case in &cases {
             let stand = &stand;
-            // Between the first effect and its undo, where it matters most: two of the lines 4 to 8.
             scope.spawn(move || {
-                for line in [4 + number % 2, 6 + number % 3] {
+                for line in two_lines(case.fault) {
                     assert!(killed_after(stand, case, line), "{} has a line {line}", case.fault);
                 }
             });
@@ -161,7 +160,7 @@ fn killed_after_two_lines_of_every_fault_of_pods_the_janitor_leaves_all_as_it_wa
     });
     stand.account(&["scale-to-zero"]);
     let case = of_workload(&stand);
-    for line in [5, 6] {
+    for line in two_lines(case.fault) {
         assert!(killed_after(&stand, &case, line), "scale-to-zero has a line {line}");
     }
     stand.no_helper_is_left();
@@ -173,22 +172,22 @@ pub fn killed_after_two_lines_of_every_fault_of_nodes_the_janitor_leaves_all_as_
     let _open = Open::all(&cluster);
     stand.account(&["node-cordon", "node-taint", "node-drain"]);
     let before = nodes(&cluster);
-    let two_lines = |number: u32, case: &Case| {
-        for line in [4 + number % 2, 6 + number % 3] {
+    let twice = |case: &Case| {
+        for line in two_lines(case.fault) {
             assert!(killed_after(&stand, case, line), "{} has a line {line}", case.fault);
         }
     };
     let [cordon, taint, drain] = of_nodes();
     thread::scope(|scope| {
-        scope.spawn(|| two_lines(0, &cordon));
-        two_lines(1, &taint);
+        scope.spawn(|| twice(&cordon));
+        twice(&taint);
     });
     // It drives the fuses of others off, too, so it has none beside it.
-    two_lines(2, &drain);
+    twice(&drain);
     let [kubelet, power] = of_drivers(&cluster);
     thread::scope(|scope| {
-        scope.spawn(|| two_lines(0, &kubelet));
-        two_lines(1, &power);
+        scope.spawn(|| twice(&kubelet));
+        twice(&power);
     });
     // The control plane hears of a kubelet that was away only when that one reports again.
     wait_until(60, "all nodes being as before", || nodes(&cluster) == before);
