@@ -125,3 +125,35 @@ fn a_restore_that_fails_in_place_takes_away_nothing_that_somebody_else_made_mean
     assert_eq!(server.psql("live", "SELECT id, note FROM orders"), "1000|new");
     assert_eq!(server.psql("live", "SELECT count(*) FROM customers"), "0");
 }
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
+fn a_table_that_was_made_goes_again_where_its_owner_is_refused() {
+    let (server, desk) = (PgServer::start(), Desk::with_repository());
+    for database in ["shop", "live"] {
+        server.psql("postgres", &format!("CREATE DATABASE {database}"));
+    }
+    let orders = "CREATE TABLE orders (id int PRIMARY KEY)";
+    server.psql(
+        "shop",
+        &format!("CREATE ROLE seller; {orders}; ALTER TABLE orders OWNER TO seller; INSERT INTO orders VALUES (1)"),
+    );
+    let said = desk.davit(&["backup", &server.url("shop")]);
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    // Somebody who may make tables, but give none to their owner.
+    server.psql(
+        "live",
+        "CREATE ROLE helper LOGIN; GRANT CREATE ON DATABASE live TO helper; GRANT CREATE ON SCHEMA public TO helper",
+    );
+    let into = server.url("live").replace("postgres@", "helper@");
+    let restore = || desk.davit(&["restore", "shop@latest", "--into", &into, "--table", "orders"]);
+    for _ in 0..2 {
+        let said = restore();
+        assert_eq!(said.code, 4, "{}", said.stderr);
+        assert!(said.stderr.contains("seller"), "{}", said.stderr);
+        assert_eq!(server.psql("live", "SELECT to_regclass('orders') IS NULL"), "t", "what was made was taken away");
+    }
+    server.psql("live", "GRANT seller TO helper; GRANT CREATE ON SCHEMA public TO seller");
+    let said = restore();
+    assert_eq!(said.code, 0, "{}", said.stderr);
+}

@@ -85,14 +85,20 @@ impl<'a> Applier<'a> {
 
     async fn run_apart(&mut self, definitions: &[&Definition]) -> Result<()> {
         for definition in definitions {
-            for statement in definition.to_run(&mut self.so_far) {
-                self.made.sent(&[definition]);
-                let ran = self.session.client.batch_execute(&statement).await;
+            let statements = definition.to_run(&mut self.so_far);
+            // Its first own statement makes it: settings come before, owner and the like in transactions after it.
+            let making = statements.len() - definition.statements.len();
+            for (place, statement) in statements.iter().enumerate() {
+                let makes = place == making;
+                if makes {
+                    self.made.sent(&[definition]);
+                }
+                let ran = self.session.client.batch_execute(statement).await;
                 ran.map_err(|error| {
-                    if error.as_db_error().is_some() {
+                    if makes && error.as_db_error().is_some() {
                         self.made.refused(&[definition]);
                     }
-                    let error = failed(self.session, &error, &definition.describe(), &statement);
+                    let error = failed(self.session, &error, &definition.describe(), statement);
                     match definition.kind.as_str() {
                         "COLLATION" if error.hint_text().is_none() => error.hint(NO_COLLATION),
                         _ => error,
