@@ -5,15 +5,19 @@
 
 use super::made::Made;
 use super::names::TableKey;
+use super::references;
 use super::selection::Selection;
 use super::site::failed;
 use super::table::Table;
 use super::unfinished::{self, Left, Note, Unfinished};
 use crate::error::{Error, Kind, Result};
+use crate::postgres::session::prepare_data_session;
 use crate::postgres::{ConnInfo, Session, quote};
 use crate::repository::PointSummary;
 use jiff::Timestamp;
 use std::collections::BTreeSet;
+
+const UNDOING: &str = "undoing what was restored";
 
 /// How to undo what was done in place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +138,16 @@ fn condition(table: &Table) -> &str {
     table.condition.as_deref().unwrap_or_default()
 }
 
+/// Takes rows out again where no foreign key looks. What somebody else wrote meanwhile may refer to them: then they stay, for
+/// a key that says it holds must hold.
+async fn take_out(session: &Session, keys: &[TableKey], sql: &str) -> Result<()> {
+    prepare_data_session(session).await?;
+    // The keys are asked about what is committed by then, whatever the database is set to.
+    session.execute(UNDOING, &format!("BEGIN ISOLATION LEVEL READ COMMITTED; {sql}")).await?;
+    references::must_hold_without(session, keys).await.map_err(|error| error.during(UNDOING))?;
+    session.execute(UNDOING, "COMMIT").await
+}
+
 impl Undo {
     /// The tables it is about.
     pub(super) fn tables(&self) -> Vec<TableKey> {
@@ -154,13 +168,16 @@ impl Undo {
 
     /// Undoes what was done, because of `error`; if that fails, that is worse.
     pub(super) async fn after(self, conn: &ConnInfo, (note, made): (Unfinished, &Made), error: Error) -> Error {
-        let mut sql = self.statements(made);
-        sql.push(note.statement());
-        // Several statements in one message are one transaction: it happens as a whole or not at all.
-        let sql = sql.join("; ");
+        let mut statements = self.statements(made);
+        statements.push(note.statement());
+        let sql = statements.join("; ");
         let undone = async {
             let session = unfinished::writing(conn).await?;
-            session.execute("undoing what was restored", &sql).await?;
+            match &self {
+                Self::Empty(keys) if statements.len() > 1 => take_out(&session, keys, &sql).await?,
+                // Several statements in one message are one transaction: it happens as a whole or not at all.
+                _ => session.execute(UNDOING, &sql).await?,
+            }
             session.close().await;
             Ok::<_, Error>(())
         };

@@ -5,6 +5,7 @@ use super::site::failed;
 use super::table::Table;
 use crate::error::{Error, Result};
 use crate::postgres::Session;
+use std::collections::BTreeSet;
 use tokio_postgres::SimpleQueryMessage;
 
 /// A foreign key, and the question that counts the rows without the one they refer to.
@@ -13,6 +14,8 @@ pub(in crate::backup) struct Reference {
     pub(in crate::backup) name: String,
     /// The table whose rows refer to others.
     pub(in crate::backup) table: TableKey,
+    /// The table with the rows that are referred to.
+    to: TableKey,
     question: String,
     /// Whether PostgreSQL itself has looked at every row when it was made.
     pub(in crate::backup) validated: bool,
@@ -40,7 +43,7 @@ const REFERENCES: &str = "
                         THEN pg_catalog.format(' COLLATE %I.%I', coln.nspname, col.collname) END), ' AND '),
                CASE WHEN period.it THEN pg_catalog.format(' HAVING f.%1$I OPERATOR(pg_catalog.<@) pg_catalog.range_agg(p.%2$I)',
                    (pg_catalog.array_agg(fa.attname ORDER BY k.place DESC))[1], (pg_catalog.array_agg(pa.attname ORDER BY k.place DESC))[1]) END),
-           con.convalidated
+           con.convalidated, rn.nspname::text, r.relname::text
     FROM pg_catalog.pg_constraint con
     CROSS JOIN LATERAL (SELECT COALESCE((pg_catalog.to_jsonb(con) ->> 'conperiod')::boolean, false) AS it) AS period
     JOIN pg_catalog.pg_class c ON c.oid = con.conrelid JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
@@ -66,6 +69,7 @@ pub(in crate::backup) async fn all(session: &Session) -> Result<Vec<Reference>> 
         table: TableKey { schema: row.get(1), table: row.get(2) },
         question: row.get(3),
         validated: row.get(4),
+        to: TableKey { schema: row.get(5), table: row.get(6) },
     };
     Ok(rows.iter().map(reference).collect())
 }
@@ -116,6 +120,31 @@ pub(super) async fn must_hold(session: &Session, tables: &[Table]) -> Result<()>
             return Err(
                 does_not_hold(reference).hint("--data-only needs the rows of the tables that are referred to as well")
             );
+        }
+    }
+    Ok(())
+}
+
+/// Fails on the first foreign key that does not hold any more without rows of these tables: somebody's rows refer to them.
+pub(super) async fn must_hold_without(session: &Session, tables: &[TableKey]) -> Result<()> {
+    let (schemas, names): (Vec<&str>, Vec<&str>) =
+        tables.iter().map(|key| (key.schema.as_str(), key.table.as_str())).unzip();
+    // Whoever refers to a partitioned table refers to the rows of its partitions.
+    let sql = "SELECT an.nspname::text, a.relname::text \
+               FROM ROWS FROM (pg_catalog.unnest($1::text[]), pg_catalog.unnest($2::text[])) AS k(schema, name) \
+               JOIN pg_catalog.pg_namespace n ON n.nspname = k.schema \
+               JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND c.relname = k.name \
+               CROSS JOIN LATERAL (SELECT c.oid UNION SELECT relid::oid FROM pg_catalog.pg_partition_ancestors(c.oid)) AS up(oid) \
+               JOIN pg_catalog.pg_class a ON a.oid = up.oid JOIN pg_catalog.pg_namespace an ON an.oid = a.relnamespace";
+    let rows = session.rows("looking for what refers to restored rows", sql, &[&schemas, &names]).await?;
+    let referred_to: BTreeSet<TableKey> =
+        rows.iter().map(|row| TableKey { schema: row.get(0), table: row.get(1) }).collect();
+    for reference in all(session).await?.iter().filter(|one| one.validated && referred_to.contains(&one.to)) {
+        if !reference.holds(session).await? {
+            let (name, table) = (&reference.name, &reference.table);
+            return Err(Error::failed(format!(
+                "foreign key {name} of {table} would not hold, because rows that came meanwhile refer to restored ones"
+            )));
         }
     }
     Ok(())
