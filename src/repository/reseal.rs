@@ -14,18 +14,26 @@ use futures_util::{StreamExt, TryStreamExt};
 /// Chunks of one range that are opened and sealed at once; each takes two of its size in memory.
 const AT_ONCE: usize = 2;
 
+fn sealing(point: &PointSummary) -> String {
+    format!("sealing point {} again", point.link.point)
+}
+
 impl Repository {
     /// Whether a point has chunks that were sealed for other readers than the present ones.
     pub fn needs_resealing(&self, point: &PointSummary) -> bool {
         point.epochs.iter().any(|epoch| self.charter().readers_of(*epoch) != Some(self.readers()))
     }
 
+    /// Whether the keys at hand can seal a point again: those that open it, and one that signs.
+    pub fn may_reseal(&self, point: &PointSummary) -> Result<()> {
+        let opens = point.epochs.iter().try_for_each(|epoch| self.refuse_wrong_reader(*epoch));
+        opens.and_then(|()| self.signer().map(drop)).map_err(|error| error.during(sealing(point)))
+    }
+
     /// Seals a point again for the present readers. Keys that open it and a key that signs are needed.
     pub async fn reseal(&self, point: &PointSummary, run: &RunId) -> Result<Committed> {
-        let doing = || format!("sealing point {} again", point.link.point);
-        for epoch in &point.epochs {
-            self.refuse_wrong_reader(*epoch).map_err(|error| error.during(doing()))?;
-        }
+        self.may_reseal(point)?;
+        let doing = || sealing(point);
         let started = self.clock().monotonic();
         let mut reader = self.read_point(&point.source, &point.link.point).await?;
         let header = reader.header().clone();
@@ -56,16 +64,27 @@ impl Repository {
         }
         let took = self.clock().monotonic().saturating_sub(started);
         let committed = writer.commit(took.as_secs_f64()).await?;
+        self.replace(point, &committed, run).await.map_err(|error| {
+            // Nothing of it is lost, and what was pinned is still pinned.
+            error.during(format!("{}: it stays beside point {}, which was made of it", doing(), committed.point))
+        })?;
+        Ok(committed)
+    }
+
+    /// Puts the new point in the place of the old one, whose pin comes along.
+    async fn replace(&self, point: &PointSummary, committed: &Committed, run: &RunId) -> Result<()> {
         // Before the old one goes: what somebody pinned stays pinned.
         if let Some(hold) = &point.hold {
             self.pin(&point.source, &committed.point, &hold.reason, point.lock_until).await?;
         }
-        let reason = resealed_as(&committed.point);
-        self.entomb(&point.source, run, &[(point.clone(), reason)]).await?;
-        if point.hold.is_some() {
-            self.unpin(point.point()).await?;
+        self.entomb(&point.source, run, &[(point.clone(), resealed_as(&committed.point))]).await?;
+        if point.hold.is_some()
+            && let Err(error) = self.unpin(point.point()).await
+        {
+            // Credentials that may not delete leave it there; it pins a point that is gone.
+            tracing::warn!(point = %point.link.point, %error, "the hold of a point that was sealed again stays");
         }
-        Ok(committed)
+        Ok(())
     }
 
     async fn reseal_range(&self, writer: &PointWriter, range: Range) -> Result<Range> {

@@ -2,8 +2,10 @@
 
 use super::*;
 use crate::error::Kind;
-use crate::store::{Features, LockMode};
+use crate::store::gated::{Call, Gate, GatedStore};
+use crate::store::{Features, LockMode, StoreError};
 use age::x25519::Identity;
+use async_trait::async_trait;
 
 #[tokio::test]
 async fn after_the_readers_are_rotated_a_new_point_opens_with_the_new_key_alone() {
@@ -309,6 +311,57 @@ async fn a_point_whose_lock_has_run_out_can_be_held_and_sealed_again() {
     let points = changed.repository.points(None).await.unwrap();
     assert_eq!(points.iter().map(PointSummary::point).collect::<Vec<_>>(), [&sealed.point]);
     assert_eq!(points[0].hold.as_ref().unwrap().reason, "the audit");
+}
+
+/// Fails every call of this name on holds.
+#[derive(Debug)]
+struct NoHolds(&'static str);
+
+#[async_trait]
+impl Gate for NoHolds {
+    async fn before(&self, call: Call<'_>) -> Result<(), StoreError> {
+        if call.name == self.0 && call.target.starts_with("holds/") {
+            return Err(StoreError::Other(format!("no {}", self.0)));
+        }
+        Ok(())
+    }
+
+    async fn after(&self, _: Call<'_>) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn a_held_point_is_sealed_again_by_who_may_not_delete_and_goes_only_once_the_new_one_is_held() {
+    let mut world = World::new().await;
+    let old = world.back_up("shop", &rows(1, 1)).await;
+    let point = world.reader().await.points(None).await.unwrap().remove(0);
+    world.writer().await.hold(&point, "the audit", None).await.unwrap();
+    let changed = world.reader().await.rotate_readers(&[], None).await.unwrap();
+    world.keys.reader.as_mut().unwrap().identities.extend(changed.reader.unwrap().identities);
+    let reseal = async |world: &World, fails: &'static str| {
+        let store = GatedStore::new(world.store.clone(), Arc::new(NoHolds(fails)));
+        let repository = Repository::open(store, world.keys.clone(), world.context()).await.unwrap();
+        let point = repository.points(None).await.unwrap().pop().unwrap();
+        assert_eq!(point.point(), &old.point);
+        repository.reseal(&point, &RunId::at(world.clock.now())).await
+    };
+
+    {
+        let world = World { store: world.store.fork(), clock: world.clock.clone(), keys: world.keys.clone() };
+        let sealed = reseal(&world, "delete").await.unwrap();
+        let points = world.reader().await.points(None).await.unwrap();
+        assert_eq!(points.iter().map(PointSummary::point).collect::<Vec<_>>(), [&sealed.point]);
+        assert_eq!(points[0].hold.as_ref().unwrap().reason, "the audit");
+        let audit = world.reader().await.audit(Depth::Stored).await.unwrap();
+        assert_eq!(audit.damage().collect::<Vec<_>>(), Vec::<&Damage>::new(), "the hold that stays is none");
+    }
+
+    let error = reseal(&world, "put_new").await.unwrap_err();
+    assert!(error.to_string().contains("it stays beside point"), "{error}");
+    let points = world.reader().await.points(None).await.unwrap();
+    let kept = points.iter().find(|point| *point.point() == old.point).unwrap();
+    assert_eq!((points.len(), kept.hold.as_ref().unwrap().reason.as_str()), (2, "the audit"));
 }
 
 #[tokio::test]
