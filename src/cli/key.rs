@@ -3,14 +3,13 @@
 use crate::cli::args::{KeyCommand, KeyNewArgs, KeyRotateArgs};
 use crate::cli::exit::Exit;
 use crate::cli::output::{Document, Ended, Page};
+use crate::cli::rewrap::{NotSealed, Rewrap};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::{Context, Error, Kind, Result};
 use crate::humane::{bytes, counted};
-use crate::id::RunId;
-use crate::journal::{Amount, Progress};
-use crate::repository::lease::{Claim, Lease};
-use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Refusal, Repository, Unread};
+use crate::journal::Progress;
+use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Repository, Unread};
 use age::x25519::Identity;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -116,13 +115,6 @@ struct KeysChanged {
     headline: String,
 }
 
-/// A point, or all of a source, that could not be sealed again.
-#[derive(Debug, Serialize)]
-struct NotSealed {
-    what: String,
-    why: String,
-}
-
 impl KeysChanged {
     fn of(changed: &Changed, headline: &str) -> Self {
         let needing = changed.need_older_key.iter().map(|point| point.point().to_string());
@@ -173,12 +165,15 @@ impl Document for KeysChanged {
         }
         for one in &self.not_sealed {
             page.line(format!("  NOT SEALED AGAIN  {}: {}", one.what, one.why));
+            if let Some(hint) = &one.hint {
+                page.line(format!("                    {hint}"));
+            }
         }
         page.text()
     }
 
     fn exit(&self) -> Exit {
-        if self.not_sealed.is_empty() { Exit::Done } else { Exit::Not(Kind::CheckFailed) }
+        self.not_sealed.iter().map(NotSealed::exit).fold(Exit::Done, Exit::worst)
     }
 }
 
@@ -272,51 +267,24 @@ fn rename(from: &Path, to: &Path) -> Result<()> {
     std::fs::rename(from, to).context(Kind::Failed, || format!("renaming {} to {}", from.display(), to.display()))
 }
 
-/// Seals kept points again, to the present readers. What is wrong with one point or source leaves the others their turn.
+/// Seals kept points again, to the present readers.
 async fn rewrap(shell: &Shell, repository: &Repository) -> Result<Ended> {
-    const STAGE: &str = "sealing again";
-    let (points, refusals) = repository.points_and_refusals().await?;
-    let mut needing: Vec<_> = points.iter().filter(|point| repository.needs_resealing(point)).collect();
-    needing.sort_by(|one, other| one.source.cmp(&other.source));
-    let mut document = KeysChanged::none(repository);
-    let hidden = |refusal: &Refusal| NotSealed { what: refusal.source.to_string(), why: refusal.message.clone() };
-    document.not_sealed.extend(refusals.iter().map(hidden));
-    shell.story.began(STAGE, Amount::items(needing.len() as u64));
-    for of_source in needing.chunk_by(|one, other| one.source == other.source) {
-        let source = &of_source[0].source;
-        let claim = Claim::of_source(source, &shell.settings.environment.holder(), shell.settings.lease_term.value.0);
-        let lease = Lease::acquire(repository.store(), &shell.clock, &claim, &shell.stop.gently).await;
-        let lease = match lease {
-            Ok(lease) => lease,
-            Err(error) => {
-                document.not_sealed.push(NotSealed { what: source.to_string(), why: error.to_string() });
-                continue;
-            }
-        };
-        for point in of_source {
-            if shell.stop.gently.is_cancelled() {
-                lease.release().await?;
-                return Err(Error::failed("sealing points again: it was stopped")
-                    .hint("the same command goes on with those that are left"));
-            }
-            // What a run took away of a source stands in one record, put at once: each point is a run of its own.
-            match repository.reseal(point, &RunId::at(shell.clock.now())).await {
-                Ok(committed) => {
-                    document.points_sealed_again.push(point.point().to_string());
-                    document.bytes_new += committed.end.stored_new;
-                }
-                Err(error) => {
-                    document.not_sealed.push(NotSealed { what: point.point().to_string(), why: error.to_string() });
-                }
-            }
-            shell.story.advanced(STAGE, Amount::items(1));
-        }
-        lease.release().await?;
-    }
-    let sealed = document.points_sealed_again.len() as u64;
-    shell.story.ended(STAGE, Amount { items: sealed, rows: 0, bytes: document.bytes_new });
-    document.headline = format!("sealed {} again to the present readers", counted(sealed, "point"));
-    Ended::with(&document)
+    let rewrap = Rewrap {
+        repository,
+        holder: shell.settings.environment.holder(),
+        term: shell.settings.lease_term.value.0,
+        stop: shell.stop.gently.clone(),
+        progress: shell.progress(),
+    };
+    let done = rewrap.run().await?;
+    let sealed = counted(done.sealed.len() as u64, "point");
+    Ended::with(&KeysChanged {
+        points_sealed_again: done.sealed.iter().map(ToString::to_string).collect(),
+        not_sealed: done.not_sealed,
+        bytes_new: done.bytes_new,
+        headline: format!("sealed {sealed} again to the present readers"),
+        ..KeysChanged::none(repository)
+    })
 }
 
 /// Who can open what.

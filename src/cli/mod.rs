@@ -25,6 +25,7 @@ mod points;
 mod report;
 mod restore;
 mod retain;
+mod rewrap;
 mod run_log;
 mod runs;
 mod settings;

@@ -213,7 +213,7 @@ impl ReaderKey {
     }
 
     /// Takes over what an older key of the same repository opens.
-    fn join(&mut self, other: Self) -> std::result::Result<(), String> {
+    pub(crate) fn join(&mut self, other: Self) -> std::result::Result<(), String> {
         if other.root != self.root {
             return Err("it pins another root key than the reader key beside it".to_owned());
         }
