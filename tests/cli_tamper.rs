@@ -147,3 +147,38 @@ fn every_object_that_is_tampered_with_is_seen_and_named() {
 fn soak_every_object_meets_every_deed() {
     assert!(campaign(|_, _| &DEEDS) > 100);
 }
+
+#[test]
+#[ignore = "needs a PostgreSQL server: make test"]
+fn a_point_that_nobody_can_read_and_no_catalogue_knows_is_named_by_every_listing() {
+    let (server, desk) = (shop::open(), Desk::with_repository());
+    let mut points = Vec::new();
+    for day in 1..=2 {
+        shop::trade(&server, day);
+        let (code, made) = desk.json(&["backup", &server.url("shop")]);
+        assert_eq!(code, 0, "{made}");
+        points.push(made["point"].as_str().unwrap().to_owned());
+    }
+    desk.write("davit.yaml", "retention: {keep_last: 1}\n");
+    let repository = desk.path().join("davit-repository");
+    let manifest = format!("points/shop/{}/manifest", points[0]);
+    tamper("flipped", &repository.join(&manifest), b"");
+    std::fs::remove_dir_all(repository.join("catalog/shop")).unwrap();
+    for (arguments, code) in [
+        (&["points"][..], 1),
+        (&["points", "shop"], 1),
+        (&["retain"], 3),
+        (&["doctor"], 1),
+        (&["verify", "--all", "--depth", "listed"], 1),
+        (&["export", points[0].as_str()], 1),
+    ] {
+        let said = desk.davit(arguments);
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(said.code == code && all.contains(&points[0]), "{arguments:?}: {} {all}", said.code);
+    }
+    let (code, verified) = desk.json(&["verify", "--all", "--depth", "listed"]);
+    assert!(code == 1 && names(&damage(&verified), &manifest), "{verified}");
+    let said = desk.davit(&["points"]);
+    assert!(said.stdout.contains(&points[1]), "the other one is listed all the same: {}", said.stdout);
+    assert!(repository.join(&manifest).exists(), "nothing was removed");
+}

@@ -7,7 +7,7 @@ use crate::cli::output::{Document, Ended};
 use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::cli::{foreign, runs};
-use crate::error::{Kind, Result};
+use crate::error::Result;
 use crate::humane::{age, bytes, count};
 use crate::id::SourceName;
 use crate::journal::Progress;
@@ -29,7 +29,7 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
     let (points, refused) = match &source {
         Some(source) => {
             let (points, unread) = repository.points_and_unread(Some(source)).await?;
-            (points, Unread::refusal(source, &unread).into_iter().collect())
+            (points, Unread::refusals(source, &unread))
         }
         None => repository.points_and_refusals().await?,
     };
@@ -57,7 +57,7 @@ pub(super) async fn run(args: &PointsArgs, shell: &Shell) -> Result<Ended> {
 struct Listed {
     repository: String,
     points: Vec<PointRow>,
-    /// Sources whose points cannot be believed: what is there is not what was seen before.
+    /// Sources whose points cannot be believed, and points that cannot be read.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     refused: Vec<Refusal>,
     #[serde(skip)]
@@ -183,6 +183,6 @@ impl Document for Listed {
     }
 
     fn exit(&self) -> Exit {
-        if self.refused.is_empty() { Exit::Done } else { Exit::Not(Kind::Refused) }
+        self.refused.iter().map(|refusal| Exit::Not(refusal.kind)).fold(Exit::Done, Exit::worst)
     }
 }

@@ -7,7 +7,7 @@ use super::chain::{Commit, HeadState, Link};
 use super::manifest::{End, Header, MISSING, PointKind};
 use super::record::{Privacy, RecordError};
 use super::tombstone::{Removed, resealed_as};
-use super::unread::Unread;
+use super::unread::{Refusal, Unread};
 use super::{Repository, SIDE_BY_SIDE, failed, layout};
 use crate::error::{Error, Kind, Result};
 use crate::id::{PointId, RunId, SourceName};
@@ -23,30 +23,6 @@ const BATCHES_TO_A_FULL_ONE: u64 = 24;
 const ATTEMPTS: u32 = 8;
 
 type UnreadBySource = Vec<(SourceName, Vec<Unread>)>;
-
-/// A source whose points cannot be believed any more, such as one that was rolled back.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Refusal {
-    /// The source.
-    pub source: SourceName,
-    /// What is wrong.
-    pub message: String,
-    /// The next step to try.
-    pub hint: Option<String>,
-}
-
-impl Refusal {
-    /// Of a source that was refused with this error.
-    pub fn of(source: SourceName, error: &Error) -> Self {
-        Self { source, message: error.to_string(), hint: error.hint_text().map(str::to_owned) }
-    }
-
-    /// The error, where there is nothing else to tell.
-    pub fn error(&self) -> Error {
-        let error = Error::refused(self.message.clone());
-        self.hint.iter().fold(error, |error, hint| error.hint(hint.clone()))
-    }
-}
 
 /// What is known of a point without opening it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -421,9 +397,11 @@ impl Repository {
                 Ok(None) => {}
                 // A store that does not answer says nothing about its points: without them the list would be another one.
                 Err(error) if error.kind() == Kind::Failed => return Err(error),
-                // A point that cannot be read is for `verify` to report; the others are listed all the same.
+                // The others are listed all the same. That another key is needed is told by whoever lists.
                 Err(error) => {
-                    tracing::debug!(%source, %point, %error, "a point cannot be listed");
+                    if error.kind() != Kind::Input {
+                        tracing::warn!(%source, %point, %error, "a point cannot be listed");
+                    }
                     // What its signature says is open to everybody.
                     let link = match self.commit_of(source, &point).await {
                         Ok(Commit::Signed(link)) => Some(link),
@@ -486,11 +464,11 @@ impl Repository {
         Ok(points)
     }
 
-    /// The points of all sources, newest first, and why others are refused: one source that was rolled back, or has points
-    /// of another reader, hides none of those that a person may need now. A store that does not answer is still an error.
+    /// The points of all sources, newest first, and why others are refused: one source that was rolled back, or a point that
+    /// cannot be read, hides none of those that a person may need now. A store that does not answer is still an error.
     pub async fn points_and_refusals(&self) -> Result<(Vec<PointSummary>, Vec<Refusal>)> {
         let (points, unread, mut refusals) = self.points_of_each().await?;
-        refusals.extend(unread.iter().filter_map(|(source, unread)| Unread::refusal(source, unread)));
+        refusals.extend(unread.iter().flat_map(|(source, unread)| Unread::refusals(source, unread)));
         refusals.sort_by(|one, other| one.source.cmp(&other.source));
         Ok((points, refusals))
     }
@@ -517,10 +495,11 @@ impl Repository {
     }
 
     /// All points, newest first, including any that a crash or a second runner kept out of the catalogue: every
-    /// folder is looked at. For who decides what goes.
+    /// folder is looked at. For who decides what goes: fails where a point is signed and cannot be read.
     pub async fn points_in_full(&self) -> Result<Vec<PointSummary>> {
         let sources = self.sources().await?;
-        Ok(self.points_of_all(sources, true).await?.0)
+        let (points, unread) = self.points_of_all(sources, true).await?;
+        unread.first().map_or(Ok(points), |one| Err(one.keeps_all()))
     }
 
     async fn points_of_all(&self, sources: Vec<SourceName>, in_full: bool) -> Result<(Vec<PointSummary>, Vec<Unread>)> {

@@ -41,7 +41,7 @@ pub mod writer;
 #[cfg(test)]
 mod tests;
 
-pub use catalogue::{Depth, Hold, PointSummary, Refusal, Verified};
+pub use catalogue::{Depth, Hold, PointSummary, Verified};
 pub use chain::{Commit, Head, HeadState, Link};
 pub use charter::{Charter, Settings};
 pub use check::{Audit, ChainReport, PointReport};
@@ -53,7 +53,7 @@ pub use reader::{ManifestReader, Point};
 pub use readers::{Changed, KeyCheck, PointKeys};
 pub use record::{Privacy, RecordError};
 pub use spec::PointSpec;
-pub use unread::Unread;
+pub use unread::{Refusal, Unread};
 pub use writer::{BeginPoint, Committed, JournalPace, PointWriter, PutChunk, Totals};
 
 use crate::clock::SharedClock;

@@ -77,7 +77,7 @@ impl Repository {
         if let Some(newer) = unread.iter().filter(newer).max_by_key(|one| one.sequence) {
             return Err(newer.newer(&format!("finding {spec}"), found.map(PointSummary::point)));
         }
-        if points.is_empty() {
+        if points.is_empty() && unread.is_empty() {
             return Err(self.unknown_source(source).await?);
         }
         points.into_iter().find(|point| wanted(point)).ok_or_else(|| {

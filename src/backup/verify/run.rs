@@ -38,8 +38,7 @@ pub async fn run_with(means: &Means, request: &Request, prover: Option<&impl Pro
             // In this order: a listing mends the catalogue whose damage is to be told.
             damage_beside_points(means, &mut verification).await?;
             let (points, refused) = means.repository.points_and_refusals().await?;
-            let told: BTreeSet<_> = verification.refused.iter().map(|refusal| refusal.source.clone()).collect();
-            verification.refused.extend(refused.into_iter().filter(|refusal| !told.contains(&refusal.source)));
+            tell(&mut verification, refused);
             points
         }
     };
@@ -62,6 +61,19 @@ pub async fn run_with(means: &Means, request: &Request, prover: Option<&impl Pro
     verification.decide();
     verification.seconds = clock.monotonic().saturating_sub(start).as_secs_f64();
     Ok(verification)
+}
+
+/// What is not among the points that are looked at one by one: a damaged manifest is damage, whatever else is refused.
+fn tell(verification: &mut Verification, refused: Vec<Refusal>) {
+    let told: BTreeSet<_> = verification.refused.iter().map(|refusal| refusal.source.clone()).collect();
+    for refusal in refused {
+        match refusal.damage() {
+            Some(damage) if verification.damage.iter().any(|known| known.chunk == damage.chunk) => {}
+            Some(damage) => verification.damage.push(damage),
+            None if told.contains(&refusal.source) => {}
+            None => verification.refused.push(refusal),
+        }
+    }
 }
 
 /// Looks at the chunks of one point, and records nothing: what is to be restored is read first.

@@ -5,6 +5,7 @@ use super::{features, host};
 use crate::cli::shell::Shell;
 use crate::cli::{object_lock, runs};
 use crate::humane::{age, counted};
+use crate::id::SourceName;
 use crate::repository::manifest::PointKind;
 use crate::repository::{PointSummary, Repository};
 use crate::store::{Features, SharedStore};
@@ -144,7 +145,9 @@ async fn points(findings: &mut Findings, shell: &Shell, repository: &Repository)
     sources.sort();
     sources.dedup();
     last_runs(findings, repository, &points, now).await;
-    for source in sources.into_iter().filter(|name| !refused.iter().any(|refusal| refusal.source == **name)) {
+    // One point that cannot be read says nothing of how old the others are.
+    let hidden = |name: &SourceName| refused.iter().any(|one| one.point.is_none() && one.source == *name);
+    for source in sources.into_iter().filter(|name| !hidden(name)) {
         let of_source: Vec<&PointSummary> = points.iter().filter(|point| point.source == *source).collect();
         freshness(findings, source.as_str(), &of_source, now);
     }

@@ -51,7 +51,10 @@ impl NotSealed {
     }
 
     fn hidden(refusal: &Refusal) -> Self {
-        Self::of(&refusal.source, &refusal.error())
+        match &refusal.point {
+            Some(point) => Self::of(point, &refusal.error()),
+            None => Self::of(&refusal.source, &refusal.error()),
+        }
     }
 
     /// How a command ends that could not seal this one.

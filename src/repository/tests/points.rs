@@ -203,3 +203,35 @@ async fn ten_thousand_points_are_listed_with_a_few_requests() {
     let took = clock.monotonic().saturating_sub(before);
     assert!(took < Duration::from_secs(2), "{calls} requests of 50 ms took {took:?}");
 }
+
+/// As after a catalogue was lost, and with it what it knew of a point whose manifest is damaged.
+fn hide(world: &World, point: &PointId) {
+    for key in world.store.keys().into_iter().filter(|key| key.as_str().starts_with("catalog/shop/")) {
+        world.store.lose(&key);
+    }
+    world.store.tamper(&layout::manifest(&name("shop"), point), b"no manifest".to_vec());
+}
+
+#[tokio::test]
+async fn a_point_that_cannot_be_read_is_named_by_every_listing_and_nothing_goes_meanwhile() {
+    let world = World::new().await;
+    let damaged = world.back_up("shop", &rows(1, 1)).await.point;
+    let whole = world.back_up("shop", &rows(2, 1)).await.point;
+    hide(&world, &damaged);
+    let repository = world.writer().await;
+    let (points, refusals) = repository.points_and_refusals().await.unwrap();
+    assert_eq!(points.iter().map(PointSummary::point).collect::<Vec<_>>(), [&whole]);
+    let [refusal] = &refusals[..] else { panic!("{refusals:?}") };
+    assert_eq!((refusal.point.as_ref(), refusal.kind), (Some(&damaged), Kind::CheckFailed));
+    assert_eq!(refusal.damage().unwrap().chunk, layout::manifest(&name("shop"), &damaged).as_str());
+    let error = repository.points_in_full().await.unwrap_err();
+    assert!(error.kind() == Kind::Refused && error.to_string().contains(&damaged.to_string()), "{error}");
+    let error = repository.resolve(&PointSpec::Id(damaged.clone())).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::CheckFailed, "{error}");
+    assert_eq!(*repository.resolve(&PointSpec::Latest(name("shop"))).await.unwrap().point(), whole);
+
+    hide(&world, &whole);
+    let error = repository.resolve(&PointSpec::Latest(name("shop"))).await.unwrap_err();
+    let says = format!("finding shop@latest: point {whole} of shop cannot be read: ");
+    assert!(error.kind() == Kind::Refused && error.to_string().starts_with(&says), "{error}");
+}

@@ -54,8 +54,9 @@ pub async fn leftovers(cluster: &Cluster, repository: &Repository) -> Result<Vec
         of_groups[0] = labelled(cluster, &kinds.contents, None).await?;
         of_groups[1] = labelled(cluster, &kinds.snapshots, Some(&whose)).await?;
     }
-    // The points after the contents: what is made into a point meanwhile is seen.
-    let points = repository.points(None).await?;
+    // The points after the contents: what is made into a point meanwhile is seen. All of them: one that cannot be read may
+    // need what nobody else names.
+    let points = repository.points_in_full().await?;
     let points = points.iter().map(|point| (point.run.to_string().to_lowercase(), point.point().to_string())).collect();
     let all = labelled(cluster, &contents(), None).await?;
     let [group_contents, begun_groups] = &of_groups;
