@@ -72,10 +72,16 @@ impl Repository {
         let newer = |one: &&Unread| match (found, spec) {
             (_, PointSpec::At(_, time)) if one.is_after(*time) => false,
             (Some(found), _) => one.follows(found),
+            // None of the others was proven; that an older one may have been is no reason to look at it first.
+            (None, PointSpec::LatestVerified(_)) => points.first().is_none_or(|newest| one.follows(newest)),
             (None, _) => true,
         };
         if let Some(newer) = unread.iter().filter(newer).max_by_key(|one| one.sequence) {
-            return Err(newer.newer(&format!("finding {spec}"), found.map(PointSummary::point)));
+            let readable = match spec {
+                PointSpec::LatestVerified(_) => found.or(points.first()),
+                _ => found,
+            };
+            return Err(newer.newer(&format!("finding {spec}"), readable.map(PointSummary::point)));
         }
         if points.is_empty() && unread.is_empty() {
             return Err(self.unknown_source(source).await?);

@@ -229,6 +229,9 @@ async fn a_point_that_cannot_be_read_is_named_by_every_listing_and_nothing_goes_
     let error = repository.resolve(&PointSpec::Id(damaged.clone())).await.unwrap_err();
     assert_eq!(error.kind(), Kind::CheckFailed, "{error}");
     assert_eq!(*repository.resolve(&PointSpec::Latest(name("shop"))).await.unwrap().point(), whole);
+    // It is the older one: there is nothing newer to name where none is proven.
+    let error = repository.resolve(&PointSpec::LatestVerified(name("shop"))).await.unwrap_err();
+    assert!(error.to_string().ends_with("shop has points, but none like that"), "{error}");
 
     hide(&world, &whole);
     let error = repository.resolve(&PointSpec::Latest(name("shop"))).await.unwrap_err();
