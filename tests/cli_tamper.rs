@@ -181,4 +181,8 @@ fn a_point_that_nobody_can_read_and_no_catalogue_knows_is_named_by_every_listing
     let said = desk.davit(&["points"]);
     assert!(said.stdout.contains(&points[1]), "the other one is listed all the same: {}", said.stdout);
     assert!(repository.join(&manifest).exists(), "nothing was removed");
+    let said = desk.davit(&["key", "rotate"]);
+    let not_known = format!("NOT LOOKED AT  shop: point {} of shop cannot be read", points[0]);
+    assert!(said.code == 0 && said.stdout.contains(&not_known), "{}{}", said.stdout, said.stderr);
+    assert!(said.stdout.contains("; keep the older key"), "{}", said.stdout);
 }

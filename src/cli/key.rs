@@ -9,7 +9,7 @@ use crate::cli::table::table;
 use crate::error::{Context, Error, Kind, Result};
 use crate::humane::{bytes, counted};
 use crate::journal::Progress;
-use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Repository, Unread};
+use crate::repository::{Changed, Keys, PointKeys, ReaderKey, Refusal, Repository, Unread};
 use age::x25519::Identity;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -110,6 +110,9 @@ struct KeysChanged {
     /// Points and sources that stay as they are.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     not_sealed: Vec<NotSealed>,
+    /// Sources and points of which nobody knows which key they need.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    refused: Vec<Refusal>,
     bytes_new: u64,
     #[serde(skip)]
     headline: String,
@@ -121,6 +124,7 @@ impl KeysChanged {
         Self {
             bytes_to_store_anew: changed.stored_anew_bytes,
             points_that_need_an_older_key: needing.collect(),
+            refused: changed.refused.clone(),
             headline: headline.to_owned(),
             ..Self::none(&changed.repository)
         }
@@ -136,6 +140,7 @@ impl KeysChanged {
             points_that_need_an_older_key: Vec::new(),
             points_sealed_again: Vec::new(),
             not_sealed: Vec::new(),
+            refused: Vec::new(),
             bytes_new: 0,
             headline: String::new(),
         }
@@ -162,6 +167,9 @@ impl Document for KeysChanged {
         if needing > 0 {
             let points = counted(needing, "point");
             page.line(format!("{points} opened only by an older reader key: keep it, or davit key rotate --rewrap"));
+        }
+        for one in &self.refused {
+            page.line(format!("  NOT LOOKED AT  {}: {}; keep the older key", one.source, one.message));
         }
         for one in &self.not_sealed {
             page.line(format!("  NOT SEALED AGAIN  {}: {}", one.what, one.why));

@@ -7,7 +7,7 @@ use super::charter::{Charter, Epoch, Retired, Writer};
 use super::init::{manifest_recipients, new_signing_key, seal_secrets};
 use super::keys::{ReaderKey, WriterKey};
 use super::seal::Recipients;
-use super::{OpenContext, PointSummary, Repository, Unread, failed, init, layout, state};
+use super::{OpenContext, PointSummary, Refusal, Repository, Unread, failed, init, layout, state};
 use crate::error::{Error, Kind, Result};
 use crate::store::{Put, StoreError};
 use age::x25519::Identity;
@@ -26,6 +26,8 @@ pub struct Changed {
     pub stored_anew_bytes: u64,
     /// Points that none of the present readers opens: an older reader key is needed for them.
     pub need_older_key: Vec<PointSummary>,
+    /// Sources and points of which nobody knows which key they need.
+    pub refused: Vec<Refusal>,
 }
 
 /// Which points who can open.
@@ -141,7 +143,7 @@ impl Repository {
         let secrets = self.secrets_for(&readers, &self.0.manifest_identities)?;
         let now = self.clock().now();
         // Before anything changes, and whatever is the matter with one source: that is no reason to keep an old key.
-        let (points, _) = self.points_and_refusals().await?;
+        let (points, refused) = self.points_and_refusals().await?;
         let repository = self
             .amend(made.as_ref(), |charter| {
                 let epoch = charter.epochs.iter().map(|epoch| epoch.epoch).max().unwrap_or(0) + 1;
@@ -152,7 +154,7 @@ impl Repository {
             .await?;
         let stored_anew_bytes = stored_by_newest(&points);
         let need_older_key = repository.closed_to(repository.readers(), points);
-        Ok(Changed { repository, reader: made, writer: None, stored_anew_bytes, need_older_key })
+        Ok(Changed { repository, reader: made, writer: None, stored_anew_bytes, need_older_key, refused })
     }
 
     /// Makes a key for a backup host, from a reader key and the store alone. With `retire_others` every other writer
@@ -186,7 +188,8 @@ impl Repository {
                 charter.secrets = secrets;
             })
             .await?;
-        Ok(Changed { repository, reader: None, writer: Some(writer), stored_anew_bytes: 0, need_older_key: Vec::new() })
+        let (need_older_key, refused) = (Vec::new(), Vec::new());
+        Ok(Changed { repository, reader: None, writer: Some(writer), stored_anew_bytes: 0, need_older_key, refused })
     }
 
     /// Makes a key file for a reader who is one already: `identity` opens, the root key comes along if `with_root`.

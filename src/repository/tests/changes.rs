@@ -292,6 +292,8 @@ async fn readers_change_beside_a_source_that_was_taken_away_and_its_points_hide_
 
     let changed = open().await.rotate_readers(&[], None).await.unwrap();
     assert_eq!(changed.need_older_key.len(), 1);
+    let [refused] = &changed.refused[..] else { panic!("{:?}", changed.refused) };
+    assert_eq!(refused.source, name("bank"), "nobody knows which key its points need");
     assert_eq!(world.reader().await.readers(), changed.repository.readers());
 }
 
