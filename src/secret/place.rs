@@ -27,9 +27,12 @@ impl fmt::Display for SecretRef {
     /// Where it comes from, never what it is.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Of a URL everything but the password helps; of anything else nothing is shown.
-            Self::Plain(text) if is_url(text.reveal()) => f.write_str(&redact(text.reveal())),
-            Self::Plain(_) => f.write_str("[redacted]"),
+            // Of a URL everything but what lets somebody in helps; of anything else nothing is shown.
+            Self::Plain(text) => match scheme_of(text.reveal()) {
+                Some("postgres" | "postgresql") => f.write_str(&redact(text.reveal())),
+                Some(scheme) => f.write_str(&shown(scheme, &text.reveal()[scheme.len() + "://".len()..])),
+                None => f.write_str("[redacted]"),
+            },
             Self::Env(name) => write!(f, "{{env: {name}}}"),
             Self::File(path) => write!(f, "{{file: {}}}", path.display()),
             Self::Dotenv { path, key } => write!(f, "{{dotenv: {}, key: {key}}}", path.display()),
@@ -37,11 +40,34 @@ impl fmt::Display for SecretRef {
     }
 }
 
-/// Whether a text is a URL and nothing else: one word after a scheme.
-fn is_url(text: &str) -> bool {
-    let scheme = text.split_once("://").map(|(scheme, _)| scheme).unwrap_or_default();
-    scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c))
+/// The scheme, if a text is a URL and nothing else: one word after a scheme.
+fn scheme_of(text: &str) -> Option<&str> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
+        && scheme.chars().all(|c| c.is_ascii_alphanumeric() || "+-.".contains(c));
+    (is_scheme && !rest.contains(char::is_whitespace)).then_some(scheme)
+}
+
+/// What may be seen of a URL's `rest`: where it leads, and a user's name; neither a word that stands alone before the host,
+/// which is a token, nor a query, which may hold one.
+fn shown(scheme: &str, rest: &str) -> String {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    if tail.contains('@') {
+        // It may be a password with a sign that nobody encoded, up to there.
+        return format!("{scheme}://…");
+    }
+    let (user, host) = authority.rsplit_once('@').map_or((None, authority), |(user, host)| (Some(user), host));
+    let user = match user.map(|user| user.split_once(':')) {
+        Some(Some((name, password))) if !password.is_empty() => format!("{name}:…@"),
+        Some(_) => "…@".to_owned(),
+        None => String::new(),
+    };
+    let (path, cut) = match tail.find(['?', '#']) {
+        Some(query) => (&tail[..=query], "…"),
+        None => (tail, ""),
+    };
+    format!("{scheme}://{user}{host}{path}{cut}")
 }
 
 /// The keys a secret may be written with, for the nearest one to be suggested.
@@ -96,6 +122,16 @@ mod tests {
             ("postgres://eva:hunter2@db/shop", "postgres://eva:…@db/shop"),
             ("hunter2", "[redacted]"),
             ("hunter 2://", "[redacted]"),
+            ("http://hunter2 and more", "[redacted]"),
+            ("https://shop.example/healthz?token=hunter2", "https://shop.example/healthz?…"),
+            ("https://shop.example?hunter2#more", "https://shop.example?…"),
+            ("https://shop.example/#hunter2", "https://shop.example/#…"),
+            ("https://hunter2@shop.example/healthz", "https://…@shop.example/healthz"),
+            ("https://hunter2:@shop.example/healthz", "https://…@shop.example/healthz"),
+            ("https://eva:hun?ter2@shop.example/healthz", "https://…"),
+            ("https://eva:hun@ter2@shop.example", "https://eva:…@shop.example"),
+            ("https://shop.example:8080/healthz?mail=eva@hunter2", "https://…"),
+            ("postgres://eva@db/shop?application_name=drill", "postgres://eva@db/shop?application_name=drill"),
         ] {
             assert_eq!(SecretRef::Plain(Secret::new(text)).to_string(), shown);
         }
