@@ -31,6 +31,10 @@ struct Inner {
     /// What chaos says about one victim becomes a sentence only with its name.
     victims: Vec<String>,
     fault: String,
+    /// A line could not be written: a journal with a gap is not gone on with, for its report would say nothing of that.
+    broken: bool,
+    /// What is not proven to be put back, whether or not that could be written down.
+    left: Vec<String>,
 }
 
 impl Notebook {
@@ -39,8 +43,13 @@ impl Notebook {
         let path = folder.join(FILE);
         let doing = || format!("making the drill's journal {}", path.display());
         let file = File::options().append(true).create_new(true).open(&path).context(Kind::Failed, doing)?;
-        let inner = Inner { file, lines: Vec::new(), stored: 0, victims: Vec::new(), fault: String::new() };
-        Ok(Self { clock, path, inner: Arc::new(Mutex::new(inner)) })
+        Ok(Self::of(file, path, clock))
+    }
+
+    fn of(file: File, path: PathBuf, clock: SharedClock) -> Self {
+        let (victims, fault) = (Vec::new(), String::new());
+        let inner = Inner { file, lines: Vec::new(), stored: 0, victims, fault, broken: false, left: Vec::new() };
+        Self { clock, path, inner: Arc::new(Mutex::new(inner)) }
     }
 
     /// Writes a line, stamped now; it is on the disk when this returns.
@@ -52,12 +61,29 @@ impl Notebook {
     pub(super) fn note_at(&self, at: Duration, event: Event) -> Result<()> {
         let line = Line { at, event };
         let text = text(&line)?;
+        if let Event::Healing(Healing { proven: false, what, detail, .. }) = &line.event {
+            self.is_left(what, detail);
+        }
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let doing = || format!("writing the drill's journal {}", self.path.display());
+        if inner.broken {
+            return Err(Error::failed(format!("{}: a line before this one could not be written", doing())));
+        }
+        inner.broken = true;
         inner.file.write_all(text.as_bytes()).context(Kind::Failed, doing)?;
         inner.file.sync_data().context(Kind::Failed, doing)?;
+        inner.broken = false;
         inner.lines.push(line);
         Ok(())
+    }
+
+    /// Remembers what is not proven to be put back.
+    fn is_left(&self, what: &str, why: &str) {
+        let left = format!("{what} ({why})");
+        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        if !inner.left.contains(&left) {
+            inner.left.push(left);
+        }
     }
 
     /// Dates an instant.
@@ -150,6 +176,10 @@ impl Notebook {
                 proven: read_back.is_good(),
                 detail: read_back.text().to_owned(),
             })),
+            chaos::Event::Stuck { number, why } => {
+                self.is_left(&self.said(number), &why);
+                Ok(())
+            }
             // What is left is told by the lines before and after it.
             _ => Ok(()),
         }
@@ -169,10 +199,76 @@ impl std::fmt::Debug for Notebook {
     }
 }
 
-/// An error with the place of the journal, for whoever has to find out what happened.
+/// An error with the place of the journal, for whoever has to find out what happened. Where there is no report nobody reads in
+/// it what is not proven to be put back: then that is the error, whatever else failed.
 pub(super) fn with_journal(error: Error, notebook: &Notebook) -> Error {
+    let left = notebook.inner.lock().unwrap_or_else(PoisonError::into_inner).left.join("; ");
+    if !left.is_empty() && error.kind() != Kind::Stuck {
+        let broken = format!("THE TARGET MAY STILL BE BROKEN: not proven to be put back: {left}");
+        let hint = format!(
+            "davit chaos status shows what is open; davit chaos janitor tries again; what happened is in {}",
+            notebook.path.display()
+        );
+        return error.during(broken).as_kind(Kind::Stuck).hint(hint);
+    }
     match error.hint_text() {
         Some(_) => error,
         None => error.hint(format!("what happened is in {}", notebook.path.display())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SimClock;
+
+    /// A notebook on a disk that is full.
+    fn on_a_full_disk() -> Notebook {
+        let path = PathBuf::from("/dev/full");
+        let file = File::options().append(true).open(&path).unwrap();
+        let notebook = Notebook::of(file, path, Arc::new(SimClock::at(jiff::Timestamp::UNIX_EPOCH)));
+        let mut inner = notebook.inner.lock().unwrap();
+        (inner.victims, inner.fault) = (vec!["backend 7".to_owned()], "lock-storm".to_owned());
+        drop(inner);
+        notebook
+    }
+
+    #[test]
+    fn a_journal_with_a_gap_is_not_gone_on_with() {
+        let notebook = on_a_full_disk();
+        notebook.note(Event::Ended).unwrap_err();
+        // There is room again.
+        notebook.inner.lock().unwrap().file = tempfile::tempfile().unwrap();
+        assert!(notebook.note(Event::Ended).unwrap_err().to_string().contains("a line before this one"));
+        assert!(notebook.lines().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_put_back_needs_a_person_also_where_it_cannot_be_written_down() {
+        let healing = |proven| {
+            let (what, detail) = ("put back".to_owned(), "exit status: 1".to_owned());
+            Event::Healing(Healing { nothing: false, what, proven, detail })
+        };
+        let ended = |notebook: &Notebook| with_journal(notebook.note(Event::Ended).unwrap_err(), notebook);
+
+        let notebook = on_a_full_disk();
+        assert_eq!(notebook.note(healing(true)).unwrap_err().kind(), Kind::Failed);
+        assert_eq!(ended(&notebook).kind(), Kind::Failed, "everything is put back");
+        assert_eq!(notebook.note(healing(false)).unwrap_err().kind(), Kind::Failed);
+        let error = ended(&notebook);
+        assert_eq!(error.kind(), Kind::Stuck);
+        let text = error.to_string();
+        assert!(text.contains("put back (exit status: 1)") && text.contains("writing the drill's journal"), "{text}");
+        assert!(error.hint_text().unwrap().contains("janitor"));
+
+        // The faults themselves are told by whoever heals them, and the lines of that may be lost.
+        let notebook = on_a_full_disk();
+        let not = ReadBack::Not { why: "it is still locked".to_owned() };
+        drop(notebook.line(chaos::Event::ReadBack { number: 0, read_back: not, at: Duration::ZERO }).await);
+        assert!(ended(&notebook).to_string().contains("lock-storm of backend 7 (it is still locked)"));
+        let notebook = on_a_full_disk();
+        let why = "its intent could not be closed".to_owned();
+        notebook.line(chaos::Event::Stuck { number: 0, why }).await.unwrap();
+        assert_eq!(ended(&notebook).kind(), Kind::Stuck);
     }
 }

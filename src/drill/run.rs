@@ -12,7 +12,7 @@ use super::plan::{Plan, Script};
 use super::platform::Platform;
 use super::recovery::{self, recover};
 use super::store::{begin, store};
-use super::verify::{look_before, remove_table, verify};
+use super::verify::{Before, look_before, remove_table, verify};
 use crate::chaos::{self, Ending, Injection};
 use crate::error::{Error, Kind, Result};
 use crate::measure::{Interval, Recovery, Steady};
@@ -88,25 +88,29 @@ async fn execute(means: &Means, plan: Plan, lease: &Lease) -> Result<Done> {
     let (outcome, beside) = tokio::join!(acting, beside);
     let outcome = outcome.and(beside);
     let seen = observing.end(&desk).await;
-    // Where the journal cannot be written any more, what is left to put back is put back all the same.
+    let ended = Box::pin(end(&desk, outcome.and(seen), &kept, &before)).await;
+    ended.map_err(|error| with_journal(error, &desk.notebook))
+}
+
+/// Compares, puts back what is left, and reports. Where the journal cannot be written any more, what is left to put back is put
+/// back all the same.
+async fn end(desk: &Desk<'_>, outcome: Result<()>, kept: &Kept, before: &Before) -> Result<Done> {
     let mut told = Ok(());
-    if let Err(error) = outcome.and(seen) {
-        let stuck = error.kind() == Kind::Stuck;
-        let noted = desk.notebook.note(Event::Aborted { why: error.to_string() });
-        told = if stuck && noted.is_err() { Err(error) } else { noted };
+    if let Err(error) = outcome {
+        told = desk.notebook.note(Event::Aborted { why: error.to_string() });
     }
-    if let Err(error) = verify(&desk, &kept, &before).await {
+    if let Err(error) = verify(desk, kept, before).await {
         let what = format!("not everything could be compared: {error}");
         told = told.and(desk.notebook.note(Event::Surprise { what }));
     }
-    let cleaned = clean_up(&desk, &kept).await;
-    told.and(cleaned).map_err(|error| with_journal(error, &desk.notebook))?;
+    let cleaned = clean_up(desk, kept).await;
+    told.and(cleaned)?;
     match files_beside(&desk.folder) {
         Ok(files) => desk.notebook.note(Event::Files(files))?,
         Err(error) => desk.notebook.note(Event::Surprise { what: error.to_string() })?,
     }
     desk.notebook.note(Event::Ended)?;
-    finish(&desk).await
+    finish(desk).await
 }
 
 /// Nothing was broken when this went wrong, and what was made for it is taken away again: it is a refusal. Where that is not
@@ -362,7 +366,7 @@ async fn heal(desk: &Desk<'_>, injection: Injection) -> Result<()> {
             Some("davit chaos status shows what is open; davit chaos janitor tries again".to_owned()),
         );
     }
-    told.or_else(|unwritten| healing.result().and(Err(unwritten)))
+    told
 }
 
 async fn steady_after(desk: &Desk<'_>) -> Result<()> {
@@ -382,25 +386,19 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
         let from = desk.now();
         let doing = recovery::running(&step.command);
         let outcome = recovery::limited(desk, &doing, recovery::run(&step.command)).await;
-        let noted = desk.notebook.step(&step.name, from, &outcome).and_then(|()| {
-            desk.notebook.note(Event::Healing(crate::report::journal::Healing {
-                nothing: false,
-                what: step.name.clone(),
-                proven: outcome.is_ok(),
-                detail: outcome.as_ref().map_or_else(ToString::to_string, Clone::clone),
-            }))
-        });
-        // Nobody can read of it in a report: then it is the error.
-        told = told.and(noted.map_err(|unwritten| match outcome {
-            Ok(_) => unwritten,
-            Err(error) => error.as_kind(Kind::Stuck),
+        let noted = desk.notebook.step(&step.name, from, &outcome);
+        let healed = desk.notebook.note(Event::Healing(crate::report::journal::Healing {
+            nothing: false,
+            what: step.name.clone(),
+            proven: outcome.is_ok(),
+            detail: outcome.as_ref().map_or_else(ToString::to_string, Clone::clone),
         }));
+        told = told.and(noted).and(healed);
     }
     // What is not proven to be gone is in the notebook, and makes the report exit 5.
-    let removed = remove_table(desk, kept).await;
-    match (told, removed) {
-        (Err(_), Err(left)) if left.kind() == Kind::Stuck => Err(left),
-        (told, _) => told,
+    match remove_table(desk, kept).await {
+        Err(error) if error.kind() != Kind::Stuck => told.and(Err(error)),
+        _ => told,
     }
 }
 
@@ -408,9 +406,7 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
 async fn finish(desk: &Desk<'_>) -> Result<Done> {
     let journal = desk.notebook.take_lines();
     let report = drill::of(&journal)?;
-    store(&desk.means.chaos.repository, &journal, desk.notebook.stored(), &report)
-        .await
-        .map_err(|error| with_journal(error, &desk.notebook))?;
+    store(&desk.means.chaos.repository, &journal, desk.notebook.stored(), &report).await?;
     Ok(Done { report, journal, folder: desk.folder.clone() })
 }
 
