@@ -67,6 +67,29 @@ fn a_drill_whose_fault_is_over_at_once_is_given_up_by_a_word_from_elsewhere() {
 
 #[test]
 #[ignore = "needs PostgreSQL 15: make test"]
+fn a_drill_that_has_broken_nothing_yet_is_stopped_and_breaks_nothing() {
+    let server = PgServer::start();
+    shop(&server, false);
+    let desk = desk(&server.url("shop"), &server);
+    let path = scenario("backend-kill");
+    let _application = Application::of(&server);
+    let set = setting(["fault.victims=1", "steady_state.for=10m"]);
+    let mut child = begun(&desk, &quick(&path, &set), "looking at what normal is").unwrap();
+    let said = desk.davit(&["chaos", "status"]);
+    assert!(said.code == 1 && said.stdout.contains("no fault is injected; what a drill made for itself"), "{said:?}");
+    let (_, status) = desk.json(&["chaos", "status"]);
+    let (code, stopped) = desk.json(&["chaos", "stop", status["open"][0]["run"].as_str().unwrap()]);
+    assert_eq!((code, stopped["undone"].as_u64()), (0, Some(1)), "{stopped:#}");
+    let mut shown = String::new();
+    child.stdout.take().unwrap().read_to_string(&mut shown).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(4), "{shown}");
+    assert!(shown.contains("davit chaos stop"), "{shown}");
+    assert_eq!(Application::sessions(&server), "1", "nothing was broken");
+    assert_eq!(desk.davit(&["chaos", "status"]).code, 0);
+}
+
+#[test]
+#[ignore = "needs PostgreSQL 15: make test"]
 fn nothing_is_broken_where_fewer_writes_than_usual_are_taken() {
     let server = PgServer::start();
     shop(&server, false);

@@ -1,7 +1,7 @@
 //! How long a fault lasts: its time, or until an abort condition holds, somebody says stop, or the lease is lost.
 
 use super::event::{Event, Witness};
-use super::intent::open_intents;
+use super::intent::{OpenIntent, open_intents};
 use super::means::Means;
 use super::run::Injection;
 use crate::error::{Error, Result};
@@ -137,31 +137,36 @@ impl Injection {
     }
 }
 
-/// Asks a run that lives elsewhere to end its faults, and waits until its intents are closed.
+/// Asks a run that lives elsewhere to end its faults, and waits until its intents are closed; how many that were.
+///
+/// A drill that has only made something for itself has not broken anything yet, or not any more: it ends without, and what it
+/// has made is waited for.
 ///
 /// # Errors
 /// Exit 5 if it does not in time: its runner may be dead, and the janitor is next.
 pub async fn stop_run(means: &Means, run: &RunId) -> Result<usize> {
-    let open = async || -> Result<usize> {
-        let all = open_intents(means).await?;
-        Ok(all.iter().filter(|intent| intent.run == *run && intent.is_fault()).count())
+    let of_run = async || -> Result<Vec<OpenIntent>> {
+        Ok(open_intents(means).await?.into_iter().filter(|intent| intent.run == *run).collect())
     };
-    let before = open().await?;
-    if before == 0 {
+    let begun = of_run().await?;
+    if begun.is_empty() {
         return Ok(0);
     }
+    // What a drill has made for itself stays until its end, which is not waited for once its faults are undone.
+    let faults = begun.iter().any(OpenIntent::is_fault);
+    let awaited = |open: &[OpenIntent]| -> usize { open.iter().filter(|intent| !faults || intent.is_fault()).count() };
     means.repository.put_fault_stop(run, &means.holder).await?;
-    let began = means.clock.monotonic();
+    let since = means.clock.monotonic();
     loop {
-        if open().await? == 0 {
-            return Ok(before);
+        if awaited(&of_run().await?) == 0 {
+            return Ok(awaited(&begun));
         }
-        if means.clock.monotonic().saturating_sub(began) > STOPPED {
+        if means.clock.monotonic().saturating_sub(since) > STOPPED {
             return Err(Error::new(
                 crate::error::Kind::Stuck,
-                format!("stopping run {run}: two minutes later its faults are not proven undone"),
+                format!("stopping run {run}: two minutes later what it began is not proven undone"),
             )
-            .hint(format!("its runner may be dead: davit chaos janitor --run {run}")));
+            .hint(format!("its runner may be dead, or still at its recovery: davit chaos janitor --run {run}")));
         }
         tokio::select! {
             () = means.clock.sleep(LOOK) => {}

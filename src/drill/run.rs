@@ -32,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 const WARM_UP: Duration = Duration::from_secs(1);
 /// How often the share of failed probes is held against the limit.
 const ALARM: Duration = Duration::from_secs(1);
+/// How often it is looked whether somebody elsewhere says stop.
+const STOP: Duration = Duration::from_secs(1);
 /// Over how much time that share is taken.
 const ALARM_WINDOW: Duration = Duration::from_secs(10);
 
@@ -128,7 +130,8 @@ async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept
     let beginning = desk.notebook.lines();
     begin(&desk.means.chaos.repository, &desk.script.run, &beginning).await?;
     desk.notebook.is_stored(beginning.len());
-    let Some(steady) = steady_before(desk, kept).await? else { return Ok(()) };
+    let steady = unless_stopped(desk, steady_before(desk, kept)).await?;
+    let Some(steady) = steady else { return Ok(()) };
     let (tell, over) = oneshot::channel();
     let striking = async {
         let outcome = Box::pin(strike(desk, fault, lease, kept, &steady)).await;
@@ -175,6 +178,20 @@ async fn strike(
     outcome.and(watched)?;
     steady_after(desk).await?;
     Ok(Some(effective))
+}
+
+/// Does something while no fault is held, unless somebody elsewhere says stop. A repository that is out of reach says nothing.
+async fn unless_stopped<T>(desk: &Desk<'_>, what: impl Future<Output = Result<T>>) -> Result<T> {
+    let stopped = async {
+        while !matches!(desk.means.chaos.repository.fault_stop_asked(&desk.script.run).await, Ok(true)) {
+            desk.means.clock().sleep(STOP).await;
+        }
+    };
+    tokio::select! {
+        biased;
+        outcome = what => outcome,
+        () = stopped => Err(Error::failed("running the drill: davit chaos stop")),
+    }
 }
 
 /// What proves that the fault took effect, in the words of its proofs.
@@ -244,7 +261,7 @@ async fn come_back(
         // The notebook has the reason already.
         Some(Ending::Stopped { .. } | Ending::Aborted { .. }) => return Ok(()),
     };
-    believed(desk, effective, steady, recovered).await
+    unless_stopped(desk, believed(desk, effective, steady, recovered)).await
 }
 
 /// Waits until the recovery is believed.

@@ -29,7 +29,7 @@ impl Document for Stopped {
     fn text(&self) -> String {
         match self.undone {
             0 => format!("run {} has nothing to undo\n", self.run),
-            count => format!("run {} undid its faults: {count}\n", self.run),
+            count => format!("run {} undid what it had begun: {count}\n", self.run),
         }
     }
 }
