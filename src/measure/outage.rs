@@ -55,6 +55,9 @@ pub struct Outage {
     pub recovery_time: Interval,
     /// Every time it was down, the ones after the restoration included; they do not move it.
     pub spans: Vec<Span>,
+    /// Whether only a part of the requests failed: then its bounds depend on how often that part was met.
+    #[serde(default)]
+    pub in_part: bool,
 }
 
 /// Failures that follow each other.
@@ -136,6 +139,7 @@ fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -
         restored: end,
         recovery_time: end.since(fault),
         spans,
+        in_part: false,
     })
 }
 

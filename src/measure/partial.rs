@@ -76,6 +76,7 @@ impl Partial {
             restored: end,
             recovery_time: end.since(fault),
             spans: down,
+            in_part: true,
         })
     }
 

@@ -149,9 +149,13 @@ impl Seen<'_> {
     }
 
     /// How wide its recovery time is, beside the bound that holds for a pace that is kept: two periods, the time in which
-    /// the first failure was seen, and the time in which the first answer came, each of these at most the deadline.
+    /// the first failure was seen, and the time in which the first answer came, each of these at most the deadline. For an
+    /// outage of a part there is no such bound: how soon a probe meets that part is not a matter of their pace.
     fn error(&self, facts: &Facts<'_>) -> Option<Width> {
         let Some(Recovery::Restored(outage)) = &self.recovery else { return None };
+        if outage.in_part {
+            return None;
+        }
         let clock = facts.elsewhere(self.stream).and_then(|one| one.error).unwrap_or_default();
         let best = self.stream.every * 2 + facts.fault()?.widened(clock).width();
         let worst = best + self.stream.deadline * 2;
