@@ -9,7 +9,7 @@
 
 use super::hold::Hold;
 use super::interval::Interval;
-use super::partial::Partial;
+use super::partial::{self, Partial};
 use super::sample::{Sample, Stall, evidence};
 use super::thin::Kept;
 use serde::{Deserialize, Serialize};
@@ -21,13 +21,17 @@ use std::time::Duration;
 pub enum Recovery {
     /// No probe was sent after the fault: nothing is known.
     NoData,
-    /// No two probes in a row failed, and no more than in the steady state: there was no outage longer than this, and perhaps
-    /// none.
+    /// No two probes in a row failed, and within no hold more than in the steady state: there was no outage longer than this, and
+    /// perhaps none.
     Brief {
-        /// The longest time from the send of a good probe to the acknowledgement of the next one.
+        /// The longest time from the send of a good probe to the acknowledgement of the next one; where a part of the service may
+        /// have been gone, until no probe failed any more.
         longest: Duration,
-        /// How many failed, each on its own, as in the steady state.
+        /// How many failed, each on its own.
         failures: u64,
+        /// From the first failure to the last one, where over a longer time there were more than chance explains: a small part of
+        /// the service may have been gone.
+        perhaps: Option<Span>,
     },
     /// It came back.
     Restored(Outage),
@@ -88,13 +92,16 @@ impl Recovery {
 /// effect.
 pub fn recovery(samples: &[Sample], stalls: &[Stall], fault: Interval, hold: &Hold) -> Recovery {
     let all = evidence(samples, stalls);
-    judge(&all, fault, hold, || longest_gap(&all, fault))
+    judge(&all, fault, hold, || {
+        let probes = all.iter().filter(|sample| sample.ended >= fault.low).count() as u64;
+        (longest_gap(&all, fault), probes)
+    })
 }
 
 /// The same from what a [`super::thin::Thinner`] has kept.
 pub fn recovery_of(kept: &Kept, fault: Interval, hold: &Hold) -> Recovery {
     let all: Vec<&Sample> = kept.samples.iter().collect();
-    judge(&all, fault, hold, || kept.longest)
+    judge(&all, fault, hold, || (kept.longest, kept.probes))
 }
 
 /// The same from an observer whose clock is known only up to `error`, its probes being shifted onto ours.
@@ -110,7 +117,8 @@ pub fn recovery_from(kept: &Kept, fault: Interval, error: Duration, hold: &Hold)
     seen
 }
 
-fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -> Duration) -> Recovery {
+/// `whole` says of all probes, of which only some may be here, the longest gap and how many were made since the fault.
+fn judge(all: &[&Sample], fault: Interval, hold: &Hold, whole: impl FnOnce() -> (Duration, u64)) -> Recovery {
     if !all.iter().any(|sample| sample.sent >= fault.low) {
         return Recovery::NoData;
     }
@@ -119,7 +127,10 @@ fn judge(all: &[&Sample], fault: Interval, hold: &Hold, longest: impl FnOnce() -
     let first = pair.into_iter().chain(partial.as_ref().map(|partial| partial.first)).min();
     let Some(onset) = first else {
         let failures = all.iter().filter(|sample| sample.bad() && sample.ended >= fault.low).count() as u64;
-        return Recovery::Brief { longest: longest(), failures };
+        let (longest, probes) = whole();
+        let perhaps = partial::perhaps(all, probes, fault, hold);
+        let longest = perhaps.iter().map(|span| span.length.high).fold(longest, Duration::max);
+        return Recovery::Brief { longest, failures, perhaps };
     };
     let restored = (onset + 1..all.len()).find(|at| hold.confirms(&all[*at..]) == Some(true));
     // What failed in part after it was restored is another time that it was down.

@@ -14,6 +14,40 @@ use std::time::Duration;
 
 /// So many failures within a hold, none right after another, are chance at any time, however long the steady state was.
 const CHANCE: u64 = 2;
+/// No window is shorter, however short the hold.
+const LEAST: Duration = Duration::from_secs(1);
+
+/// Of so small a part that no hold holds more failures than chance explains, a longer time may: from the first failure after
+/// the fault to the last one, and for how long at most a part of the service was gone.
+///
+/// That it was is not certain, and what is known is an upper bound: until a hold after the last failure. `probes` were made since
+/// the fault, evenly.
+pub(super) fn perhaps(all: &[&Sample], probes: u64, fault: Interval, hold: &Hold) -> Option<Span> {
+    let after = |sample: &&&Sample| sample.bad() && sample.ended >= fault.low;
+    let failures: Vec<&Sample> = all.iter().filter(after).copied().collect();
+    let (first, last) = (failures.first()?, failures.last()?);
+    let watched = all.last()?.sent.saturating_sub(fault.low);
+    let too_many = |window: Duration| {
+        let share = if watched.is_zero() { 1.0 } else { window.div_duration_f64(watched).min(1.0) };
+        #[expect(clippy::cast_precision_loss, reason = "counts of probes stay far below 2^52")]
+        let within = probes as f64 * share;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "no more than the probes")]
+        let plausible = hold.failures_allowed((within.ceil() as u64).max(hold.probes)) + CHANCE;
+        // Whoever looks from every failure on, and over every length, sees more by chance than whoever looks once.
+        let allowed = usize::try_from(plausible + plausible.isqrt()).unwrap_or(usize::MAX);
+        let ends = failures.iter().skip(allowed);
+        failures.iter().zip(ends).any(|(from, until)| until.sent <= from.sent + window)
+    };
+    let windows = std::iter::successors(Some(hold.span.max(LEAST) * 2), |window| window.checked_mul(2));
+    let shorter = windows.take_while(|window| *window < watched);
+    let unexplained = shorter.chain([watched]).any(too_many);
+    unexplained.then(|| Span {
+        first_sent: first.sent,
+        last_sent: last.sent,
+        failures: failures.len() as u64,
+        length: Interval::new(Duration::ZERO, (last.ended + hold.span).saturating_sub(fault.low)),
+    })
+}
 
 /// Where such an outage begins.
 pub(super) struct Partial {

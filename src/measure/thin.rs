@@ -21,6 +21,8 @@ pub struct Kept {
     pub samples: Vec<Sample>,
     /// The longest time after the fault from the send of a good probe to the end of the next one, over all probes.
     pub longest: Duration,
+    /// How many probes ended after the fault, over all.
+    pub probes: u64,
 }
 
 /// Takes probes, and keeps what decides.
@@ -39,6 +41,7 @@ pub struct Thinner<'a> {
     first: Option<Duration>,
     alone: Option<Duration>,
     longest: Option<Duration>,
+    probes: u64,
     kept: Vec<Sample>,
 }
 
@@ -57,6 +60,7 @@ impl<'a> Thinner<'a> {
             first: None,
             alone: None,
             longest: None,
+            probes: 0,
             kept: Vec::new(),
         }
     }
@@ -81,7 +85,8 @@ impl<'a> Thinner<'a> {
             self.decide(next);
         }
         self.kept.extend(self.last.take().map(|(last, _)| last));
-        Kept { samples: self.kept, longest: self.longest.or(self.alone).unwrap_or_default() }
+        let longest = self.longest.or(self.alone).unwrap_or_default();
+        Kept { samples: self.kept, longest, probes: self.probes }
     }
 
     /// Decides about the last probe, now that its successor is known.
@@ -105,6 +110,7 @@ impl<'a> Thinner<'a> {
 
     fn measure(&mut self, next: &Sample) {
         let first = *self.first.get_or_insert(next.sent);
+        self.probes += u64::from(next.ended >= self.fault.low);
         if !next.good() {
             return;
         }

@@ -318,7 +318,7 @@ pub struct StreamRow {
     pub recovery: String,
     /// From the proven fault to the restored service.
     pub recovery_time: Option<Bounds>,
-    /// How wide that is, beside what the pace of its probes allows; nothing where no outage was measured.
+    /// How wide that is, beside what the pace of its probes allows; nothing where no outage was measured, or one in part.
     #[serde(default)]
     pub error: Option<Width>,
     /// Every time it was down: since when (the drill's beginning) and for how long.

@@ -178,6 +178,7 @@ impl Seen<'_> {
         let spans = match &self.recovery {
             Some(Recovery::Restored(outage)) => &outage.spans[..],
             Some(Recovery::NotRestored { spans, .. }) => spans,
+            Some(Recovery::Brief { perhaps, .. }) => perhaps.as_slice(),
             _ => &[],
         };
         spans.iter().map(|span| (Interval::new(span.first_sent, span.last_sent), span.length)).collect()
@@ -194,12 +195,13 @@ impl Seen<'_> {
 fn words(recovery: &Recovery) -> String {
     match recovery {
         Recovery::NoData => "no probe was sent after the fault".to_owned(),
-        Recovery::Brief { longest, failures: 0 } => {
+        Recovery::Brief { longest, failures: 0, .. } => {
             format!("no probe failed: no outage longer than {}", seconds(secs(*longest)))
         }
-        Recovery::Brief { longest, failures } => {
+        Recovery::Brief { longest, failures, perhaps } => {
             let failed = crate::humane::counted(*failures, "probe");
-            format!("{failed} failed, no two in a row: no outage longer than {}", seconds(secs(*longest)))
+            let more = if perhaps.is_some() { ", but more than chance explains: perhaps a part was gone" } else { "" };
+            format!("{failed} failed, no two in a row{more}: no outage longer than {}", seconds(secs(*longest)))
         }
         Recovery::Restored(outage) => match outage.spans.len() {
             0 | 1 => "down once, then restored".to_owned(),
