@@ -98,7 +98,7 @@ alerts: [{name: a, within: 2m, command: ['true']}, {name: b, within: 2m, alertma
 checks: [{name: c, sql: SELECT true}, {name: d, http: http://x/, status: 200}, {name: e, command: ['true']}]
 cleanup: [{name: c, command: ['true']}]
 guards: {windows: ['Mon-Fri 09:00-17:00 UTC'], incident: {url: http://x/}, protect: [watchers], backup_age: 12h}
-limits: {watch: 1m, hold: 10s, control_loop: 1s, abort_errors: 50%, replica_lag: 16MiB, availability: 99.9%}
+limits: {watch: 1m, cleanup: 2h, hold: 10s, control_loop: 1s, abort_errors: 50%, replica_lag: 16MiB, availability: 99.9%}
 ";
     davit::scenario::read(whole, Path::new("whole.yaml"), &[]).unwrap();
     must_be("scenario", &serde_saphyr::from_str(whole).unwrap());

@@ -15,6 +15,7 @@ use crate::report::journal::{Event, RestorePhase, Restored, Stage};
 use crate::repository::manifest::PointKind;
 use crate::scenario::RecoveryBy;
 use crate::units::Span;
+use rustix::process::{Pid, Signal, kill_process_group};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -127,22 +128,26 @@ pub(super) fn running(command: &[String]) -> String {
 
 /// Waits for something that is somebody else's as long as a recovery is awaited, and not beyond the end of the drill.
 pub(super) async fn watched<T>(desk: &Desk<'_>, doing: &str, what: impl Future<Output = Result<T>>) -> Result<T> {
+    let limit = (desk.script.scenario.limits.watch, "limits.watch says for how long a recovery is awaited");
     tokio::select! {
         biased;
         () = desk.means.chaos.cancel.cancelled() => Err(Error::failed(format!("{doing}: interrupted"))),
-        outcome = limited(desk, doing, what) => outcome,
+        outcome = limited(desk, doing, limit, what) => outcome,
     }
 }
 
-/// Waits as long as a recovery is awaited, also when the drill is given up: for what puts something back.
-pub(super) async fn limited<T>(desk: &Desk<'_>, doing: &str, what: impl Future<Output = Result<T>>) -> Result<T> {
-    let watch = desk.script.scenario.limits.watch;
+/// Waits no longer than a limit, which is named beside it, also when the drill is given up: for what puts something back.
+pub(super) async fn limited<T>(
+    desk: &Desk<'_>,
+    doing: &str,
+    (limit, hint): (Duration, &str),
+    what: impl Future<Output = Result<T>>,
+) -> Result<T> {
     tokio::select! {
         biased;
         outcome = what => outcome,
-        () = desk.means.clock().sleep(watch) => {
-            let why = format!("{doing}: it did not end within {}", Span(watch));
-            Err(Error::failed(why).hint("limits.watch says for how long a recovery is awaited"))
+        () = desk.means.clock().sleep(limit) => {
+            Err(Error::failed(format!("{doing}: it did not end within {}", Span(limit))).hint(hint))
         }
     }
 }
@@ -158,6 +163,19 @@ pub(super) async fn run(command: &[String]) -> Result<String> {
     }
 }
 
+/// A program and all that it has begun: where its end is not awaited any more nothing of it goes on.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0
+            && let Err(why) = kill_process_group(group, Signal::KILL)
+        {
+            tracing::debug!("ending a command: {why}");
+        }
+    }
+}
+
 /// Runs somebody's program to its end: how it ended, and what it wrote last.
 pub(super) async fn ended(command: &[String]) -> Result<(ExitStatus, String)> {
     let Some((program, arguments)) = command.split_first() else {
@@ -165,8 +183,14 @@ pub(super) async fn ended(command: &[String]) -> Result<(ExitStatus, String)> {
     };
     let doing = || format!("running {program}");
     let mut child = tokio::process::Command::new(program);
-    child.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-    let output = child.output().await.context(Kind::Failed, doing)?;
+    child.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = child.process_group(0).kill_on_drop(true).spawn().context(Kind::Failed, doing)?;
+    let id = child.id().and_then(|id| i32::try_from(id).ok());
+    let mut group = Group(id.and_then(Pid::from_raw));
+    let output = child.wait_with_output().await;
+    // What it has left to run, a server that was started, is meant to.
+    group.0 = None;
+    let output = output.context(Kind::Failed, doing)?;
     let said = String::from_utf8_lossy(if output.stdout.is_empty() { &output.stderr } else { &output.stdout });
     let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or("it said nothing").trim().to_owned();
     Ok((output.status, last))
@@ -288,6 +312,31 @@ pub(super) async fn first_answer(desk: &Desk<'_>, since: Duration) -> Result<Dur
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_command_that_is_given_up_leaves_nothing_that_it_began() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("began");
+        let script = format!("sleep 300 & echo $! > {0}.new; mv {0}.new {0}; wait", file.display());
+        let command = ["/bin/sh", "-c", script.as_str()].map(str::to_owned);
+        let began = async {
+            while !file.exists() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::select! {
+            ended = ended(&command) => panic!("{ended:?}"),
+            () = began => {}
+        }
+        let pid = std::fs::read_to_string(&file).unwrap();
+        let line = format!("/proc/{}/cmdline", pid.trim());
+        // Who is gone has no file, or an empty one until somebody asks how it ended.
+        while std::fs::read(&line).is_ok_and(|line| !line.is_empty()) {
+            tokio::task::yield_now().await;
+        }
+        let (status, last) = ended(&["/bin/sh", "-c", "echo one; echo two"].map(str::to_owned)).await.unwrap();
+        assert!(status.success() && last == "two", "{status} {last}");
+    }
 
     #[test]
     fn a_ledger_is_covered_only_where_the_point_has_its_table() {

@@ -402,7 +402,8 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
     for step in &desk.script.scenario.cleanup {
         let from = desk.now();
         let doing = recovery::running(&step.command);
-        let outcome = recovery::limited(desk, &doing, recovery::run(&step.command)).await;
+        let limit = (desk.script.scenario.limits.cleanup, "limits.cleanup says how long each command may take");
+        let outcome = recovery::limited(desk, &doing, limit, recovery::run(&step.command)).await;
         let noted = desk.notebook.step(&step.name, from, &outcome);
         let healed = desk.notebook.note(Event::Healing(crate::report::journal::Healing {
             nothing: false,

@@ -264,8 +264,10 @@ pub enum IncidentWish {
 /// When to stop.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// For how long the recovery is awaited.
+    /// For how long the recovery is awaited, and each program of it and each check.
     pub watch: Duration,
+    /// How long each command of the cleanup may take.
+    pub cleanup: Duration,
     /// How long the service must behave before it counts as restored.
     pub hold: Duration,
     /// The slowest control loop that plays a part: the fault is injected at a random moment within it.

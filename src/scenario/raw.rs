@@ -121,6 +121,7 @@ pub(super) struct RawGuards {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawLimits {
     pub(super) watch: Option<Span>,
+    pub(super) cleanup: Option<Span>,
     pub(super) hold: Option<Span>,
     pub(super) control_loop: Option<Span>,
     pub(super) abort_errors: Option<Share>,

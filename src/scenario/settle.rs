@@ -29,6 +29,8 @@ const PROBES: Rate = Rate(10.0);
 const DEADLINE: Duration = Duration::from_secs(1);
 /// A recovery is awaited for twice its objective, so that a miss is measured and not only noticed; at least this long.
 const WATCH_LEAST: Duration = Duration::from_mins(2);
+/// What puts something back is not given up early: what it leaves half done needs a person.
+const CLEANUP_LEAST: Duration = Duration::from_hours(1);
 /// Longer than the control loops that could take a service down again: lease terms, health checks, rising servers.
 const HOLD: Duration = Duration::from_secs(10);
 /// One segment of the log, as servers cut it unless they are told otherwise: replayed within a second.
@@ -151,6 +153,7 @@ fn settle(raw: Raw, text: &str, problems: &mut Vec<Problem>) -> Option<Scenario>
         },
         limits: Limits {
             watch: seconds(raw.limits.watch, watch),
+            cleanup: seconds(raw.limits.cleanup, seconds(raw.limits.watch, watch).max(CLEANUP_LEAST)),
             // What the slowest loop has not looked at yet may still fall over.
             hold: seconds(raw.limits.hold, seconds(raw.limits.control_loop, HOLD).max(HOLD)),
             control_loop: seconds(raw.limits.control_loop, HOLD),

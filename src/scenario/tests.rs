@@ -36,6 +36,9 @@ fn a_small_scenario_says_what_it_leaves_out() {
     assert_eq!(scenario.objectives.rto, Aim::Within(Duration::from_mins(15)));
     assert_eq!(scenario.recovery.by, RecoveryBy::Platform);
     assert_eq!(scenario.limits.watch, Duration::from_mins(30));
+    assert_eq!(scenario.limits.cleanup, Duration::from_hours(1), "whatever puts something back has its own time");
+    assert_eq!(with(&["limits.watch=2h"]).unwrap().limits.cleanup, Duration::from_hours(2));
+    assert_eq!(with(&["limits.cleanup=5m"]).unwrap().limits.cleanup, Duration::from_mins(5));
     assert_eq!(
         scenario.hypothesis,
         "if primary-crash strikes, then shop is restored within 15m and loses no more than 5m of acknowledged writes"
