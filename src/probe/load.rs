@@ -17,6 +17,10 @@ use tokio_util::sync::CancellationToken;
 /// Writers wake in steps of this, so that thousands of writes do not mean thousands of wake-ups.
 const STEP: Duration = Duration::from_millis(5);
 
+/// Writes that are overdue by more are not made up for: who stood still would come back to a flood over all connections at once,
+/// and what the service does under that is not what was asked.
+const OVERDUE: Duration = Duration::from_secs(1);
+
 /// A writer that could not connect waits this long.
 const RECONNECT: Duration = Duration::from_millis(50);
 
@@ -52,11 +56,19 @@ struct Shared {
     plan: LoadPlan,
     ledger: Arc<Ledger>,
     clock: SharedClock,
-    start: Duration,
-    /// The number of the next write that is due.
-    next: AtomicU64,
+    pace: Pace,
     ended: [AtomicU64; 3],
     stop: CancellationToken,
+}
+
+/// When writes are due.
+struct Pace {
+    clock: SharedClock,
+    start: Duration,
+    /// Writes a second.
+    rate: u32,
+    /// The number of the next write that is due.
+    next: AtomicU64,
 }
 
 /// A load under way, in a thread of its own. Dropping it stops it without waiting.
@@ -78,11 +90,10 @@ impl Load {
         let runtime =
             tokio::runtime::Builder::new_current_thread().enable_all().build().context(Kind::Failed, doing)?;
         let shared = Arc::new(Shared {
-            start: clock.monotonic(),
+            pace: Pace::new(clock.clone(), plan.rate),
             plan,
             ledger,
             clock,
-            next: AtomicU64::new(0),
             ended: Default::default(),
             stop: CancellationToken::new(),
         });
@@ -133,7 +144,7 @@ async fn write_all(shared: Arc<Shared>) -> Result<()> {
 /// One writer, until it is stopped. Only a ledger that cannot be written ends it before.
 async fn writer(shared: &Shared) -> Result<()> {
     let mut link: Option<Box<dyn Link>> = None;
-    while let Some(()) = shared.stop.run_until_cancelled(shared.turn()).await {
+    while let Some(()) = shared.stop.run_until_cancelled(shared.pace.turn()).await {
         if link.is_none() {
             let dialled = tokio::time::timeout(shared.plan.patience, shared.plan.dial.dial(&shared.plan.settings));
             link = match shared.stop.run_until_cancelled(dialled).await {
@@ -158,15 +169,26 @@ async fn writer(shared: &Shared) -> Result<()> {
     Ok(())
 }
 
-impl Shared {
+impl Pace {
+    fn new(clock: SharedClock, rate: u32) -> Self {
+        Self { start: clock.monotonic(), clock, rate, next: AtomicU64::new(0) }
+    }
+
     /// Waits until the next write is due.
     async fn turn(&self) {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let due = Duration::from_nanos(number.saturating_mul(1_000_000_000) / u64::from(self.plan.rate));
+        let due = Duration::from_nanos(number.saturating_mul(1_000_000_000) / u64::from(self.rate));
+        let now = self.clock.monotonic().saturating_sub(self.start);
+        if due + OVERDUE < now {
+            let due_now = now.as_nanos() * u128::from(self.rate) / 1_000_000_000;
+            self.next.fetch_max(u64::try_from(due_now).unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
         let steps = u32::try_from(due.as_nanos() / STEP.as_nanos()).unwrap_or(u32::MAX);
         self.clock.sleep_until(self.start + STEP * steps).await;
     }
+}
 
+impl Shared {
     fn count(&self, outcome: Outcome) {
         let counter = match outcome {
             Outcome::Ok => 0,
@@ -174,5 +196,37 @@ impl Shared {
             Outcome::Unknown => 2,
         };
         self.ended[counter].fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::{Clock, EventClock};
+
+    #[test]
+    fn what_was_due_while_nobody_could_write_is_not_made_up_for_beyond_a_second() {
+        let clock = EventClock::at(jiff::Timestamp::UNIX_EPOCH);
+        let second = Duration::from_secs;
+        let pace = Pace::new(Arc::new(clock.clone()), 100);
+        clock.stall(second(10), second(60));
+        clock.stall(second(75), Duration::from_millis(500));
+        let turns = clock.run(async {
+            let mut turns = Vec::new();
+            while clock.monotonic() < second(80) {
+                pace.turn().await;
+                turns.push(clock.monotonic());
+            }
+            turns
+        });
+        let turns = turns.unwrap();
+        let within = |from: u64, until: u64| {
+            turns.iter().filter(|turn| second(from) <= **turn && **turn < second(until)).count()
+        };
+        assert_eq!((within(0, 10), within(10, 70)), (1_000, 0));
+        assert!((100..=102).contains(&within(70, 71)), "{}", within(70, 71));
+        assert_eq!(within(71, 75), 400);
+        assert_eq!(within(75, 77), 200, "half a second is made up for");
+        assert_eq!(within(77, 80), 300);
     }
 }
