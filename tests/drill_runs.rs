@@ -24,6 +24,10 @@ use support::wait_until;
 fn met(desk: &Desk, name: &str, more: &[&str]) -> Value {
     let (code, report) = drill_support::drill(desk, &quick(&scenario(name), more));
     must_be_met(code, &report);
+    // Of every phase that a report names a scenario may say how long it can take.
+    for phase in report["phases"].as_array().unwrap() {
+        assert!(davit::measure::instants::PHASE_NAMES.contains(&phase["name"].as_str().unwrap()), "{phase:#}");
+    }
     report
 }
 

@@ -88,6 +88,7 @@ fn word(stage: &str) -> &str {
         ROWS => "load",
         "indexes" => "index",
         "foreign-keys" => "foreign keys",
+        "large-objects" => "large objects",
         "analyze" => "analyse",
         "read-back" | "readback" => "read back",
         other => other,
@@ -99,6 +100,41 @@ mod tests {
     use super::*;
     use crate::clock::SimClock;
     use crate::journal::{Amount, NoProgress};
+
+    #[test]
+    fn every_part_of_a_restore_has_a_name_that_a_scenario_may_say() {
+        const STAGES: [Stage; 12] = [
+            "globals",
+            "definitions",
+            ROWS,
+            "large-objects",
+            "sequences",
+            "indexes",
+            "foreign-keys",
+            "triggers",
+            "views",
+            "analyze",
+            "read-back",
+            "readback",
+        ];
+        let clock: SharedClock = Arc::new(SimClock::at(jiff::Timestamp::UNIX_EPOCH));
+        // Rows that are fetched while others are loaded, and a restore without any.
+        for fetched in [vec![FETCH, ROWS], Vec::new()] {
+            let meter = Meter::new(&clock, NoProgress::shared());
+            let told = if fetched.is_empty() { "fetch and load" } else { "fetch" };
+            for stage in STAGES {
+                meter.event(Event::StageBegan { stage, total: Amount::default() });
+            }
+            for stage in fetched {
+                meter.event(Event::Advanced { stage, by: Amount::default() });
+            }
+            let names: Vec<String> = meter.parts(0).into_iter().map(|part| part.name).collect();
+            assert!(names.iter().any(|name| name == told), "{names:?}");
+            for name in names {
+                assert!(crate::measure::instants::PHASE_NAMES.contains(&name.as_str()), "{name}");
+            }
+        }
+    }
 
     #[test]
     fn rows_that_are_fetched_while_others_are_loaded_are_two_parts_that_overlap() {

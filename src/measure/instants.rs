@@ -63,7 +63,7 @@ pub const PHASES: [Phase; 8] = [
 ];
 
 /// What reports call the phases of a recovery.
-pub const PHASE_NAMES: [&str; 32] = [
+pub const PHASE_NAMES: [&str; 35] = [
     "detection",
     "decision",
     "failover",
@@ -78,9 +78,12 @@ pub const PHASE_NAMES: [&str; 32] = [
     "back after the command",
     "provisioning",
     "fetch",
+    "fetch and load",
     "globals",
     "definitions",
     "load",
+    "large objects",
+    "sequences",
     "index",
     "foreign keys",
     "triggers",

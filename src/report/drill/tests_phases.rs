@@ -166,6 +166,7 @@ fn every_phase_of_a_recovery_has_a_name_that_a_scenario_may_say() {
         recovered("run command", vec![mark(Instant::Decided, 500, 600), step("systemctl", 700, 2100)]),
         recovered("platform", vec![mark(Instant::Detected, 500, 600), healing(2000, true, false)]),
         recovered("platform", Vec::new()),
+        super::tests_restored::restored(Duration::from_secs(1036)),
     ];
     let mut names = std::collections::BTreeSet::new();
     for lines in lines {

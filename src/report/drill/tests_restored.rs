@@ -12,7 +12,7 @@ const FAULT: Duration = Duration::from_secs(1030);
 
 /// A table is dropped while the server goes on answering; six seconds later the point of ten seconds before the fault is in
 /// the place of everything, and the ledger begins anew.
-fn restored(lost_until: Duration) -> Vec<Line> {
+pub(super) fn restored(lost_until: Duration) -> Vec<Line> {
     let made = Made { outage: Duration::ZERO, lost: 0, fault_name: "dropped-table", ..Made::default() };
     let mut lines = made.journal();
     let writes = lines.iter().find_map(|line| match &line.event {
