@@ -13,8 +13,9 @@ use super::platform::Platform;
 use super::recovery::{self, recover};
 use super::store::{begin, store};
 use super::verify::{Before, look_before, remove_table, verify};
-use crate::chaos::{self, Ending, Injection};
+use crate::chaos::{self, Ending, Injection, Witness};
 use crate::error::{Error, Kind, Result};
+use crate::journal::SharedProgress;
 use crate::measure::{Interval, Recovery, Steady};
 use crate::postgres::connect;
 use crate::probe::ledger::Ledger;
@@ -22,6 +23,7 @@ use crate::report::journal::{Event, Line, Stage};
 use crate::report::{DrillReport, drill};
 use crate::repository::lease::Lease;
 use crate::scenario::Place;
+use async_trait::async_trait;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,13 +57,26 @@ pub struct Done {
     pub folder: PathBuf,
 }
 
+/// Tells whoever runs the drill what is waited for before it begins: whose lease that is, and for how long it may take.
+struct Waiting(SharedProgress);
+
+#[async_trait]
+impl Witness for Waiting {
+    async fn line(&self, event: chaos::Event) -> Result<()> {
+        if let chaos::Event::Waiting { why } = event {
+            self.0.note(why);
+        }
+        Ok(())
+    }
+}
+
 /// Executes a drill and reports it. Whatever happens after the injection, the fault is healed and read back.
 ///
 /// # Errors
 /// What could not even begin. What was begun ends with a report, and its verdict says how.
 pub async fn run(means: &Means, plan: Plan) -> Result<Done> {
     // Somebody else may have begun since this was planned; nothing was touched yet.
-    let lease = chaos::take_lease(&means.chaos, &chaos::NoWitness).await?;
+    let lease = chaos::take_lease(&means.chaos, &Waiting(means.progress.clone())).await?;
     let done = Box::pin(execute(means, plan, &lease)).await;
     if let Err(error) = lease.release().await {
         tracing::warn!("{error}");
@@ -456,4 +471,23 @@ async fn versions(means: &Means, script: &Script) -> BTreeMap<String, String> {
         }
     }
     versions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+    use crate::journal::{Level, NoProgress, Recorder};
+
+    #[tokio::test]
+    async fn who_waits_for_the_lease_of_a_dead_runner_says_so() {
+        let recorder = Recorder::new(SystemClock::shared(), NoProgress::shared());
+        let witness = Waiting(recorder.clone());
+        for event in [chaos::Event::Waiting { why: "it runs out in 30 s".to_owned() }, chaos::Event::LeaseReleased] {
+            witness.line(event).await.unwrap();
+        }
+        let told: Vec<_> = recorder.events().into_iter().map(|stamped| stamped.event).collect();
+        let note = crate::journal::Event::Note { level: Level::Info, text: "it runs out in 30 s".to_owned() };
+        assert_eq!(told, [note]);
+    }
 }
