@@ -209,6 +209,10 @@ async fn what_was_done_on_another_machine_is_neither_undone_here_nor_called_undo
     );
     assert!(std::process::Command::new("/bin/sh").args(["-c", &start]).status().unwrap().success());
     let killed = std::fs::read_to_string(&file).unwrap();
+    // The shell's child has the number already, and what allows the fault once it is the program.
+    let environment = format!("/proc/{}/environ", killed.trim());
+    let allowed = || std::fs::read(&environment).is_ok_and(|text| text.windows(11).any(|part| part == b"DAVIT_CHAOS"));
+    support::wait_until(30, "the service", allowed);
     let request = Request::new("process-kill", format!("pid:{}", file.display()).parse().unwrap());
     drop(site.inject(request.with("start", &start), &Diary::default()).await);
 
