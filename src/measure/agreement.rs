@@ -1,7 +1,7 @@
 //! The ledger held against the write-ahead log that died with the old primary: two ways to know what was lost, which share
 //! nothing, and must say the same row for row.
 
-use super::ledger::{Attempt, Classes};
+use super::ledger::{Attempt, Classes, Writes};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -27,18 +27,18 @@ impl Agreement {
 }
 
 /// Compares `classes` with the transactions `committed` at or after the fork.
-pub fn agreement(attempts: &[Attempt], classes: &Classes, committed: &BTreeSet<u32>) -> Agreement {
+pub fn agreement(attempts: &dyn Writes, classes: &Classes, committed: &BTreeSet<u32>) -> Agreement {
     // The log carries the lower half of a transaction's number.
     #[expect(clippy::cast_possible_truncation, reason = "that is what the log does")]
     let number = |attempt: &Attempt| attempt.xid.map(|xid| xid as u32);
     let mut found = Agreement::default();
     let mut missed = BTreeMap::new();
-    for attempt in attempts {
+    for attempt in attempts.each() {
         let lost = classes.lost.contains(&attempt.id);
         if !lost && !classes.vanished.contains(&attempt.id) {
             continue;
         }
-        let class = match number(attempt) {
+        let class = match number(&attempt) {
             Some(xid) if committed.contains(&xid) => {
                 missed.insert(xid, attempt.id);
                 &mut found.both

@@ -1,14 +1,30 @@
 //! What became of every write that was attempted.
 
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 pub use crate::observation::{Attempt, Outcome};
 
-/// A whole read of the table: each id with the payloads that stand there (more than one: it is there more than once).
+/// The writes of a run, as often as somebody looks: a day of them is not held unpacked.
+pub trait Writes {
+    /// One after another.
+    fn each(&self) -> Box<dyn Iterator<Item = Attempt> + '_>;
+}
+
+impl Writes for Vec<Attempt> {
+    fn each(&self) -> Box<dyn Iterator<Item = Attempt> + '_> {
+        Box::new(self.iter().cloned())
+    }
+}
+
+/// A whole read of the table, made from its rows: each an id and the payload that stands there.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Read {
+    /// Spans of ids, from and to, in order. They stand for writes that were tried, each of which is there once as it was
+    /// written.
+    written: Vec<(u64, u64)>,
+    /// Each other id with the payloads that stand there (more than one: it is there more than once).
     rows: HashMap<u64, Vec<u64>>,
 }
 
@@ -23,9 +39,19 @@ impl FromIterator<(u64, u64)> for Read {
 }
 
 impl Read {
-    /// Whether a row with this id is there.
+    /// The same with spans of ids, from and to, of which every one that was tried is there once as it was written.
+    #[must_use]
+    pub fn with_written(mut self, mut spans: Vec<(u64, u64)>) -> Self {
+        spans.sort_unstable();
+        self.written = spans;
+        self
+    }
+
+    /// Whether a row with this id is there; a write with it was tried.
     pub fn has(&self, id: u64) -> bool {
-        self.rows.contains_key(&id)
+        let next = self.written.partition_point(|span| span.0 <= id);
+        let within = next.checked_sub(1).and_then(|at| self.written.get(at)).is_some_and(|span| id <= span.1);
+        within || self.rows.contains_key(&id)
     }
 }
 
@@ -84,13 +110,19 @@ pub struct Survivor {
 }
 
 /// Compares what was attempted with the whole reads after the run, the last one deciding.
-pub fn classify(attempts: &[Attempt], reads: &[Read], survivor: Survivor) -> Classes {
+pub fn classify(attempts: &dyn Writes, reads: &[Read], survivor: Survivor) -> Classes {
     let nothing = Read::default();
     let (last, earlier) = reads.split_last().map_or((&nothing, reads), |(last, earlier)| (last, earlier));
     let mut classes = Classes::default();
-    let mut known = HashMap::with_capacity(attempts.len());
-    for attempt in attempts {
-        known.insert(attempt.id, attempt.payload);
+    // Whatever was tried of those rows that are told one by one.
+    let mut tried = HashSet::new();
+    for attempt in attempts.each() {
+        if let Some(payloads) = last.rows.get(&attempt.id) {
+            tried.insert(attempt.id);
+            if payloads.iter().any(|payload| *payload != attempt.payload) {
+                classes.mutated.insert(attempt.id);
+            }
+        }
         let there = last.has(attempt.id);
         let class = match (attempt.outcome, there) {
             (Outcome::Ok, true) | (Outcome::Fail, false) => None,
@@ -107,20 +139,14 @@ pub fn classify(attempts: &[Attempt], reads: &[Read], survivor: Survivor) -> Cla
             if there && earlier.iter().any(|read| !read.has(attempt.id)) {
                 classes.stale.insert(attempt.id);
             }
-            if split(attempt, survivor) {
+            if split(&attempt, survivor) {
                 classes.split_ack.insert(attempt.id);
             }
         }
     }
     for (id, payloads) in &last.rows {
-        match known.get(id) {
-            None => {
-                classes.phantom.insert(*id);
-            }
-            Some(written) if payloads.iter().any(|payload| payload != written) => {
-                classes.mutated.insert(*id);
-            }
-            Some(_) => {}
+        if !tried.contains(id) {
+            classes.phantom.insert(*id);
         }
         if payloads.len() > 1 {
             classes.duplicate.insert(*id);

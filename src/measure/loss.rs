@@ -1,7 +1,7 @@
 //! How much was lost: in time, in writes, in bytes of the log, and in what shape.
 
 use super::interval::Interval;
-use super::ledger::{Attempt, Classes, Outcome};
+use super::ledger::{Attempt, Classes, Outcome, Writes};
 use super::verdict::{Objective, Verdict};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -42,31 +42,42 @@ pub struct Loss {
 }
 
 /// The loss that `classes` say, for a fault that took effect within `fault`.
-pub fn loss(attempts: &[Attempt], classes: &Classes, fault: Interval) -> Loss {
-    let acknowledged = || attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok);
-    let lost = || acknowledged().filter(|attempt| classes.lost.contains(&attempt.id));
-    let (oldest, newest) = (lost().map(|write| write.ended).min(), lost().map(|write| write.ended).max());
-    let Some(oldest) = oldest else {
+pub fn loss(attempts: &dyn Writes, classes: &Classes, fault: Interval) -> Loss {
+    let acknowledged = || attempts.each().filter(|attempt| attempt.outcome == Outcome::Ok);
+    let mut lost: Option<(Duration, Duration)> = None;
+    let mut beyond = false;
+    // Where nothing is lost, nobody unpacks a day of writes to find that out.
+    if !classes.lost.is_empty() {
+        for write in acknowledged().filter(|attempt| classes.lost.contains(&attempt.id)) {
+            let (oldest, newest) = lost.unwrap_or((write.ended, write.ended));
+            lost = Some((oldest.min(write.ended), newest.max(write.ended)));
+            beyond |= write.invoked > fault.high;
+        }
+    }
+    let Some((oldest, newest)) = lost else {
         let none = Interval::exact(Duration::ZERO);
         let count = classes.acknowledged;
         return Loss { count: 0, acknowledged: count, shape: Shape::None, age: none, newest: None, bytes: None };
     };
-    let survivors = || acknowledged().filter(|attempt| !classes.lost.contains(&attempt.id));
-    let shape = if lost().any(|write| write.invoked > fault.high) {
-        Shape::BeyondFault
-    } else if survivors().any(|write| write.invoked > oldest && write.ended < fault.low) {
-        Shape::Holes
-    } else {
-        Shape::Suffix
+    let (mut holes, mut safe) = (false, Duration::ZERO);
+    for write in acknowledged().filter(|attempt| !classes.lost.contains(&attempt.id)) {
+        holes |= write.invoked > oldest && write.ended < fault.low;
+        // The newest write of which it is known that it and every one acknowledged before it survive.
+        if write.ended < oldest {
+            safe = safe.max(write.invoked);
+        }
+    }
+    let shape = match (beyond, holes) {
+        (true, _) => Shape::BeyondFault,
+        (false, true) => Shape::Holes,
+        (false, false) => Shape::Suffix,
     };
-    // The newest write of which it is known that it and every one acknowledged before it survive.
-    let safe = survivors().filter(|write| write.ended < oldest).map(|write| write.invoked).max().unwrap_or_default();
     Loss {
         count: classes.lost.len() as u64,
         acknowledged: classes.acknowledged,
         shape,
         age: Interval { low: fault.low.saturating_sub(oldest), high: fault.high.saturating_sub(safe) },
-        newest: newest.map(|newest| fault.high.saturating_sub(newest)),
+        newest: Some(fault.high.saturating_sub(newest)),
         bytes: None,
     }
 }
@@ -74,9 +85,8 @@ pub fn loss(attempts: &[Attempt], classes: &Classes, fault: Interval) -> Loss {
 impl Loss {
     /// Adds the bytes between the last acknowledged position on the old timeline and the fork.
     #[must_use]
-    pub fn with_fork(mut self, attempts: &[Attempt], old_timeline: u32, fork: u64) -> Self {
-        let on_old =
-            attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok && attempt.timeline == Some(old_timeline));
+    pub fn with_fork(mut self, attempts: &dyn Writes, old_timeline: u32, fork: u64) -> Self {
+        let on_old = attempts.each().filter(|attempt| acknowledged_on(attempt, old_timeline));
         let last = on_old.filter_map(|attempt| attempt.lsn).map(|(_, after)| after).max();
         self.bytes = last.map(|last| last.saturating_sub(fork));
         self
@@ -94,13 +104,16 @@ impl Loss {
 
 /// Writes that contradict the fork: a lost one that lies wholly before it, a surviving one that lies wholly after it on
 /// the old timeline. Each is a finding of its own.
-pub fn contradictions(attempts: &[Attempt], classes: &Classes, old_timeline: u32, fork: u64) -> Vec<u64> {
-    let on_old =
-        attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok && attempt.timeline == Some(old_timeline));
+pub fn contradictions(attempts: &dyn Writes, classes: &Classes, old_timeline: u32, fork: u64) -> Vec<u64> {
+    let on_old = attempts.each().filter(|attempt| acknowledged_on(attempt, old_timeline));
     let wrong = on_old.filter(|attempt| match attempt.lsn {
         Some((_, after)) if classes.lost.contains(&attempt.id) => after <= fork,
         Some((before, _)) => before >= fork,
         None => false,
     });
     wrong.map(|attempt| attempt.id).collect()
+}
+
+fn acknowledged_on(attempt: &Attempt, timeline: u32) -> bool {
+    attempt.outcome == Outcome::Ok && attempt.timeline == Some(timeline)
 }

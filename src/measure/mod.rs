@@ -26,7 +26,7 @@ pub use agreement::Agreement;
 pub use hold::Hold;
 pub use instants::{Instant, Timeline};
 pub use interval::Interval;
-pub use ledger::{Attempt, Classes, Outcome, Read};
+pub use ledger::{Attempt, Classes, Outcome, Read, Writes};
 pub use loss::{Loss, Shape};
 pub use outage::{Outage, Recovery};
 pub use sample::{Answer, Sample, Stall};

@@ -52,19 +52,23 @@ pub struct Steady {
 }
 
 impl Steady {
-    /// The same where a ledger was kept: its acknowledged writes are the throughput.
+    /// How many of these writes were acknowledged within `window`; nothing where there are none at all.
+    pub fn acknowledged(attempts: impl IntoIterator<Item = Attempt>, window: (Duration, Duration)) -> Option<u64> {
+        attempts.into_iter().fold(None, |count, attempt| {
+            let within = window.0 <= attempt.ended && attempt.ended < window.1;
+            Some(count.unwrap_or_default() + u64::from(attempt.outcome == Outcome::Ok && within))
+        })
+    }
+
+    /// The same where a ledger was kept: the writes that were acknowledged within the window are the throughput.
     #[must_use]
-    pub fn with_writes(self, attempts: &[Attempt], window: (Duration, Duration)) -> Self {
-        let span = window.1.saturating_sub(window.0).as_secs_f64();
-        if attempts.is_empty() || span <= 0.0 {
-            return self;
+    pub fn with_writes(self, acknowledged: Option<u64>, window: (Duration, Duration)) -> Self {
+        match acknowledged {
+            Some(count) if window.1 > window.0 => {
+                Self { throughput: per_second(count, window.1.saturating_sub(window.0)), ..self }
+            }
+            _ => self,
         }
-        let within = |attempt: &&Attempt| {
-            attempt.outcome == Outcome::Ok && window.0 <= attempt.ended && attempt.ended < window.1
-        };
-        #[expect(clippy::cast_precision_loss, reason = "counts of writes stay far below 2^52")]
-        let count = attempts.iter().filter(within).count() as f64;
-        Self { throughput: count / span, ..self }
     }
 
     /// What `samples`, sent during `window`, show. Failures count as the slowest of all, since a user waited for nothing.
@@ -75,7 +79,7 @@ impl Steady {
         let mut latencies: Vec<Duration> =
             samples.iter().map(|sample| if sample.good() { sample.latency() } else { Duration::MAX }).collect();
         latencies.sort_unstable();
-        let good = samples.len() - failures;
+        let good = (samples.len() - failures) as u64;
         Self {
             probes: samples.len() as u64,
             failures: failures as u64,
@@ -145,7 +149,7 @@ fn ratio(part: u64, whole: u64) -> f64 {
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of probes stay far below 2^52")]
-fn per_second(count: usize, window: Duration) -> f64 {
+fn per_second(count: u64, window: Duration) -> f64 {
     if window.is_zero() { 0.0 } else { count as f64 / window.as_secs_f64() }
 }
 

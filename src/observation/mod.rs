@@ -6,11 +6,14 @@
 
 mod log;
 mod lsn;
+pub(crate) mod numbers;
+pub(crate) mod packed;
 mod write;
 
 pub(crate) use log::nanos;
 pub use log::{Entry, FORMAT, Observation, Series, StreamFacts};
 pub use lsn::{parse_lsn, show_lsn};
+pub use packed::PackedWrites;
 pub use write::{Attempt, Outcome};
 
 use serde::{Deserialize, Serialize};

@@ -5,7 +5,7 @@
 //! around the fault comes a second time, finer.
 
 use super::words::secs;
-use crate::measure::{Answer, Attempt, Outcome, Sample};
+use crate::measure::{Answer, Outcome, Sample, Writes};
 use crate::report::journal::LagSeen;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -66,7 +66,7 @@ pub(super) struct Drawn<'a> {
     /// The drill's beginning.
     pub(super) zero: Duration,
     pub(super) streams: Vec<DrawnStream<'a>>,
-    pub(super) attempts: &'a [Attempt],
+    pub(super) attempts: &'a dyn Writes,
     pub(super) lag: &'a [LagSeen],
     pub(super) lost: &'a BTreeSet<u64>,
 }
@@ -134,12 +134,13 @@ impl Buckets {
         StreamSeries { stream: stream.name.to_owned(), good, bad, not_sent, p50_ms, max_ms }
     }
 
-    fn writes(&self, attempts: &[Attempt], gone: &BTreeSet<u64>) -> (Vec<u32>, Vec<u32>) {
-        if attempts.is_empty() {
+    fn writes(&self, attempts: &dyn Writes, gone: &BTreeSet<u64>) -> (Vec<u32>, Vec<u32>) {
+        let mut attempts = attempts.each().peekable();
+        if attempts.peek().is_none() {
             return (Vec::new(), Vec::new());
         }
         let (mut acknowledged, mut lost) = (vec![0; self.count], vec![0; self.count]);
-        for attempt in attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok) {
+        for attempt in attempts.filter(|attempt| attempt.outcome == Outcome::Ok) {
             let Some(at) = self.of(attempt.ended) else { continue };
             acknowledged[at] += 1;
             lost[at] += u32::from(gone.contains(&attempt.id));
@@ -177,6 +178,7 @@ fn rounded(millis: f64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::measure::Attempt;
 
     #[test]
     fn one_failure_in_a_day_is_still_seen_in_its_bucket() {
@@ -191,7 +193,7 @@ mod tests {
         let drawn = Drawn {
             zero: Duration::ZERO,
             streams: vec![DrawnStream { name: "sql", every, samples: Box::new(|| Box::new(samples.iter().cloned())) }],
-            attempts: &[],
+            attempts: &Vec::<Attempt>::new(),
             lag: &[],
             lost: &BTreeSet::new(),
         };

@@ -3,10 +3,10 @@
 use super::person::Person;
 use crate::error::{Error, Result};
 use crate::measure::remote::{Offset, Shift};
-use crate::measure::{Attempt, Instant, Interval, Sample, Stall};
+use crate::measure::{Attempt, Instant, Interval, Sample, Stall, Writes};
 use crate::report::journal::{
     AlertSeen, Began, CheckSeen, Cut, Event, FileKept, Guard, Healing, LagSeen, Line, Observer, PackedRead,
-    PackedSamples, PlannedVictim, ReplicaSeen, Restored, Stage, Stream, Survival, Watched,
+    PackedSamples, PackedWrites, PlannedVictim, ReplicaSeen, Restored, Stage, Stream, Survival, Watched,
 };
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -31,7 +31,7 @@ pub(super) struct Facts<'a> {
     pub(super) before: Option<(Duration, Duration)>,
     pub(super) after: Option<(Duration, Duration)>,
     pub(super) lag: Vec<LagSeen>,
-    pub(super) attempts: Vec<Attempt>,
+    pub(super) attempts: Written<'a>,
     pub(super) ledger: bool,
     pub(super) reads: Vec<&'a PackedRead>,
     pub(super) replica: Option<&'a ReplicaSeen>,
@@ -117,7 +117,7 @@ impl<'a> Facts<'a> {
             before: None,
             after: None,
             lag: Vec::new(),
-            attempts: Vec::new(),
+            attempts: Written::default(),
             ledger: false,
             reads: Vec::new(),
             replica: None,
@@ -184,7 +184,7 @@ impl<'a> Facts<'a> {
             Event::Lag(seen) => self.lag.extend(seen),
             Event::Writes(writes) => {
                 self.ledger = true;
-                self.attempts.extend(writes.writes());
+                self.attempts.packed.push(writes);
             }
             Event::Read(read) => self.reads.push(read),
             Event::Replica(seen) => self.replica = Some(seen),
@@ -275,5 +275,24 @@ impl Samples<'_> {
     /// How many they are.
     pub(super) fn count(&self) -> u64 {
         self.packed.iter().map(|packed| packed.count()).sum()
+    }
+}
+
+/// The writes of a ledger, still packed.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Written<'a> {
+    packed: Vec<&'a PackedWrites>,
+}
+
+impl Written<'_> {
+    /// How many they are.
+    pub(super) fn count(&self) -> u64 {
+        self.packed.iter().map(|packed| packed.count()).sum()
+    }
+}
+
+impl Writes for Written<'_> {
+    fn each(&self) -> Box<dyn Iterator<Item = Attempt> + '_> {
+        Box::new(self.packed.iter().flat_map(|packed| packed.writes()))
     }
 }

@@ -6,14 +6,17 @@ use crate::humane::count;
 use crate::measure::agreement::agreement;
 use crate::measure::ledger::{Survivor, classify};
 use crate::measure::loss::{contradictions, loss};
-use crate::measure::{Attempt, Classes, Interval, Loss, Outcome, Shape, confidence};
+use crate::measure::{Classes, Interval, Loss, Outcome, Shape, Writes, confidence};
 use crate::report::journal::Restored;
 use crate::report::words::{bounds, secs};
-use std::collections::BTreeSet;
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::time::Duration;
 
 /// So many ids of a class help to find it; more only fill a page.
 const EXAMPLES: usize = 10;
+/// So many gaps between writes are looked at.
+const GAPS: usize = 100;
 
 /// What the ledger and the reads say together.
 pub(super) struct Compared {
@@ -32,7 +35,7 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         return None;
     }
     let attempts = &facts.attempts;
-    let reads: Vec<_> = facts.reads.iter().map(|read| read.read(attempts)).collect();
+    let reads: Vec<_> = facts.reads.iter().map(|read| read.read()).collect();
     let survivor = Survivor { timeline: facts.survival.and_then(|survival| survival.after), fault: fault.high };
     let classes = classify(attempts, &reads, survivor);
     let mut loss = loss(attempts, &classes, fault);
@@ -77,13 +80,13 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
             }
         }
     }
-    let tally = |outcome: Outcome| attempts.iter().filter(|attempt| attempt.outcome == outcome).count() as u64;
+    let Tally { failed, unknown, resolution } = Tally::of(attempts, fault);
     let missing = !classes.lost.is_empty();
     let row = Integrity {
-        attempted: attempts.len() as u64,
+        attempted: attempts.count(),
         acknowledged: classes.acknowledged,
-        failed: tally(Outcome::Fail),
-        unknown: tally(Outcome::Unknown),
+        failed,
+        unknown,
         reads: reads.len() as u64,
         classes: rows(&classes),
         shape: shape(loss.shape).0.to_owned(),
@@ -92,7 +95,7 @@ pub(super) fn compare(facts: &Facts<'_>, fault: Interval) -> Option<Compared> {
         newest_lost_seconds: loss.newest.map(secs),
         loss_bytes: loss.bytes,
         lost_after_fault: later.map_or(0, |(count, _)| count),
-        resolution_seconds: resolution(attempts, fault),
+        resolution_seconds: resolution.map(secs),
         history,
         log_agrees,
         log,
@@ -107,20 +110,46 @@ fn took_the_ledger(restored: &Restored) -> bool {
 }
 
 /// Lost writes that were acknowledged after the fault: how many, and until how long after it.
-fn later(attempts: &[Attempt], classes: &Classes, fault: Interval) -> Option<(u64, Duration)> {
-    let later = attempts.iter().filter(|write| classes.lost.contains(&write.id) && write.invoked > fault.high);
-    let last = later.clone().map(|write| write.ended).max()?;
-    Some((later.count() as u64, last.saturating_sub(fault.low)))
+fn later(attempts: &dyn Writes, classes: &Classes, fault: Interval) -> Option<(u64, Duration)> {
+    if classes.lost.is_empty() {
+        return None;
+    }
+    let later = attempts.each().filter(|write| classes.lost.contains(&write.id) && write.invoked > fault.high);
+    let (count, last) = later.fold((0, None), |(count, last), write| (count + 1, last.max(Some(write.ended))));
+    Some((count, last?.saturating_sub(fault.low)))
 }
 
-/// The longest time between two acknowledged writes that follow each other before the fault.
-fn resolution(attempts: &[Attempt], fault: Interval) -> Option<f64> {
-    let before = |attempt: &&Attempt| attempt.outcome == Outcome::Ok && attempt.ended < fault.low;
-    let mut acknowledged: Vec<_> = attempts.iter().filter(before).map(|attempt| attempt.ended).collect();
-    acknowledged.sort_unstable();
-    let gaps = acknowledged.windows(2).map(|pair| pair[1].saturating_sub(pair[0]));
-    // The last hundred writes say how dense they were when it mattered.
-    gaps.rev().take(100).max().map(secs)
+/// What is counted of all writes.
+#[derive(Default)]
+struct Tally {
+    failed: u64,
+    unknown: u64,
+    /// The longest time between two acknowledged writes that follow each other before the fault.
+    resolution: Option<Duration>,
+}
+
+impl Tally {
+    fn of(attempts: &dyn Writes, fault: Interval) -> Self {
+        let mut tally = Self::default();
+        // The last hundred gaps say how dense writes were when it mattered.
+        let mut latest = BinaryHeap::with_capacity(GAPS + 2);
+        for attempt in attempts.each() {
+            match attempt.outcome {
+                Outcome::Fail => tally.failed += 1,
+                Outcome::Unknown => tally.unknown += 1,
+                Outcome::Ok if attempt.ended < fault.low => {
+                    latest.push(Reverse(attempt.ended));
+                    if latest.len() > GAPS + 1 {
+                        latest.pop();
+                    }
+                }
+                Outcome::Ok => {}
+            }
+        }
+        let latest = latest.into_sorted_vec();
+        tally.resolution = latest.windows(2).map(|pair| pair[0].0.saturating_sub(pair[1].0)).max();
+        tally
+    }
 }
 
 fn rows(classes: &Classes) -> Vec<ClassRow> {

@@ -19,7 +19,7 @@ use super::replica;
 use super::theory;
 use super::undone;
 use crate::error::{Kind, Result};
-use crate::measure::{Instant, Interval, Outcome, Stall, SteadyRule, Timeline, Verdict};
+use crate::measure::{Instant, Interval, Stall, Steady, SteadyRule, Timeline, Verdict, Writes};
 use crate::report::journal::{Began, FILE, Line, digest};
 use crate::report::series::{Drawn, DrawnStream, Frame, Series};
 use crate::report::words::{aim, percent, seconds, secs, since};
@@ -508,9 +508,7 @@ fn validity(facts: &Facts<'_>, verdict: &Verdict, limits: Vec<String>) -> Validi
 /// A load that was not reached had less to lose than somebody wanted.
 fn too_few_writes(facts: &Facts<'_>) -> Option<String> {
     let (wanted, (from, until)) = (facts.began.scenario.writes?, facts.before?);
-    let within = |at: Duration| from <= at && at < until;
-    let made = facts.attempts.iter().filter(|attempt| attempt.outcome == Outcome::Ok && within(attempt.ended));
-    let made = made.count() as u64;
+    let made = Steady::acknowledged(facts.attempts.each(), (from, until)).unwrap_or_default();
     #[expect(clippy::cast_precision_loss, reason = "counts of writes stay far below 2^52")]
     let rate = made as f64 / secs(until.saturating_sub(from));
     (made > 0 && rate < wanted * REACHED).then(|| {

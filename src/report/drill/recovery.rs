@@ -5,7 +5,7 @@ use super::model::{SteadyRow, StreamRow, Width};
 use crate::measure::outage::recovery_from;
 use crate::measure::sample::is_void;
 use crate::measure::thin::Thinner;
-use crate::measure::{Answer, Hold, Interval, Recovery, Sample, Stall, Steady};
+use crate::measure::{Answer, Hold, Interval, Recovery, Sample, Stall, Steady, Writes};
 use crate::report::journal::{Stream, StreamRole};
 use crate::report::words::{bounds, seconds, secs, since};
 use std::collections::BTreeMap;
@@ -61,10 +61,19 @@ const SAID_MOST: usize = 6;
 
 /// Looks at every stream.
 pub(super) fn look<'a>(facts: &'a Facts<'_>) -> Vec<Seen<'a>> {
-    facts.streams.iter().map(|(stream, samples)| one(facts, stream, samples)).collect()
+    let acknowledged = |window: Option<(Duration, Duration)>| Steady::acknowledged(facts.attempts.each(), window?);
+    let written = Written { before: acknowledged(facts.before), after: acknowledged(facts.after) };
+    facts.streams.iter().map(|(stream, samples)| one(facts, stream, samples, written)).collect()
 }
 
-fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -> Seen<'a> {
+/// Acknowledged writes of the two windows, where a ledger was kept.
+#[derive(Debug, Clone, Copy)]
+struct Written {
+    before: Option<u64>,
+    after: Option<u64>,
+}
+
+fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>, written: Written) -> Seen<'a> {
     let within = |window: Option<(Duration, Duration)>, sample: &Sample| {
         window.is_some_and(|(from, until)| from <= sample.due && sample.due < until)
     };
@@ -85,12 +94,13 @@ fn one<'a>(facts: &'a Facts<'_>, stream: &'a Stream, samples: &'a Samples<'a>) -
             thinner.take(sample);
         }
     }
-    let steady = |window: Option<(Duration, Duration)>, kept: &[Sample]| {
+    let steady = |window: Option<(Duration, Duration)>, kept: &[Sample], written: Option<u64>| {
         let window = window?;
         let seen = Steady::of(&kept.iter().collect::<Vec<_>>(), window.1.saturating_sub(window.0));
-        Some(seen.with_writes(&facts.attempts, window))
+        Some(seen.with_writes(written, window))
     };
-    let (before, after) = (steady(facts.before, &before), steady(facts.after, &after));
+    let before = steady(facts.before, &before, written.before);
+    let after = steady(facts.after, &after, written.after);
     let recovered = fault.zip(thinner).zip(before).map(|(((fault, error), thinner), steady)| {
         let hold = Hold { span: facts.began.hold, probes: facts.began.hold_probes, steady };
         recovery_from(&thinner.end(), fault, error, &hold)

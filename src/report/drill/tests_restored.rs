@@ -16,7 +16,7 @@ pub(super) fn restored(lost_until: Duration) -> Vec<Line> {
     let made = Made { outage: Duration::ZERO, lost: 0, fault_name: "dropped-table", ..Made::default() };
     let mut lines = made.journal();
     let writes = lines.iter().find_map(|line| match &line.event {
-        Event::Writes(writes) => Some(writes.writes()),
+        Event::Writes(writes) => Some(writes.writes().collect::<Vec<_>>()),
         _ => None,
     });
     let writes = writes.unwrap();

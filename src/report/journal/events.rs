@@ -1,9 +1,10 @@
 //! The lines of a drill's journal.
 
-use super::pack::{PackedRead, PackedSamples, PackedWrites};
+use super::pack::{PackedRead, PackedSamples};
 use crate::id::{RunId, Sha256};
 use crate::measure::remote::Look;
 use crate::measure::{Instant, Interval, Stall, SteadyRule};
+use crate::observation::PackedWrites;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

@@ -6,12 +6,13 @@
 mod events;
 mod pack;
 
+pub use crate::observation::PackedWrites;
 pub use events::{
     Acknowledged, Aims, AlertSeen, Began, CheckSeen, Cut, Differing, Event, FileKept, Guard, Healing, LagSeen, Line,
     Mark, Observer, PlannedVictim, ReplicaSeen, ReplicaState, RestorePhase, Restored, ScenarioFacts, Stage, Stream,
     StreamRole, Survival, Theory, Watched,
 };
-pub use pack::{PackedRead, PackedSamples, PackedWrites};
+pub use pack::{PackedRead, PackedSamples};
 
 use crate::error::{Error, Result};
 use crate::id::{Hashing, Sha256};
