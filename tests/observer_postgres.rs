@@ -16,7 +16,7 @@ use davit::clock::{SharedClock, SystemClock};
 use davit::drill::dial::Server;
 use davit::drill::streams::{Database, streams};
 use davit::measure::ledger::{Survivor, classify};
-use davit::measure::{Answer, Outcome, Read, Sample};
+use davit::measure::{Answer, Attempt, Outcome, Read, Sample};
 use davit::observation::Observation;
 use davit::postgres::{ConnInfo, PgEnvironment};
 use davit::probe::ledger::{Ledger, Table};
@@ -24,7 +24,7 @@ use davit::probe::load::{Load, LoadPlan};
 use davit::probe::sql::{Link, SharedDial, check_room, settings};
 use davit::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
 use observer_support::cost::processor;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,8 +79,7 @@ impl World {
 
 fn check(path: &Path, rows: &[(u64, u64)]) -> (usize, usize) {
     let account = Ledger::reread(path).unwrap();
-    let present: HashSet<u64> = rows.iter().map(|(id, _)| *id).collect();
-    let attempts = account.attempts(&present);
+    let attempts: Vec<Attempt> = account.attempts(rows.iter().map(|(id, _)| *id)).collect();
     let read: Read = rows.iter().copied().collect();
     let classes = classify(&attempts, &[read.clone(), read], Survivor::default());
     assert!(classes.clean(), "{classes:?}");
@@ -116,7 +115,7 @@ async fn probes_write_on_fresh_and_pooled_connections_and_every_write_is_in_the_
     let excused = not_good("fresh") + not_good("pooled") + 2;
     assert!(ok > 40 && all - ok <= excused, "{ok} of {all}, {excused} not good: {tally:?}");
     let account = Ledger::reread(&world.path()).unwrap();
-    let written = account.settled.iter().find(|attempt| attempt.lsn.is_some()).unwrap();
+    let written = account.settled().find(|attempt| attempt.lsn.is_some()).unwrap();
     assert_eq!(written.timeline, Some(1));
     assert!(written.xid.is_some() && written.lsn.unwrap().0 < written.lsn.unwrap().1, "{written:?}");
     let counted = world.server.psql("postgres", "SELECT count(*) FROM davit.ledger_test");

@@ -8,7 +8,6 @@ use crate::postgres::{Session, connect};
 use crate::probe::ledger::Table;
 use crate::report::journal::{Differing, Event, ReplicaSeen, ReplicaState};
 use crate::secret::Secret;
-use std::collections::HashMap;
 use std::time::Duration;
 
 /// How long the standby may take to replay what the writer has written.
@@ -24,7 +23,7 @@ const REPLAYED: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
                         coalesce((pg_catalog.pg_last_wal_replay_lsn() - '0/0'::pg_lsn)::bigint, 0), \
                         EXISTS (SELECT FROM pg_catalog.pg_stat_wal_receiver)";
 
-/// Compares the standby with what `writer` gave, and writes down what was seen; nothing where no standby is known.
+/// Compares the standby with what `writer` gave, in order, and writes down what was seen; nothing where no standby is known.
 pub(super) async fn compare(desk: &Desk<'_>, writer: &Session, table: &Table, rows: &[(u64, u64)]) -> Result<()> {
     let Some(standby) = &desk.script.access.standby else { return Ok(()) };
     let from = desk.now();
@@ -68,27 +67,37 @@ async fn read(
         there = table.read(&link) => there?,
         late = limit => late?,
     };
-    let (missing, extra) = differing(rows, &there);
-    Ok(ReplicaState::Read { rows: there.len() as u64, missing: some(missing), extra: some(extra) })
+    let count = there.len() as u64;
+    let (missing, extra) = differing(rows, there);
+    Ok(ReplicaState::Read { rows: count, missing: some(missing), extra: some(extra) })
 }
 
-/// The ids of rows that stand only here, and of those that stand only there. A row with another content is both.
-fn differing(here: &[(u64, u64)], there: &[(u64, u64)]) -> (Vec<u64>, Vec<u64>) {
-    let mut balance: HashMap<(u64, u64), i64> = HashMap::new();
-    for row in here {
-        *balance.entry(*row).or_default() += 1;
+/// The ids of rows that stand only here, where they are in order, and of those that stand only there. A row with another
+/// content is both.
+fn differing(here: &[(u64, u64)], mut there: Vec<(u64, u64)>) -> (Vec<u64>, Vec<u64>) {
+    there.sort_unstable();
+    let (mut here, mut there) = (here.iter().peekable(), there.iter().peekable());
+    let (mut missing, mut extra) = (Vec::new(), Vec::new());
+    loop {
+        match (here.peek().copied(), there.peek().copied()) {
+            (Some(one), Some(other)) if one == other => {
+                here.next();
+                there.next();
+            }
+            (Some(one), other) if other.is_none_or(|other| one < other) => {
+                missing.push(one.0);
+                here.next();
+            }
+            (_, Some(other)) => {
+                extra.push(other.0);
+                there.next();
+            }
+            (_, None) => break,
+        }
     }
-    for row in there {
-        *balance.entry(*row).or_default() -= 1;
-    }
-    let of = |sign: i64| {
-        let mut ids: Vec<u64> =
-            balance.iter().filter(|(_, count)| count.signum() == sign).map(|((id, _), _)| *id).collect();
-        ids.sort_unstable();
-        ids.dedup();
-        ids
-    };
-    (of(1), of(-1))
+    missing.dedup();
+    extra.dedup();
+    (missing, extra)
 }
 
 fn some(mut ids: Vec<u64>) -> Differing {
@@ -104,9 +113,10 @@ mod tests {
     #[test]
     fn rows_that_are_missing_there_twice_there_or_other_there_differ() {
         let here = [(1, 10), (2, 20), (3, 30), (4, 40)];
-        assert_eq!(differing(&here, &[(4, 40), (3, 30), (2, 20), (1, 10)]), (vec![], vec![]));
-        let there = [(1, 10), (3, 31), (4, 40), (4, 40), (9, 90)];
-        assert_eq!(differing(&here, &there), (vec![2, 3], vec![3, 4, 9]));
+        assert_eq!(differing(&here, vec![(4, 40), (3, 30), (2, 20), (1, 10)]), (vec![], vec![]));
+        let there = vec![(1, 10), (3, 31), (4, 40), (4, 40), (9, 90)];
+        assert_eq!(differing(&here, there), (vec![2, 3], vec![3, 4, 9]));
+        assert_eq!(differing(&[(1, 10), (1, 10), (5, 50)], vec![(1, 10)]), (vec![1, 5], vec![]));
         assert_eq!(some((0..5_000).collect()).count, 5_000);
         assert_eq!(some((0..5_000).collect()).ids.len(), IDS);
     }

@@ -231,7 +231,7 @@ async fn steady_before(desk: &Desk<'_>, kept: &Kept) -> Result<Option<BTreeMap<S
     let lost: Vec<String> = lost.into_iter().map(|name| format!("the observer {name} ended early")).collect();
     let rule = scenario.steady_state.rule;
     let written = match &kept.ledger {
-        Some(path) if rule.throughput.is_some() => Steady::acknowledged(Ledger::reread(path)?.settled, (from, until)),
+        Some(path) if rule.throughput.is_some() => Steady::acknowledged(Ledger::reread(path)?.settled(), (from, until)),
         _ => None,
     };
     let steady = |name: &str| desk.live.steady(name, from, until).with_writes(written, (from, until));

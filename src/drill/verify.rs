@@ -6,19 +6,19 @@ use super::observing::Kept;
 use super::recovery::{ended, running, watched};
 use super::replica;
 use crate::error::{Error, Kind, Result};
-use crate::observation::{Answer, Attempt, Entry};
+use crate::observation::{Answer, Entry};
 use crate::postgres::tools::Tools;
 use crate::postgres::waldump::{commits_since, forks};
 use crate::postgres::{Session, connect};
 use crate::probe::http::{Good, HttpService};
-use crate::probe::ledger::{Ledger, Table};
+use crate::probe::ledger::{Account, Ledger, Table};
 use crate::probe::observer::Stream;
 use crate::probe::tls::Trust;
 use crate::probe::{Ask, Connection, MemorySink, Observer, StreamPlan};
 use crate::report::journal::{CheckSeen, Event, Healing, PackedRead, PackedWrites, Stage, Survival};
 use crate::scenario::{Check, CheckHow};
 use crate::secret::Secret;
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -26,8 +26,6 @@ use std::time::Duration;
 
 /// How long the surviving server may take to answer the final read.
 const ANSWERS: Duration = Duration::from_secs(30);
-/// Writes of one line of the journal.
-const WRITES_A_LINE: usize = 20_000;
 /// The oldest server whose log is read.
 const OLDEST_MAJOR: u32 = 13;
 
@@ -83,16 +81,19 @@ async fn writer(desk: &Desk<'_>, standby: &AtomicBool) -> Result<Session> {
     if is_standby { Err(Error::failed("looking for the writer: clients are led to a standby")) } else { session }
 }
 
-/// Reads all of it twice at the writer.
+/// Reads all of it twice at the writer. A read of a day of writes is large: one at a time lies in memory unpacked.
 async fn compare(desk: &Desk<'_>, session: Session, table: &Table, path: &Path, before: &Before) -> Result<()> {
     let survival = survival(desk, &session, before).await;
     let link = Open(session);
-    let reads = [read(&link, table).await?, read(&link, table).await?];
-    Box::pin(replica::compare(desk, &link.0, table, &reads[1])).await?;
-    let present: HashSet<u64> = reads.iter().flatten().map(|(id, _)| *id).collect();
-    let attempts = written(desk, path, &present)?;
-    for rows in reads {
-        desk.notebook.note(Event::Read(PackedRead::of(rows, &attempts)))?;
+    let (account, mut beyond) = (Ledger::reread(path)?, BTreeSet::new());
+    let first = pack(read(&link, table).await?, &account, &mut beyond);
+    let mut rows = read(&link, table).await?;
+    rows.sort_unstable();
+    Box::pin(replica::compare(desk, &link.0, table, &rows)).await?;
+    let last = pack(rows, &account, &mut beyond);
+    written(desk, &account, beyond)?;
+    for read in [first, last] {
+        desk.notebook.note(Event::Read(read))?;
     }
     match survival {
         Some(survival) => desk.notebook.note(Event::Survival(survival)),
@@ -100,21 +101,26 @@ async fn compare(desk: &Desk<'_>, session: Session, table: &Table, path: &Path, 
     }
 }
 
+/// Packs a read; ids that stand there beyond those that were certainly tried come to `beyond`.
+fn pack(rows: Vec<(u64, u64)>, account: &Account, beyond: &mut BTreeSet<u64>) -> PackedRead {
+    beyond.extend(rows.iter().map(|(id, _)| *id).filter(|id| account.beyond(*id)));
+    PackedRead::of(rows, account.attempts([]))
+}
+
 /// What was written is told without what is there: a standby does not have what it has not replayed, and that is no loss.
 fn not_read(desk: &Desk<'_>, path: &Path) -> Result<()> {
-    written(desk, path, &HashSet::new())?;
+    written(desk, &Ledger::reread(path)?, BTreeSet::new())?;
     let what =
         "the path of clients leads to a standby, which may not have replayed what was written: nothing was compared";
     desk.notebook.note(Event::Surprise { what: what.to_owned() })
 }
 
-/// Puts all writes into the journal.
-fn written(desk: &Desk<'_>, path: &Path, present: &HashSet<u64>) -> Result<Vec<Attempt>> {
-    let attempts: Vec<Attempt> = Ledger::reread(path)?.attempts(present);
-    for part in attempts.chunks(WRITES_A_LINE) {
-        desk.notebook.note(Event::Writes(PackedWrites::of(part)))?;
+/// Puts all writes into the journal, those with ids `beyond` that stand in the table among them.
+fn written(desk: &Desk<'_>, account: &Account, beyond: BTreeSet<u64>) -> Result<()> {
+    for part in PackedWrites::parts(account.attempts(beyond)) {
+        desk.notebook.note(Event::Writes(part))?;
     }
-    Ok(attempts)
+    Ok(())
 }
 
 /// All rows of the ledger; none where its table is gone.
