@@ -10,7 +10,7 @@ use crate::measure::{Instant, Interval};
 use crate::report::journal::{Event, FILE, Guard, Healing, Line, Mark, PlannedVictim, text};
 use async_trait::async_trait;
 use std::fs::File;
-use std::io::Write;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,7 +25,7 @@ pub(super) struct Notebook {
 
 struct Inner {
     file: File,
-    lines: Vec<Line>,
+    lines: Vec<Noted>,
     /// So many of them are in the repository already.
     stored: usize,
     /// What chaos says about one victim becomes a sentence only with its name.
@@ -35,6 +35,14 @@ struct Inner {
     broken: bool,
     /// What is not proven to be put back, whether or not that could be written down.
     left: Vec<String>,
+}
+
+/// A line that is on the disk.
+enum Noted {
+    /// It is at hand, too.
+    Here(Line),
+    /// Probes and writes of a day are many, and nobody asks for them before the report: they lie only there, at this place.
+    There { from: u64, length: usize },
 }
 
 impl Notebook {
@@ -70,10 +78,14 @@ impl Notebook {
             return Err(Error::failed(format!("{}: a line before this one could not be written", doing())));
         }
         inner.broken = true;
+        let from = inner.file.metadata().context(Kind::Failed, doing)?.len();
         inner.file.write_all(text.as_bytes()).context(Kind::Failed, doing)?;
         inner.file.sync_data().context(Kind::Failed, doing)?;
         inner.broken = false;
-        inner.lines.push(line);
+        inner.lines.push(match line.event {
+            Event::Samples { .. } | Event::Writes(_) => Noted::There { from, length: text.len() },
+            _ => Noted::Here(line),
+        });
         Ok(())
     }
 
@@ -94,7 +106,8 @@ impl Notebook {
     /// Whether somebody has dated an instant.
     pub(super) fn has_mark(&self, instant: Instant) -> bool {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        inner.lines.iter().any(|line| matches!(&line.event, Event::Mark(mark) if mark.instant == instant))
+        let is_it = |line: &Line| matches!(&line.event, Event::Mark(mark) if mark.instant == instant);
+        inner.lines.iter().any(|noted| matches!(noted, Noted::Here(line) if is_it(line)))
     }
 
     /// Tells what was done since `from`.
@@ -106,9 +119,21 @@ impl Notebook {
         self.note(Event::Step { what: what.to_owned(), from, ok, detail })
     }
 
-    /// Everything written so far, to be stored.
-    pub(super) fn lines(&self) -> Vec<Line> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines.clone()
+    /// Everything written so far, to be stored and reported.
+    pub(super) fn lines(&self) -> Result<Vec<Line>> {
+        let doing = || format!("reading the drill's journal {}", self.path.display());
+        let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut file = File::open(&self.path).context(Kind::Failed, doing)?;
+        let mut there = |from: u64, length: usize| {
+            let mut text = vec![0; length];
+            file.seek(SeekFrom::Start(from)).and_then(|_| file.read_exact(&mut text)).context(Kind::Failed, doing)?;
+            serde_json::from_slice(&text).map_err(|why| Error::failed(doing()).because(why))
+        };
+        let line = |noted: &Noted| match noted {
+            Noted::Here(line) => Ok(line.clone()),
+            Noted::There { from, length } => there(*from, *length),
+        };
+        inner.lines.iter().map(line).collect()
     }
 
     /// So many lines are in the repository now.
@@ -119,11 +144,6 @@ impl Notebook {
     /// How many lines are in the repository.
     pub(super) fn stored(&self) -> usize {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).stored
-    }
-
-    /// Everything written so far; after this it is only on the disk.
-    pub(super) fn take_lines(&self) -> Vec<Line> {
-        std::mem::take(&mut self.inner.lock().unwrap_or_else(PoisonError::into_inner).lines)
     }
 
     /// The first of all victims and the fault, in words.
@@ -220,7 +240,9 @@ pub(super) fn with_journal(error: Error, notebook: &Notebook) -> Error {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::clock::SimClock;
+    use crate::clock::{SimClock, SystemClock};
+    use crate::observation::{Answer, Attempt, Outcome, Sample};
+    use crate::report::journal::{PackedSamples, PackedWrites};
 
     /// A notebook on a disk that is full.
     fn on_a_full_disk() -> Notebook {
@@ -240,7 +262,7 @@ mod tests {
         // There is room again.
         notebook.inner.lock().unwrap().file = tempfile::tempfile().unwrap();
         assert!(notebook.note(Event::Ended).unwrap_err().to_string().contains("a line before this one"));
-        assert!(notebook.lines().is_empty());
+        assert!(notebook.lines().unwrap().is_empty());
     }
 
     #[tokio::test]
@@ -270,5 +292,32 @@ mod tests {
         let why = "its intent could not be closed".to_owned();
         notebook.line(chaos::Event::Stuck { number: 0, why }).await.unwrap();
         assert_eq!(ended(&notebook).kind(), Kind::Stuck);
+    }
+
+    #[test]
+    fn what_is_many_lies_only_on_the_disk_and_comes_back_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let notebook = Notebook::create(folder.path(), SystemClock::shared()).unwrap();
+        let at = Duration::from_millis;
+        let sample = Sample { due: at(1), sent: at(2), ended: at(3), answer: Answer::Refused("no: \u{e9}".to_owned()) };
+        let (lsn, xid, outcome) = (Some((7, 9)), Some(700), Outcome::Ok);
+        let write =
+            Attempt { id: 3, payload: u64::MAX, invoked: at(4), ended: at(5), outcome, timeline: Some(1), lsn, xid };
+        let events = [
+            Event::Surprise { what: "a line".to_owned() },
+            Event::Samples { stream: "sql".to_owned(), samples: PackedSamples::of(&[sample]) },
+            Event::Degraded { until: at(6) },
+            Event::Writes(PackedWrites::of([write])),
+            Event::Ended,
+        ];
+        let lines = (10..).zip(events).map(|(number, event)| Line { at: at(number), event }).collect::<Vec<_>>();
+        for line in &lines {
+            notebook.note_at(line.at, line.event.clone()).unwrap();
+        }
+        let inner = notebook.inner.lock().unwrap();
+        let here: Vec<bool> = inner.lines.iter().map(|noted| matches!(noted, Noted::Here(_))).collect();
+        drop(inner);
+        assert_eq!(here, [true, false, true, false, true]);
+        assert_eq!(notebook.lines().unwrap(), lines);
     }
 }

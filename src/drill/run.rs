@@ -142,7 +142,7 @@ async fn refused(desk: &Desk<'_>, error: Error, kept: &Kept) -> Error {
 
 /// Steady state, fault, recovery, healing, steady state; and meanwhile a person may notice.
 async fn act(desk: &Desk<'_>, fault: chaos::Plan, lease: &Lease, kept: &mut Kept) -> Result<()> {
-    let beginning = desk.notebook.lines();
+    let beginning = desk.notebook.lines()?;
     begin(&desk.means.chaos.repository, &desk.script.run, &beginning).await?;
     desk.notebook.is_stored(beginning.len());
     let steady = unless_stopped(desk, steady_before(desk, kept)).await?;
@@ -437,7 +437,7 @@ async fn clean_up(desk: &Desk<'_>, kept: &Kept) -> Result<()> {
 
 /// The report, from the journal alone; both go into the repository.
 async fn finish(desk: &Desk<'_>) -> Result<Done> {
-    let journal = desk.notebook.take_lines();
+    let journal = desk.notebook.lines().map_err(|error| with_journal(error, &desk.notebook))?;
     let report = drill::of(&journal)?;
     store(&desk.means.chaos.repository, &journal, desk.notebook.stored(), &report).await?;
     Ok(Done { report, journal, folder: desk.folder.clone() })
