@@ -51,7 +51,7 @@ impl<'a> Facts<'a> {
             keep,
             makers: makers.collect(),
             defined: defined(saved),
-            volumes: volumes::Volumes::of(saved, live, options.proof_of.as_deref()),
+            volumes: volumes::Volumes::of(saved, live, options),
             classes: classes::Classes::of(saved, live, options),
             own_status,
         }
@@ -121,7 +121,7 @@ impl<'a> Facts<'a> {
         }
         if let Some(claim) = self.options.made_for.get(&place)
             && !named
-            && self.is_others(claim)
+            && is_others(self.live, self.options, claim)
         {
             return Some(format!("{claim} is there and keeps its volume; only a new one would begin with it"));
         }
@@ -161,13 +161,6 @@ impl<'a> Facts<'a> {
     /// What else could be asked for, in words; of a proof nothing can.
     fn flag(&self, words: &str) -> String {
         if self.options.proof_of.is_some() { String::new() } else { format!(" ({words})") }
-    }
-
-    /// Whether the object is there, and not because this restore made it before it was interrupted.
-    fn is_others(&self, place: &Place) -> bool {
-        let manager = &self.options.manager;
-        let there = self.live.objects.get(place);
-        there.is_some_and(|there| manager.is_empty() || !object::is_managed_by(&there.open(), manager))
     }
 
     fn differences(&self, saved: &Saved, body: &Value) -> Vec<diff::Change> {
@@ -210,18 +203,18 @@ impl<'a> Facts<'a> {
         let kind = line.place.group_resource.clone();
         let mut keep = self.keep.clone();
         match kind.as_str() {
-            CLAIMS => match self.volumes.of_claim(saved, body, there) {
-                volumes::OfClaim::Kept(frees) => {
-                    keep.volume = true;
-                    line.frees = frees;
-                    line.notes.extend(volumes::words(line, body, self.options, None));
+            CLAIMS => {
+                let of = self.volumes.of_claim(saved, body, there);
+                line.notes.extend(volumes::words(line, body, self.options, &of));
+                match of {
+                    volumes::OfClaim::Kept(frees) => {
+                        keep.volume = true;
+                        line.frees = frees;
+                    }
+                    volumes::OfClaim::Anew(_) => self.provision(body, line),
+                    volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
                 }
-                volumes::OfClaim::Anew(note) => {
-                    line.notes.extend(volumes::words(line, body, self.options, note));
-                    self.provision(body, line);
-                }
-                volumes::OfClaim::Refused(why) => line.action = Action::Refuse(why),
-            },
+            }
             "persistentvolumes" => {
                 if let Some(why) = self.volumes.why_not(saved, body) {
                     line.action = Action::Leave(why);
@@ -297,6 +290,13 @@ impl<'a> Facts<'a> {
             }
         }
     }
+}
+
+/// Whether the object is there, and not because this restore made it before it was interrupted.
+pub(super) fn is_others(live: &Live, options: &Options, place: &Place) -> bool {
+    let manager = &options.manager;
+    let there = live.objects.get(place);
+    there.is_some_and(|there| manager.is_empty() || !object::is_managed_by(&there.open(), manager))
 }
 
 /// What a claim began with says how it came to be, not what it is, and never changes: that is as the live one has it.

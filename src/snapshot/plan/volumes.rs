@@ -2,6 +2,7 @@
 
 use super::super::object::{self, Place, Saved};
 use super::super::restore::MANAGER;
+use super::decide::is_others;
 use super::{Line, Live, Options};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,22 +56,26 @@ pub(super) struct Volumes {
     behind: BTreeMap<String, String>,
     /// Claims of the snapshot, by the volume that they name.
     claimed: BTreeSet<String>,
+    /// Claims that begin with what a snapshot of the storage holds.
+    beginning: BTreeSet<Place>,
     /// The namespace that the plan is a proof of.
     proof_of: Option<String>,
 }
 
 impl Volumes {
-    pub(super) fn of(saved: &[Saved], live: &Live, proof_of: Option<&str>) -> Self {
+    pub(super) fn of(saved: &[Saved], live: &Live, options: &Options) -> Self {
         let volume = |one: &&Saved| one.kind.group_resource() == "persistentvolumes";
         let claim = |one: &&Saved| one.kind.group_resource() == "persistentvolumeclaims";
         let named = |body: &Value| Some(body.pointer("/spec/volumeName")?.as_str()?.to_owned());
         let behind = live.volumes.iter().filter_map(|body| Some((behind(body)?, object::name(body).to_owned())));
+        let beginning = options.made_for.values().filter(|claim| !is_others(live, options, claim));
         Self {
             saved: saved.iter().filter(volume).map(|one| (one.identity.name.clone(), one.body.open())).collect(),
             live: live.volumes.iter().map(|body| (object::name(body).to_owned(), body.clone())).collect(),
             behind: behind.collect(),
             claimed: saved.iter().filter(claim).filter_map(|one| named(&one.body.open())).collect(),
-            proof_of: proof_of.map(str::to_owned),
+            beginning: beginning.cloned().collect(),
+            proof_of: options.proof_of.clone(),
         }
     }
 
@@ -86,11 +91,16 @@ impl Volumes {
         if !self.claimed.contains(&saved.identity.name) {
             return Some("no claim of the snapshot uses it".to_owned());
         }
-        None
+        let claim = bound_to(body).filter(|claim| self.beginning.contains(claim))?;
+        Some(format!("{claim} gets a new volume, which begins with its snapshot"))
     }
 
     /// What becomes of the volume that a claim names; `there` is the live claim of that name.
     pub(super) fn of_claim(&self, claim: &Saved, body: &Value, there: Option<&Value>) -> OfClaim {
+        let place = claim.identity.place();
+        if self.beginning.contains(&place) {
+            return self.of_beginning(&place, body);
+        }
         let Some(name) = body.pointer("/spec/volumeName").and_then(Value::as_str) else {
             return OfClaim::Anew(None);
         };
@@ -99,7 +109,7 @@ impl Volumes {
         if let Some(live) = self.live.get(name) {
             return match bound_to(live) {
                 None => OfClaim::Kept(None),
-                Some(by) if by == claim.identity.place() => self.of_its_own(live, (there, class)),
+                Some(by) if by == place => self.of_its_own(live, (there, class)),
                 Some(_) if !class.is_empty() && is_provisioned(live) => empty(),
                 // What is proven beside the original asks about the claim without its volume: that one is in use.
                 Some(by) if self.is_original(&by, claim) => OfClaim::Anew(None),
@@ -122,6 +132,25 @@ impl Volumes {
             )),
             _ => empty(),
         }
+    }
+
+    /// A claim begins with a snapshot only in a volume that is made for it: to one that it names, or that waits for it, it
+    /// would be bound as that is, and nobody would look at the snapshot. The volume of before stays, with its data.
+    fn of_beginning(&self, claim: &Place, body: &Value) -> OfClaim {
+        let waits = |live: &&Value| bound_to(live).as_ref() == Some(claim) && !is_bound(live);
+        if let Some(volume) = self.live.values().find(waits).map(object::name) {
+            return OfClaim::Refused(format!(
+                "the volume {volume} waits for a claim of this name, and this one would get it as it is instead of a new one \
+                 that begins with its snapshot"
+            ));
+        }
+        if body.pointer("/spec/storageClassName").and_then(Value::as_str) == Some("") {
+            return OfClaim::Refused(
+                "it begins with a snapshot, and has no class that makes a volume of one (--modify gives it one)"
+                    .to_owned(),
+            );
+        }
+        OfClaim::Anew(None)
     }
 
     /// What becomes of a volume that names this very claim, or one of its name that is gone.
@@ -161,9 +190,15 @@ impl Volumes {
 
 /// What will be in the volume of a claim. Files are put into volumes that the restore makes, and into no others; one that
 /// an interrupted run of it made is made by it.
-pub(super) fn words(line: &Line, body: &Value, options: &Options, anew: Option<&'static str>) -> Option<String> {
+pub(super) fn words(line: &Line, body: &Value, options: &Options, of: &OfClaim) -> Option<String> {
+    let (anew, is_kept) = match of {
+        OfClaim::Kept(_) => (None, true),
+        OfClaim::Anew(anew) => (*anew, false),
+        OfClaim::Refused(_) => return None,
+    };
     let ours = !options.manager.is_empty() && line.is_managed_by(&options.manager);
-    let begins = body.pointer("/spec/dataSource/name").and_then(Value::as_str);
+    // One that keeps its volume began with that once, and will not again.
+    let begins = body.pointer("/spec/dataSource/name").and_then(Value::as_str).filter(|_| !is_kept);
     match (line.live.is_some() && !ours, options.files.contains(&line.place.name), begins) {
         (true, true, _) => {
             let left = "it is there, so its volume is left as it is; --into another namespace restores its files";
@@ -199,6 +234,11 @@ fn bound_to(volume: &Value) -> Option<Place> {
     let claim = volume.pointer("/spec/claimRef").filter(|claim| claim.is_object())?;
     let text = |field: &str| claim.get(field).and_then(Value::as_str).unwrap_or_default();
     Some(Place::in_namespace("persistentvolumeclaims", text("namespace"), text("name")))
+}
+
+/// Whether a volume is of one claim, by its uid, and of no other one of that name.
+pub(super) fn is_bound(volume: &Value) -> bool {
+    volume.pointer("/spec/claimRef/uid").and_then(Value::as_str).is_some_and(|uid| !uid.is_empty())
 }
 
 /// Whether a provisioner made the volume for a claim.

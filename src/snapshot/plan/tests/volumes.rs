@@ -279,3 +279,77 @@ fn how_a_claim_that_is_there_began_is_no_difference_and_nothing_is_made_for_it()
         assert_eq!(plan.lines.iter().filter(|line| line.action == Action::Create && line.place != claim).count(), 2);
     }
 }
+
+/// A claim that begins with a snapshot of the storage, and what was made for it.
+fn beginning(spec: Value) -> (Saved, Options) {
+    let mut claim = claim("fast");
+    let source = json!({"kind": "VolumeSnapshot", "name": "davit-1"});
+    claim.body.change(|body| {
+        body["spec"]["dataSource"] = source;
+        super::super::super::map::patch::merge(body, &json!({ "spec": spec }));
+    });
+    let snapshot = Place::in_namespace("volumesnapshots.snapshot.storage.k8s.io", "shop", "davit-1");
+    let made_for = [(snapshot, claim.identity.place())].into();
+    (claim, Options { made_for, ..options() })
+}
+
+#[test]
+fn a_claim_that_begins_with_a_snapshot_gets_a_new_volume_and_the_one_of_before_keeps_its_data() {
+    let (claim, options) = beginning(json!({}));
+    let provisioned = json!({"metadata": {"annotations": {"pv.kubernetes.io/provisioned-by": "ebs"}}});
+    let begins = "its volume begins with what the snapshot davit-1 holds";
+    let free = json!({"spec": {"claimRef": null}});
+    for more in [json!({}), provisioned.clone(), free] {
+        let all = [claim.clone()];
+        let plan = planned(&all, &with_volumes(&all, &[released(more.clone())]), &options);
+        assert_eq!(told(&plan), ["create persistentvolumeclaims/data"]);
+        // A claim that names a volume is bound to it, whatever it begins with.
+        assert!(plan.lines[0].body.open()["spec"].get("volumeName").is_none(), "{more}");
+        assert_eq!((frees(&plan), plan.lines[0].notes.as_slice()), (None, &[begins.to_owned()][..]), "{more}");
+    }
+    // One that was made by hand is not made again for it: it would wait for the claim.
+    let all = [volume("pv-1", json!({})), claim.clone()];
+    let plan = planned(&all, &cluster(&all, []), &options);
+    assert_eq!(
+        told(&plan),
+        [
+            "leave persistentvolumes/pv-1: persistentvolumeclaims/data gets a new volume, which begins with its snapshot",
+            "create persistentvolumeclaims/data"
+        ]
+    );
+    // The same command goes on after it was interrupted, also where the new volume is there.
+    let ours = json!({"metadata": {"managedFields": [{"manager": MANAGER, "operation": "Update"}]},
+        "spec": {"volumeName": "pv-new"}});
+    let all = [claim];
+    let there = cluster(&all, [live_of(&all[0], ours)]);
+    let live = Live { volumes: vec![released(provisioned)], ..there };
+    let plan = planned(&all, &live, &options);
+    assert_eq!((told(&plan), frees(&plan)), (vec!["same persistentvolumeclaims/data".to_owned()], None));
+    assert_eq!(plan.lines[0].notes, [begins]);
+}
+
+#[test]
+fn a_claim_that_could_not_begin_with_its_snapshot_is_refused() {
+    let (claim, options) = beginning(json!({}));
+    let all = [claim];
+    let waits = released(json!({"metadata": {"name": "other"}, "spec": {"claimRef": {"uid": null}}}));
+    let plan = planned(&all, &with_volumes(&all, &[waits]), &options);
+    let why = "refuse persistentvolumeclaims/data: the volume other waits for a claim of this name";
+    assert!(told(&plan)[0].starts_with(why) && plan.lines[0].notes.is_empty(), "{:?}", told(&plan));
+    let (claim, options) = beginning(json!({"storageClassName": ""}));
+    let all = [claim];
+    let plan = planned(&all, &with_volumes(&all, &[released(json!({}))]), &options);
+    let why =
+        "refuse persistentvolumeclaims/data: it begins with a snapshot, and has no class that makes a volume of one";
+    assert!(told(&plan)[0].starts_with(why), "{:?}", told(&plan));
+}
+
+#[test]
+fn a_claim_that_keeps_its_volume_is_not_said_to_begin_with_anything() {
+    let (claim, _) = beginning(json!({}));
+    let all = [claim];
+    let plan = planned(&all, &with_volumes(&all, &[released(json!({}))]), &options());
+    assert_eq!(plan.lines[0].body.open()["spec"]["volumeName"], "pv-1");
+    assert!(frees(&plan).is_some() && plan.lines[0].notes.len() == 1, "{:?}", plan.lines[0].notes);
+    assert!(plan.lines[0].notes[0].contains("a PATCH of persistentvolumes/pv-1"), "{:?}", plan.lines[0].notes);
+}
