@@ -23,6 +23,23 @@ use std::collections::{BTreeMap, BTreeSet};
 /// No file has more rules than anybody can follow.
 const RULES_MAX: usize = 1000;
 
+/// Kinds whose whole name is one word: the core has no group, and gets no more kinds. Only those that a snapshot can have.
+const WITHOUT_GROUP: [&str; 13] = [
+    "configmaps",
+    "endpoints",
+    "limitranges",
+    "namespaces",
+    "persistentvolumeclaims",
+    "persistentvolumes",
+    "pods",
+    "podtemplates",
+    "replicationcontrollers",
+    "resourcequotas",
+    "secrets",
+    "serviceaccounts",
+    "services",
+];
+
 /// The rules of a file, in their order.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Rules {
@@ -135,8 +152,9 @@ impl Rules {
         let unmet = self.rules.iter().filter(|rule| !met.contains(&rule.line) && !rule.is_conditional());
         let told = |rule: &Rule| {
             let text = format!("reading {}: line {}: the rule means no object of the snapshot", self.file, rule.line);
-            let short = |kind: &'_ str| kind.split('.').next().map(str::to_owned).unwrap_or_default();
-            let names: BTreeSet<String> = kinds.iter().flat_map(|kind| [kind.clone(), short(kind)]).collect();
+            let short =
+                |kind: &'_ String| kind.split('.').next().filter(|word| means_kind(word, kind)).map(str::to_owned);
+            let names: BTreeSet<String> = kinds.iter().cloned().chain(kinds.iter().filter_map(short)).collect();
             let is_there = kinds.iter().any(|kind| means_kind(&rule.kind, kind));
             let hint = if is_there {
                 format!("it has {}, but none with that name and those labels", rule.kind)
@@ -235,9 +253,10 @@ impl Unmet {
     }
 }
 
-/// Whether a pattern means a kind; `deployments` is enough where nothing else is called so.
+/// Whether a pattern means a kind; `deployments` is enough, but `services` are those of the core and no others.
 pub fn means_kind(pattern: &str, group_resource: &str) -> bool {
-    matches(pattern, group_resource) || Some(pattern) == group_resource.split('.').next()
+    matches(pattern, group_resource)
+        || (Some(pattern) == group_resource.split('.').next() && !WITHOUT_GROUP.contains(&pattern))
 }
 
 /// Whether a pattern, in which `*` stands for any characters, is all of `text`.
@@ -378,6 +397,39 @@ mod tests {
         let renaming = Rules::parse("m.yaml", "rules:\n- kind: '*'\n  merge: {metadata: {name: other}}\n").unwrap();
         let error = applied(&renaming, &deployment("web", 1)).unwrap_err();
         assert!(error.to_string().contains("line 2: the rule gives deployments.apps/web another name"), "{error}");
+    }
+
+    #[test]
+    fn a_word_that_is_a_whole_kind_means_no_other_kind_of_that_word() {
+        for (pattern, kind) in [
+            ("services", "services"),
+            ("deployments", "deployments.apps"),
+            ("nodes", "nodes.longhorn.io"),
+            ("services.serving.knative.dev", "services.serving.knative.dev"),
+            ("services*", "services.serving.knative.dev"),
+        ] {
+            assert!(means_kind(pattern, kind), "{pattern} {kind}");
+        }
+        for (pattern, kind) in [
+            ("services", "services.serving.knative.dev"),
+            ("pods", "pods.metrics.k8s.io"),
+            ("deployments.apps", "deployments"),
+            ("deployment", "deployments.apps"),
+        ] {
+            assert!(!means_kind(pattern, kind), "{pattern} {kind}");
+        }
+        let rules = Rules::parse("m.yaml", "rules:\n- kind: services\n  merge: {spec: {type: ClusterIP}}\n").unwrap();
+        let kind = |group: &str| SavedKind {
+            group: group.into(),
+            version: "v1".into(),
+            resource: "services".into(),
+            kind: "Service".into(),
+            namespaced: true,
+        };
+        let body = json!({"metadata": {"name": "web", "namespace": "shop"}, "spec": {}});
+        let (core, custom) = (Saved::new(kind(""), &body), Saved::new(kind("serving.knative.dev"), &body));
+        assert_eq!(applied(&rules, &core).unwrap(), (vec![2], json!({"type": "ClusterIP"})));
+        assert_eq!(applied(&rules, &custom).unwrap(), (vec![], json!({})));
     }
 
     #[test]
