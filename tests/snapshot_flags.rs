@@ -488,6 +488,8 @@ async fn a_name_that_means_nothing_in_the_point_is_refused_and_a_kind_without_ob
         ("--include-cluster", "clusterroles/raeder"),
         ("--restore-derived", "replicasets/web-2"),
         ("--recreate", "deploymnets"),
+        // Into another namespace it has the other name, as the plan says.
+        ("--include-cluster", "namespaces/shop"),
     ] {
         let before = site.server.requests().len();
         let said = restore(&site, "typo", &[flag, text]);
@@ -496,6 +498,7 @@ async fn a_name_that_means_nothing_in_the_point_is_refused_and_a_kind_without_ob
         let asked = site.server.requests().split_off(before);
         assert!(asked.iter().all(|line| line.starts_with("GET ")), "{asked:#?}");
     }
+    ended(&restore(&site, "typo", &["--include-cluster", "namespaces/typo", "--plan"]), 0, "create    namespaces/typo");
     // The point could have had some, and had none.
     assert!(there(&site, "jobs.batch", "shop", "any").is_none());
     ended(&restore(&site, "typo", &["--recreate", "jobs", "--only", "configmaps/owned"]), 0, "2 created");

@@ -31,7 +31,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     let lacks = lacks(args, &source)?;
     let cluster = cluster(&args.cluster, shell)?;
     let mapping = mapping(args, &source)?;
-    let mut options = options(args, &source, &cluster).await?;
+    let mut options = options(args, &source, &mapping, &cluster).await?;
     let means = means(shell, cluster, usize::from(args.in_flight));
     if args.with_namespace {
         make_namespaces(&means, &source, &mapping, &options).await?;
@@ -159,12 +159,12 @@ fn is_namespace_name(name: &str) -> bool {
         && name.ends_with(inner)
 }
 
-/// A name that was mistyped would otherwise do nothing, and the restore would end with 0. A kind of which the point could have
-/// had objects, and has none, is no mistake.
-fn refuse_unknown(args: &SnapshotRestoreArgs, source: &Source) -> Result<()> {
+/// A name that was mistyped would otherwise do nothing, and the restore would end with 0. Names are those of the plan, so those
+/// that objects get. A kind of which the point could have had objects, and has none, is no mistake.
+fn refuse_unknown(args: &SnapshotRestoreArgs, source: &Source, mapping: &Mapping) -> Result<()> {
     let is_there = |text: &str| {
         let selector = Selector::parse(text);
-        source.objects.iter().any(|one| selector.means(&one.identity.place()))
+        source.objects.iter().any(|one| selector.means(&mapping.goes_to(one.identity.place())))
             || source.covered.iter().any(|kind| selector.means_all_of(kind))
     };
     let flags = [
@@ -182,13 +182,13 @@ fn refuse_unknown(args: &SnapshotRestoreArgs, source: &Source) -> Result<()> {
     Ok(())
 }
 
-async fn options(args: &SnapshotRestoreArgs, source: &Source, cluster: &Cluster) -> Result<Options> {
+async fn options(args: &SnapshotRestoreArgs, source: &Source, mapping: &Mapping, cluster: &Cluster) -> Result<Options> {
     let selectors = |texts: &[String]| texts.iter().map(|text| Selector::parse(text)).collect::<Vec<_>>();
     if let Some(never) = args.recreate.iter().find(|kind| NEVER_DELETED.iter().any(|never| names(never, kind))) {
         return Err(Error::input(format!("reading --recreate {never}: no restore ever deletes one"))
             .hint("--on-conflict merge or replace changes it in place, as far as the server allows"));
     }
-    refuse_unknown(args, source)?;
+    refuse_unknown(args, source, mapping)?;
     if args.prune && source.covered.is_empty() {
         return Err(Error::refused(format!(
             "pruning by {}: it does not say of which kinds it has every object",

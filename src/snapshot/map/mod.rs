@@ -12,7 +12,7 @@ mod unresolved;
 pub use modify::Rules;
 pub use unresolved::Unresolved;
 
-use super::object::Saved;
+use super::object::{Place, Saved};
 use crate::error::{Error, Result};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -84,6 +84,17 @@ impl Mapping {
         let kinds: BTreeSet<String> = objects.iter().map(|one| one.kind.group_resource()).collect();
         mapped.unmet = self.rules.unmet(&used.rules, &kinds);
         Ok(mapped)
+    }
+
+    /// Where what was at `place` goes.
+    pub fn goes_to(&self, mut place: Place) -> Place {
+        let named = if place.group_resource == "namespaces" { Some(&mut place.name) } else { place.namespace.as_mut() };
+        if let Some(named) = named
+            && let Some(to) = self.namespaces.get(named.as_str())
+        {
+            named.clone_from(to);
+        }
+        place
     }
 
     fn is_empty(&self) -> bool {

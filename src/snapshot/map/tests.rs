@@ -1,6 +1,6 @@
 //! What is rewritten, what is reported, and what is left alone.
 
-use super::super::object::{Place, SavedKind};
+use super::super::object::SavedKind;
 use super::*;
 use proptest::prelude::*;
 use serde_json::{Value, json};
@@ -120,8 +120,10 @@ fn from_outside() -> Vec<(Saved, Value)> {
 #[test]
 fn every_place_where_the_api_names_a_namespace_is_rewritten() {
     for (before, wanted) in in_the_namespace().into_iter().chain(from_outside()) {
+        let goes_to = into("copy").goes_to(before.identity.place());
         let (after, told) = mapped(&into("copy"), before);
         assert_eq!(after.body, wanted);
+        assert_eq!(after.identity.place(), goes_to);
         assert_eq!(told.unresolved, [], "{wanted}");
         let name = crate::snapshot::object::namespace(&after.body.open()).map(str::to_owned);
         assert_eq!(
