@@ -438,6 +438,17 @@ async fn a_rule_that_means_nothing_ends_a_restore_before_anything_is_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kind_of_which_a_selector_chose_nothing_is_no_mistake() {
+    let site = full().await;
+    site.server.put("configmaps", json!({ "metadata": { "name": "chosen", "labels": { "app": "web" } } }));
+    assert_eq!(site.save(&["--selector", "app=web"]).0, 0);
+    site.desk.write("rules.yaml", "rules:\n- kind: jobs\n  merge: {}\n");
+    ended(&restore(&site, "copy", &["--recreate", "jobs", "--modify", "rules.yaml"]), 0, "restored point");
+    assert!(there(&site, "configmaps", "copy", "chosen").is_some());
+    ended(&restore(&site, "copy", &["--recreate", "jbos"]), 2, "has nothing of that name");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_object_that_differs_is_told_as_one() {
     let site = full().await;
     assert_eq!(site.save(&[]).0, 0);

@@ -46,7 +46,7 @@ pub(super) async fn run(args: &SnapshotRestoreArgs, shell: &Shell) -> Result<End
     };
     options.files = volumes.as_ref().map(volumes::Stored::claims).unwrap_or_default();
     let mut prepared = restore::prepare(&means, source.objects, &mapping, options).await?;
-    let unmet = prepared.mapped.unmet.iter().find(|unmet| !unmet.is_for_others(&prepared.options.covered));
+    let unmet = prepared.mapped.unmet.iter().find(|unmet| !unmet.is_for_others(&source.listed));
     if let (false, Some(unmet)) = (args.plan, unmet) {
         return Err(Error::input(unmet.text.clone()).hint(unmet.hint.clone()));
     }
@@ -165,7 +165,7 @@ fn refuse_unknown(args: &SnapshotRestoreArgs, source: &Source, mapping: &Mapping
     let is_there = |text: &str| {
         let selector = Selector::parse(text);
         source.objects.iter().any(|one| selector.means(&mapping.goes_to(one.identity.place())))
-            || source.covered.iter().any(|kind| selector.means_all_of(kind))
+            || source.listed.iter().any(|kind| selector.means_all_of(kind))
     };
     let flags = [
         ("--only", &args.only),
