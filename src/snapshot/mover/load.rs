@@ -145,11 +145,14 @@ impl Filler {
                 return Ok(Ok(()));
             }
             What::Directory => match mkdirat(folder, name, Mode::RWXU) {
-                Ok(()) | Err(Errno::EXIST) => {
+                Err(why) if why != Errno::EXIST => Err(why),
+                made => {
+                    if made.is_err() {
+                        open_again(folder, name);
+                    }
                     self.folders.push(entry.clone());
                     return Ok(Ok(()));
                 }
-                Err(why) => Err(why),
             },
             What::Symlink(target) => symlinkat(target.as_slice(), folder, name),
             What::Link(first) => {
@@ -217,6 +220,17 @@ impl Filler {
                 Err(why) => self.moved.fails(&entry.path, &why.to_string()),
             }
         }
+    }
+}
+
+/// A run that was cut off may have set the mode of a folder already, and perhaps nobody may write in it. It gets that again
+/// when everything is in it. Where it cannot be changed, what is put into it says so.
+fn open_again(folder: BorrowedFd<'_>, name: &[u8]) {
+    // A link would be followed.
+    let there = rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW);
+    let is_folder = |mode| FileType::from_raw_mode(mode) == FileType::Directory;
+    if there.is_ok_and(|there| is_folder(there.st_mode) && !Mode::from_raw_mode(there.st_mode).contains(Mode::RWXU)) {
+        chmodat(folder, name, Mode::RWXU, AtFlags::empty()).ok();
     }
 }
 

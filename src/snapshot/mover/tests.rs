@@ -201,6 +201,33 @@ fn a_stream_that_is_cut_anywhere_is_an_error_and_the_same_restore_goes_on() {
 }
 
 #[test]
+fn a_fill_that_was_cut_off_at_its_end_goes_on_in_folders_that_nobody_may_write_in() {
+    let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::create_dir_all(from.path().join("closed/deep")).unwrap();
+    fs::write(from.path().join("closed/deep/file"), "kept").unwrap();
+    let close = |at: &Path, mode| {
+        for folder in ["closed/deep", "closed"] {
+            fs::set_permissions(at.join(folder), fs::Permissions::from_mode(mode)).unwrap();
+        }
+    };
+    close(from.path(), 0o555);
+    let (stream, _) = saved(from.path());
+    load(to.path(), "run", &mut stream.as_slice()).unwrap();
+    let modes = || ["closed", "closed/deep"].map(|folder| fs::metadata(to.path().join(folder)).unwrap().mode() & 0o777);
+    assert_eq!(modes(), [0o555; 2]);
+    // All modes are set, and then the mover is killed before the mark goes.
+    fs::write(to.path().join(FILLING), "run").unwrap();
+    assert!(load(to.path(), "run", &mut &stream[..stream.len() - 1024]).is_err());
+    assert_eq!(modes(), [0o700; 2], "whoever is not root could put nothing into them");
+    let again = load(to.path(), "run", &mut stream.as_slice()).unwrap();
+    assert_eq!((again.failed, modes()), (0, [0o555; 2]), "{:?}", again.examples);
+    assert_eq!(fs::read_to_string(to.path().join("closed/deep/file")).unwrap(), "kept");
+    // Folders without the right to write would stay behind.
+    close(from.path(), 0o755);
+    close(to.path(), 0o755);
+}
+
+#[test]
 fn a_volume_with_files_is_left_alone() {
     let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     fs::write(from.path().join("file"), "new").unwrap();
