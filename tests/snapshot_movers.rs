@@ -75,6 +75,10 @@ async fn files_come_back_where_the_pod_can_run_that_will_use_them_and_its_claims
     let template = json!({ "metadata": { "labels": { "app": "web" } }, "spec": pod });
     put("deployments.apps", json!({ "metadata": { "name": "web" }, "spec": { "template": template } }));
     save(&site, &["--mover-pull-secret", "named"]);
+    // A pod that names some gets none of its account, which may be the only one that can pull the image.
+    let saved = site.server.world().ever("pods", "shop");
+    let pulled = json!([{ "name": "named" }, { "name": "nowhere" }]);
+    assert!(saved.len() == 3 && saved.iter().all(|pod| pod["spec"]["imagePullSecrets"] == pulled), "{saved:#?}");
 
     let said = restore(&site, &[]);
     ended(&said, 0, "persistentvolumeclaims/wal: 3 files are back in its volume");
@@ -104,6 +108,21 @@ async fn files_come_back_where_the_pod_can_run_that_will_use_them_and_its_claims
     ended(&site.davit(&["snapshot", "restore", "shop@latest", "--into", "mine", "--mover-pull-secret", "mine"]), 0, "");
     let pods = site.server.world().ever("pods", "mine");
     assert!(pods.iter().all(|pod| pod["spec"]["imagePullSecrets"][0]["name"] == "mine"), "{pods:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn files_are_saved_also_where_nobody_may_look_at_the_account_of_movers() {
+    let site = shop(&["data"]).await;
+    let account = json!({ "metadata": { "name": "default" }, "imagePullSecrets": [{ "name": "of-account" }] });
+    site.server.put("serviceaccounts", account);
+    for asked in ["/serviceaccounts?fieldSelector=", "/serviceaccounts/default"] {
+        // However often it is looked for.
+        site.server.react(asked, 9, Reaction::Refuse(403, "Forbidden", 0));
+    }
+    save(&site, &[]);
+    assert!(site.server.requests().iter().any(|line| line.ends_with("/serviceaccounts/default")));
+    let pods = site.server.world().ever("pods", "shop");
+    assert!(pods.len() == 1 && pods[0]["spec"]["imagePullSecrets"].is_null(), "{pods:#?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Which claims a namespace has, who uses them, and which of them can be read.
 
 use super::{ANNOTATION, Account, group, users};
-use crate::cluster::{ApiError, Cluster, Kind, Query};
+use crate::cluster::{ApiError, Cluster, Fault, Kind, Query};
 use crate::error::{Error, Result};
 use crate::snapshot::object;
 use serde::Serialize;
@@ -79,7 +79,27 @@ pub(in crate::snapshot) async fn plan(
     let claims = all(cluster, Query { namespace: Some(namespace), labels: selector, ..Query::all(claims) }).await;
     let pods = all(cluster, Query { namespace: Some(namespace), ..Query::all(pods) }).await;
     let (claims, pods) = (claims.map_err(read)?, pods.map_err(read)?);
-    Ok(claims.iter().map(|claim| judged(claim, &pods, by)).collect())
+    let of_account = match by {
+        By::Files => pulled_by_default(cluster, namespace).await.map_err(read)?,
+        By::Storage => Vec::new(),
+    };
+    let mut claims: Vec<Claim> = claims.iter().map(|claim| judged(claim, &pods, by)).collect();
+    for claim in &mut claims {
+        if let Use::Read { pull_secrets, .. } = &mut claim.of {
+            pull_secrets.extend(of_account.iter().cloned());
+        }
+    }
+    Ok(claims)
+}
+
+/// What the account that movers run as pulls with: a pod that names some itself gets none of its account. Where nobody may
+/// look, admission gives them to those that name none.
+async fn pulled_by_default(cluster: &Cluster, namespace: &str) -> Result<Vec<String>, ApiError> {
+    let kind = Kind { namespaced: true, ..Kind::known("", "v1", "serviceaccounts", "ServiceAccount") };
+    match cluster.one(&kind, Some(namespace), users::DEFAULT).await {
+        Err(why) if why.fault == Fault::Forbidden => Ok(Vec::new()),
+        account => Ok(account?.map(|account| users::names(&account["imagePullSecrets"])).unwrap_or_default()),
+    }
 }
 
 /// Everything that is asked for.

@@ -12,7 +12,8 @@ use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 const CLAIMS: &str = "persistentvolumeclaims";
-const DEFAULT: &str = "default";
+/// The account of pods that name none.
+pub(super) const DEFAULT: &str = "default";
 /// Where the pods of a workload are described, whoever defined its kind.
 const TEMPLATES: [&str; 2] = ["/spec/template", "/spec/jobTemplate/spec/template"];
 
