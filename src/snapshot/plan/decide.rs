@@ -334,7 +334,7 @@ fn replace(kind: &str, there: &Value, (body, line): (&mut Value, &mut Line)) {
 }
 
 /// Whether a pod or a Job is over.
-fn has_ended(kind: &str, body: &Value) -> bool {
+pub(in crate::snapshot) fn has_ended(kind: &str, body: &Value) -> bool {
     let conditions = || body.pointer("/status/conditions").and_then(Value::as_array).into_iter().flatten();
     match kind {
         "pods" => {

@@ -17,6 +17,7 @@ mod volumes;
 mod webhooks;
 
 pub use decide::NEVER_DELETED;
+pub(super) use decide::has_ended;
 pub use digest::untold;
 pub use gitops::tracked_by;
 pub use mixed::mixed;

@@ -96,7 +96,7 @@ pub async fn prepare(
     schemas.extend(diff::schemas_of(&saved));
     let namespaces = saved.iter().filter_map(|one| one.identity.namespace.clone()).collect();
     let kept = if options.keep_managers { saved.clone() } else { Vec::new() };
-    let users = Users::of(&saved, &options.files);
+    let users = Users::of(&saved, &options.files, &options.only);
     let mut plan = plan::plan(saved, &looked.live, &schemas, &options);
     plan.warnings.splice(0..0, looked.warnings);
     let unused = mapped.unused.iter().map(|flag| format!("{flag} met nothing"));

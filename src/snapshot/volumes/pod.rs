@@ -137,6 +137,17 @@ impl Spec<'_> {
         context
     }
 
+    /// What somebody can do about a pod for which there is no place. One that saves runs where the volume is.
+    fn hint(&self, pod: &Value) -> &'static str {
+        let conditions = pod["status"]["conditions"].as_array().into_iter().flatten();
+        let mut placed = conditions.filter(|one| one["type"] == "PodScheduled");
+        if placed.any(|one| one["status"] == "False") && !self.read_only {
+            " (hint: --modify changes where the pod may run that will use its claims, and so where its mover may)"
+        } else {
+            ""
+        }
+    }
+
     fn place(&self, spec: &mut Value) {
         let terms = self.terms;
         if !terms.node_selector.is_null() {
@@ -239,7 +250,7 @@ impl<'a> Mover<'a> {
                 return Err(format!("its mover pod cannot be made: {why}"));
             }
         }
-        match mover.await_start(clock).await {
+        match mover.await_start(clock, spec).await {
             Ok(()) => Ok(mover),
             Err(why) => {
                 let removed = mover.remove().await.err().map(|why| format!("; {why}")).unwrap_or_default();
@@ -270,7 +281,7 @@ impl<'a> Mover<'a> {
         }
     }
 
-    async fn await_start(&self, clock: &SharedClock) -> Result<(), String> {
+    async fn await_start(&self, clock: &SharedClock, spec: &Spec<'_>) -> Result<(), String> {
         let began = clock.monotonic();
         loop {
             let found = self.cluster.one(&pods(), Some(self.namespace), &self.name).await;
@@ -287,7 +298,8 @@ impl<'a> Mover<'a> {
                     return Err(format!("its mover pod does not start: {waits}"));
                 }
                 _ if clock.monotonic().saturating_sub(began) > BEGUN => {
-                    return Err(format!("its mover pod does not start within five minutes: {waits}"));
+                    let hint = spec.hint(&pod);
+                    return Err(format!("its mover pod does not start within five minutes: {waits}{hint}"));
                 }
                 _ => clock.sleep(LOOK_AGAIN).await,
             }
@@ -371,11 +383,10 @@ fn why_waiting(pod: &Value) -> String {
 mod tests {
     use super::*;
 
-    fn spec(mounts: &[(&str, &Account)], node: Option<&str>, terms: &Terms) -> Value {
-        let mounts = mounts.iter().map(|(claim, account)| Mount { claim, account }).collect();
-        let spec = Spec {
+    fn of<'a>(mounts: &[(&'a str, &'a Account)], node: Option<&'a str>, terms: &'a Terms) -> Spec<'a> {
+        Spec {
             namespace: "shop",
-            mounts,
+            mounts: mounts.iter().map(|(claim, account)| Mount { claim, account }).collect(),
             beside: &["there"],
             image: "davit:1",
             node,
@@ -383,8 +394,11 @@ mod tests {
             pull_secrets: terms.pull_secrets.clone(),
             read_only: true,
             run: "r1",
-        };
-        spec.body()
+        }
+    }
+
+    fn spec(mounts: &[(&str, &Account)], node: Option<&str>, terms: &Terms) -> Value {
+        of(mounts, node, terms).body()
     }
 
     #[test]
@@ -459,5 +473,11 @@ mod tests {
         let unscheduled =
             json!({"status": {"conditions": [{"type": "PodScheduled", "status": "False", "message": "0/3 nodes"}]}});
         assert_eq!(why_waiting(&unscheduled), "0/3 nodes");
+        let terms = Terms::default();
+        let hints = |pod: &Value, read_only| Spec { read_only, ..of(&[], None, &terms) }.hint(pod).contains("--modify");
+        assert_eq!(
+            (hints(&unscheduled, false), hints(&unscheduled, true), hints(&pulled, false)),
+            (true, false, false)
+        );
     }
 }

@@ -7,7 +7,7 @@
 //! claim can be made there.
 
 use crate::snapshot::object::{Place, Saved};
-use crate::snapshot::plan::selects;
+use crate::snapshot::plan::{Selector, any_means, has_ended, selects};
 use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,8 +56,9 @@ pub(in crate::snapshot) struct Set<'a> {
 }
 
 impl Users {
-    /// Looks at the objects as they will be made. Nobody is looked for where no files come back.
-    pub(in crate::snapshot) fn of(saved: &[Saved], files: &BTreeSet<String>) -> Self {
+    /// Looks at the objects as they will be made; what has ended will be only where `only` names it. Nobody is looked for
+    /// where no files come back.
+    pub(in crate::snapshot) fn of(saved: &[Saved], files: &BTreeSet<String>, only: &[Selector]) -> Self {
         if files.is_empty() {
             return Self::default();
         }
@@ -72,6 +73,9 @@ impl Users {
             let Some(namespace) = one.identity.namespace.as_deref() else { continue };
             let body = one.body.open();
             let place = one.identity.place();
+            if has_ended(&place.group_resource, &body) && !any_means(only, &place) {
+                continue;
+            }
             let (rank, template) = match TEMPLATES.iter().find_map(|path| body.pointer(path)) {
                 // What runs all the time says more of where a claim belongs than what runs now and then.
                 Some(template) => (u8::from(one.identity.group == "batch"), template),
@@ -223,7 +227,7 @@ mod tests {
     }
 
     fn of(saved: &[Saved], open: &[&str]) -> Vec<Vec<(Vec<String>, Vec<String>)>> {
-        let users = Users::of(saved, &["data".to_owned()].into());
+        let users = Users::of(saved, &["data".to_owned()].into(), &[]);
         let open = places(open);
         shown(&users.crews(&open, |claim| claim.name != "gone"))
     }
@@ -265,7 +269,7 @@ mod tests {
         let job = saved("jobs.batch", "job", mounts(&["a"], json!({"nodeSelector": {"of": "job"}})));
         let custom = saved("rollouts.argoproj.io", "web", mounts(&["a"], json!({"nodeSelector": {"of": "custom"}})));
         let who = |all: &[Saved]| {
-            let users = Users::of(all, &["a".to_owned()].into());
+            let users = Users::of(all, &["a".to_owned()].into(), &[]);
             let open = places(&["a"]);
             let crews = users.crews(&open, |_| true);
             crews[0][0].terms.node_selector["of"].as_str().unwrap_or_default().to_owned()
@@ -273,6 +277,34 @@ mod tests {
         assert_eq!(who(&[pod.clone(), job.clone(), custom]), "custom");
         assert_eq!(who(&[pod.clone(), job]), "job");
         assert_eq!(who(&[pod]), "pod", "one whose maker nobody can read says it itself");
+    }
+
+    #[test]
+    fn what_has_ended_decides_nothing_unless_it_is_to_run_again() {
+        let ended = |kind: &str, name: &str, body: Value, status: Value| {
+            let mut body = body;
+            body["status"] = status;
+            saved(kind, name, body)
+        };
+        let ssd = |claims: &[&str]| mounts(claims, json!({"nodeSelector": {"disk": "gone"}}));
+        let all = [
+            ended(
+                "jobs.batch",
+                "import",
+                ssd(&["a", "b"]),
+                json!({"conditions": [{"type": "Complete", "status": "True"}]}),
+            ),
+            ended("pods", "once", ssd(&["a", "b"])["spec"]["template"].clone(), json!({"phase": "Succeeded"})),
+            saved("cronjobs.batch", "nightly", json!({"spec": {"jobTemplate": mounts(&["b"], json!({}))}})),
+        ];
+        let (files, open) = (["a".to_owned()].into(), places(&["a", "b"]));
+        let alone = |name: &str| vec![(vec![name.to_owned()], vec![])];
+        let users = Users::of(&all, &files, &[]);
+        let crews = users.crews(&open, |_| true);
+        assert_eq!(shown(&crews), [alone("b"), alone("a")]);
+        assert!(crews.iter().all(|crew| crew[0].terms == &Terms::default()), "{crews:?}");
+        let users = Users::of(&all, &files, &[Selector::parse("jobs.batch/import")]);
+        assert_eq!(users.crews(&open, |_| true)[0][0].terms.node_selector["disk"], "gone");
     }
 
     #[test]
@@ -297,7 +329,7 @@ mod tests {
             account("web", "of-web"),
             account("default", "of-all"),
         ];
-        let users = Users::of(&all, &["a".to_owned()].into());
+        let users = Users::of(&all, &["a".to_owned()].into(), &[]);
         let open = places(&["a", "unused"]);
         let crews = users.crews(&open, |_| true);
         let wanted = Terms {
@@ -313,7 +345,7 @@ mod tests {
 
     #[test]
     fn nobody_is_looked_for_where_no_files_come_back() {
-        let users = Users::of(&[saved("deployments.apps", "web", mounts(&["a"], json!({})))], &BTreeSet::new());
+        let users = Users::of(&[saved("deployments.apps", "web", mounts(&["a"], json!({})))], &BTreeSet::new(), &[]);
         assert!(users.users.is_empty());
     }
 }
