@@ -5,7 +5,7 @@
 mod cli_support;
 mod cluster_support;
 
-use cluster_support::{ApiServer, KindDef, Reaction};
+use cluster_support::{ApiServer, KindDef, Reaction, World};
 use davit::clock::{SimClock, SystemClock};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::journal::NoProgress;
@@ -83,21 +83,16 @@ impl Site {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_saved_is_what_the_server_held_at_that_instant() {
     let site = Site::new().await;
-    // While one kind is slow, another one changes: the point is of the instant before.
+    // Before one kind is listed, it changes: the point is of the instant before.
     site.server.react(
         "/namespaces/shop/secrets?limit=500&resourceVersion",
         1,
-        Reaction::Late(std::time::Duration::from_millis(400)),
+        Reaction::After(|world| {
+            world.put("secrets", json!({ "metadata": { "name": "too-late" } }));
+            world.remove("secrets", "shop", "login");
+        }),
     );
-    let changes = async {
-        while !site.server.requests().iter().any(|line| line.contains("/secrets?limit=500&resourceVersion")) {
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        site.server.put("secrets", json!({ "metadata": { "name": "too-late" } }));
-        site.server.world().remove("secrets", "shop", "login");
-    };
-    let (report, ()) = tokio::join!(site.save(), changes);
-    assert!(report.unwrap().complete);
+    assert!(site.save().await.unwrap().complete);
     let point = site.repository.resolve(&"shop@latest".parse().unwrap()).await.unwrap();
     let loaded = load(&site.repository, &point, Managers::Kept).await.unwrap();
     let secrets: Vec<&str> = loaded
@@ -119,56 +114,51 @@ async fn what_was_saved_is_what_the_server_held_at_that_instant() {
     assert_eq!(derived, ["web-1"]);
 }
 
-/// What may happen to a namespace that is to be saved, with what is said of it.
-const ENDS: [(&str, &str); 3] = [
-    ("gone", "it is gone since the run began"),
-    ("going", "it is being deleted"),
-    ("another", "it was deleted and made again meanwhile"),
-];
+/// What happens, with what is said of it.
+type End = (fn(&mut World), &'static str);
 
-fn end(server: &ApiServer, how: &str) {
-    match how {
-        "gone" => server.world().remove("namespaces", "", "shop"),
-        "going" => {
-            let mut there = server.world().get("namespaces", "", "shop").unwrap();
+/// What may happen to a namespace that is to be saved.
+const ENDS: [End; 3] = [
+    (|world| world.remove("namespaces", "", "shop"), "it is gone since the run began"),
+    (
+        |world| {
+            let mut there = world.get("namespaces", "", "shop").unwrap();
             there["metadata"]["deletionTimestamp"] = json!("2026-01-01T00:00:00Z");
-            server.put("namespaces", there);
-        }
-        _ => {
-            server.world().remove("namespaces", "", "shop");
-            server.put("namespaces", json!({ "metadata": { "name": "shop", "uid": "another" } }));
-        }
-    }
-}
+            world.put("namespaces", there);
+        },
+        "it is being deleted",
+    ),
+    (
+        |world| {
+            world.remove("namespaces", "", "shop");
+            world.put("namespaces", json!({ "metadata": { "name": "shop", "uid": "another" } }));
+        },
+        "it was deleted and made again meanwhile",
+    ),
+];
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_namespace_that_went_away_since_its_plan_or_at_the_last_moment_becomes_no_point() {
     let site = Site::new().await;
     let points = || async { site.repository.points(None).await.unwrap().len() };
     let there = site.server.world().get("namespaces", "", "shop").unwrap();
-    // The list that tells the instant of all others is answered late; where that may not be had, the first one of the namespace.
+    // The last moment is before the list that tells the instant of all others; where that may not be had, before the first one
+    // of the namespace.
     let asked = "GET /api/v1/namespaces?limit=500&fieldSelector=metadata.name%3Dshop";
     let instants = [asked, "GET /api/v1/namespaces/shop/configmaps?limit=500"];
-    for ((how, said), instant) in ENDS.iter().flat_map(|end| instants.map(|instant| (end, instant))) {
-        let error = site.save_after(|| end(&site.server, how)).await.unwrap_err();
-        assert!(error.to_string().contains(said), "{how}: {error}");
+    for ((end, said), instant) in ENDS.iter().flat_map(|end| instants.map(|instant| (end, instant))) {
+        let error = site.save_after(|| end(&mut site.server.world())).await.unwrap_err();
+        assert!(error.to_string().contains(said), "{said}: {error}");
         site.server.put("namespaces", there.clone());
         if instant != asked {
             site.server.react(asked, 1, Reaction::Refuse(403, "Forbidden", 0));
         }
-        site.server.react(instant, 1, Reaction::Late(std::time::Duration::from_millis(400)));
-        let before = site.server.requests().len();
-        let ends = async {
-            while !site.server.requests()[before..].iter().any(|line| line.contains(instant)) {
-                tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-            }
-            end(&site.server, how);
-        };
-        let (saved, ()) = tokio::join!(site.save(), ends);
-        let error = saved.unwrap_err();
-        assert!(error.to_string().contains(said), "{how} at the last moment: {error}");
+        site.server.react(instant, 1, Reaction::After(*end));
+        let error = site.save().await.unwrap_err();
+        assert!(error.to_string().contains(said), "{said} at the last moment: {error}");
+        assert!(site.server.world().faults.iter().all(|fault| fault.times == 0), "it did not happen at {instant}");
         site.server.put("namespaces", there.clone());
-        assert_eq!(points().await, 0, "{how}");
+        assert_eq!(points().await, 0, "{said}");
     }
     assert!(site.save().await.unwrap().complete);
     assert_eq!(points().await, 1);

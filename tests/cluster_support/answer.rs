@@ -39,7 +39,11 @@ pub(crate) async fn answer(
     let reaction = {
         let mut world = shared.world();
         world.log.push(line.clone());
-        world.fault(&line)
+        let reaction = world.fault(&line);
+        if let Some(Reaction::After(act)) = reaction {
+            act(&mut world);
+        }
+        reaction
     };
     let mut breaks_after = None;
     match reaction {
@@ -54,7 +58,7 @@ pub(crate) async fn answer(
         Some(Reaction::Body(text)) => return Ok(Response::new(full(text))),
         Some(Reaction::Late(time)) => tokio::time::sleep(time).await,
         Some(Reaction::BreakAfter(bytes)) => breaks_after = Some(bytes),
-        None => {}
+        Some(Reaction::After(_)) | None => {}
     }
     let bearer = request.headers().get("authorization").and_then(|value| value.to_str().ok()).map(str::to_owned);
     if bearer != Some(format!("Bearer {}", shared.world().token)) {

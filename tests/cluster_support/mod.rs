@@ -14,7 +14,7 @@ mod world;
 
 pub use exec::Command;
 pub use kinds::KindDef;
-pub use world::{Fault, Reaction};
+pub use world::{Fault, Reaction, World};
 
 use hyper::body::Incoming;
 use hyper::{Request, service::service_fn};
@@ -24,7 +24,6 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use tokio_util::sync::CancellationToken;
-use world::World;
 
 /// A running server; it ends when this is dropped.
 pub struct ApiServer {

@@ -17,6 +17,8 @@ pub enum Reaction {
     BreakAfter(usize),
     /// As usual, after a while.
     Late(Duration),
+    /// As usual, after this has been done.
+    After(fn(&mut World)),
     /// Not at all: the server dies.
     Die,
 }
