@@ -28,7 +28,8 @@ impl Classes {
         let come = come.map(|one| one.identity.name.clone());
         let made = saved.iter().filter(|one| one.kind.group_resource() == "persistentvolumes");
         let made = made.map(|one| one.body.open()).filter(|body| !super::is_provisioned(body));
-        let free = live.volumes.iter().filter(|body| body.pointer("/spec/claimRef").is_none());
+        // One that was prepared for a claim that is to come names it, without its uid.
+        let free = live.volumes.iter().filter(|body| !super::volumes::is_bound(body));
         let waiting = made.map(|body| class(&body)).chain(free.map(class)).map(Option::unwrap_or_default).collect();
         let there = live.classes.as_ref();
         Self {

@@ -51,10 +51,15 @@ fn a_claim_of_a_class_that_nobody_has_waits_and_is_refused_only_where_the_user_n
     let plan = planned(&fast, &near, &options());
     assert_eq!((told(&plan), plan.nowhere().count()), (vec!["create persistentvolumeclaims/data".to_owned()], 0));
     assert!(plan.lines[0].notes[0].starts_with("the cluster has no storage class fast"), "{:?}", plan.lines[0].notes);
-    // There, not looked at, or a volume that waits for a claim.
+    // There, not looked at, or a volume that waits for a claim: any one, or the one that it was prepared for.
     let waits = json!({"metadata": {"name": "pv"}, "spec": {"storageClassName": "fast"}});
+    let prepared =
+        |claim: Value| json!({"metadata": {"name": "pv"}, "spec": {"storageClassName": "fast", "claimRef": claim}});
+    let waits_by_name = prepared(json!({"namespace": "shop", "name": "data"}));
+    let bound = with(&[], &[prepared(json!({"namespace": "shop", "name": "data", "uid": "gone"}))]);
+    assert_eq!(planned(&fast, &bound, &mapped).nowhere().count(), 1, "that one waits for nobody");
     let unseen = Live { classes: None, ..near.clone() };
-    for live in [with(&[("fast", false)], &[]), unseen, with(&[], &[waits])] {
+    for live in [with(&[("fast", false)], &[]), unseen, with(&[], &[waits]), with(&[], &[waits_by_name])] {
         assert_eq!(told(&planned(&fast, &live, &mapped)), ["create persistentvolumeclaims/data"]);
         assert_eq!(notes(&live, &fast), Vec::<String>::new());
     }
