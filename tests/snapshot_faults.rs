@@ -1,4 +1,5 @@
-//! A server that dies while a namespace is saved: what is stored says that it is incomplete, and nothing calls it good.
+//! A server that dies while a namespace is saved: what is stored says that it is incomplete, and nothing calls it good. One
+//! that refuses or dies while it is restored: only what is certain is said.
 
 #![allow(clippy::unwrap_used, reason = "a test may end at the first surprise")]
 
@@ -6,12 +7,15 @@ mod cli_support;
 mod cluster_support;
 
 use cluster_support::{ApiServer, KindDef, Reaction, World};
-use davit::clock::{SimClock, SystemClock};
+use davit::clock::{SharedClock, SimClock, SystemClock};
 use davit::cluster::{Cluster, Connect, Place};
 use davit::journal::NoProgress;
 use davit::repository::{InitOptions, Keys, OpenContext, PointSpec, Repository};
 use davit::snapshot::collect::{self, Request, SnapshotReport};
 use davit::snapshot::load::{Managers, load};
+use davit::snapshot::map::Mapping;
+use davit::snapshot::plan::{Options, Selector};
+use davit::snapshot::restore::{self, Means, RestoreReport};
 use davit::store::{MemoryStore, SharedStore};
 use serde_json::json;
 use std::sync::Arc;
@@ -58,14 +62,33 @@ impl Site {
     /// Saves the namespace; this happens between the plan and the run. Waiting for the server takes no time: its clock is
     /// simulated.
     async fn save_after(&self, planned: impl FnOnce()) -> davit::error::Result<SnapshotReport> {
-        let connect =
-            Connect { place: Place::Files(vec![self.server.kubeconfig(self.directory.path())]), context: None };
-        let clock = Arc::new(SimClock::at(jiff::Timestamp::now()));
+        let clock: SharedClock = Arc::new(SimClock::at(jiff::Timestamp::now()));
         let cancel = CancellationToken::new();
-        let cluster = Cluster::connect(&connect, clock, cancel.clone())?;
+        let cluster = self.cluster(&clock, &cancel)?;
         let plan = collect::plan(Request::new("shop"), &cluster).await?;
         planned();
         collect::run(&plan, &self.repository, NoProgress::shared(), &cancel).await
+    }
+
+    fn cluster(&self, clock: &SharedClock, cancel: &CancellationToken) -> davit::error::Result<Cluster> {
+        let connect =
+            Connect { place: Place::Files(vec![self.server.kubeconfig(self.directory.path())]), context: None };
+        Cluster::connect(&connect, Arc::clone(clock), cancel.clone())
+    }
+
+    /// Restores these objects of the newest point into the namespace `copy`.
+    async fn restore(&self, only: &[&str]) -> davit::error::Result<RestoreReport> {
+        let clock: SharedClock = Arc::new(SimClock::at(jiff::Timestamp::now()));
+        let cancel = CancellationToken::new();
+        let cluster = self.cluster(&clock, &cancel)?;
+        let point = self.repository.resolve(&"shop@latest".parse().unwrap()).await?;
+        let objects = load(&self.repository, &point, Managers::Dropped).await?.objects;
+        let mapping = Mapping { namespaces: [("shop".to_owned(), "copy".to_owned())].into(), ..Mapping::default() };
+        let only = only.iter().map(|text| Selector::parse(text)).collect();
+        let options = Options { manager: restore::manager(&["a test"]), only, ..Options::default() };
+        let means = Means { cluster, clock, progress: NoProgress::shared(), cancel, in_flight: 1 };
+        let prepared = restore::prepare(&means, objects, &mapping, options).await?;
+        restore::run(&means, &prepared).await
     }
 
     /// Kind and name of every object of the newest point.
@@ -261,4 +284,46 @@ async fn a_storm_of_refusals_is_sat_out_and_one_that_never_ends_leaves_an_incomp
     let report = site.save().await.unwrap();
     assert!(!report.complete && report.missing.iter().any(|missing| missing.what == "configmaps"), "{report:#?}");
     assert!(!site.saved().await.0);
+}
+
+const DEFINITIONS: &str = "customresourcedefinitions.apiextensions.k8s.io";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_nothing_was_changed_is_said_only_where_a_missing_right_explains_every_failure() {
+    let site = Site::new().await;
+    site.server.world().define(KindDef::new("example.com", "v1", "widgets", "Widget", true));
+    site.server.put("widgets.example.com", json!({ "metadata": { "name": "w" } }));
+    assert!(site.save().await.unwrap().complete);
+    let only = ["secrets", "deployments.apps"];
+    let forbid = |needle: &str| site.server.react(needle, usize::MAX, Reaction::Forbid);
+    let (secrets, deployments) =
+        ("POST /api/v1/namespaces/copy/secrets", "POST /apis/apps/v1/namespaces/copy/deployments");
+    let refused = |ended: davit::error::Result<RestoreReport>| {
+        let error = ended.unwrap_err().to_string();
+        assert!(error.contains("nothing was changed") && error.contains("is forbidden"), "{error}");
+    };
+
+    // Without its namespace nothing can be made in it.
+    forbid("POST /api/v1/namespaces?");
+    refused(site.restore(&only).await);
+    site.server.world().faults.clear();
+    site.server.put("namespaces", json!({ "metadata": { "name": "copy" } }));
+    forbid(secrets);
+    forbid(deployments);
+    refused(site.restore(&only).await);
+    // Of a kind that nobody serves nothing was sent.
+    forbid("POST /apis/apiextensions.k8s.io/v1/customresourcedefinitions?");
+    site.server.world().kinds.retain(|kind| kind.group != "example.com");
+    site.server.world().remove(DEFINITIONS, "", "widgets.example.com");
+    refused(site.restore(&[DEFINITIONS, "widgets.example.com"]).await);
+
+    // The one was made, and no answer says so; for the other the right is missing.
+    site.server.world().faults.clear();
+    forbid(deployments);
+    for lost in [secrets, "GET /api/v1/namespaces/copy/secrets/login"] {
+        site.server.react(lost, usize::MAX, Reaction::BreakAfter(0));
+    }
+    let report = site.restore(&only).await.unwrap();
+    assert_eq!((report.created, report.failed.len()), (0, 2), "{report:#?}");
+    assert!(site.server.world().get("secrets", "copy", "login").is_some());
 }

@@ -55,6 +55,10 @@ pub(crate) async fn answer(
             let (code, body) = refusal(code, reason, "scripted");
             return Ok(document(code, &body, after));
         }
+        Some(Reaction::Forbid) => {
+            let (code, body) = shared.world().forbidden(request.uri().path());
+            return Ok(document(code, &body, 0));
+        }
         Some(Reaction::Body(text)) => return Ok(Response::new(full(text))),
         Some(Reaction::Late(time)) => tokio::time::sleep(time).await,
         Some(Reaction::BreakAfter(bytes)) => breaks_after = Some(bytes),
@@ -154,6 +158,17 @@ impl World {
             },
             None => self.list(&kind, version, namespace, query),
         }
+    }
+
+    /// In the words of the server's authorisation.
+    fn forbidden(&self, path: &str) -> Said {
+        let (kind, ..) = self.meant(path).unwrap();
+        let (resource, group) = (kind.group_resource(), kind.group);
+        let why = format!(
+            "{resource} is forbidden: User \"eva\" cannot create resource \"{}\" in API group \"{group}\"",
+            kind.resource
+        );
+        refusal(403, "Forbidden", &why)
     }
 
     /// Kind, version, namespace and name of a path.

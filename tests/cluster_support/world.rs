@@ -11,6 +11,8 @@ use std::time::Duration;
 pub enum Reaction {
     /// With a refusal: code and reason, and `Retry-After` if it is not 0.
     Refuse(u16, &'static str, u64),
+    /// With a refusal of the server's own, because the account may not make such objects.
+    Forbid,
     /// With 200 and these bytes.
     Body(&'static str),
     /// As usual, but the connection breaks after so many bytes of the body.

@@ -37,7 +37,7 @@ pub(super) struct Run<'a> {
     pub(super) done: Vec<usize>,
     /// Why lines are not done, and whether they may be yet.
     pub(super) failed: BTreeMap<usize, (String, bool)>,
-    /// Lines that the account may not do.
+    /// Lines that the account may not do, and that never failed in another way.
     lacking: BTreeSet<usize>,
     /// What else is worth knowing.
     pub(super) notes: Vec<String>,
@@ -204,15 +204,19 @@ impl Run<'_> {
             match outcome {
                 Outcome::Done(uid) => {
                     self.failed.remove(&at);
+                    self.lacking.remove(&at);
                     self.done.push(at);
                     if let Some(uid) = uid {
                         self.uids.insert(at, uid);
                     }
                 }
                 Outcome::Failed { why, again, lacks } => {
-                    self.failed.insert(at, (why, again));
-                    if lacks {
+                    let before = self.failed.insert(at, (why, again));
+                    // One that once failed in another way may have been done all the same.
+                    if lacks && before.is_none() {
                         self.lacking.insert(at);
+                    } else if !lacks {
+                        self.lacking.remove(&at);
                     }
                     if again {
                         open.push(at);
@@ -231,7 +235,7 @@ impl Run<'_> {
         let in_one_step = |line: &Line| {
             matches!(line.action, Action::Create | Action::Merge | Action::Replace) && line.frees.is_none()
         };
-        let acted = acted || !self.failed.keys().all(|at| in_one_step(&lines[*at]));
+        let acted = acted || !self.failed.keys().all(|at| in_one_step(&lines[*at]) && self.is_powerless(*at));
         // Without its namespace everything in it fails, too.
         let first = self.lacking.iter().min_by_key(|at| lines[**at].place.namespace.is_some());
         let first = first.and_then(|at| Some((at, self.failed.get(at)?)));
@@ -244,6 +248,20 @@ impl Run<'_> {
         };
         Err(Error::refused(format!("restoring {}{others}; nothing was changed: {why}", Kinds::shown(&lines[*at].place)))
             .hint("deploy/components/restore has the account and the rights that a restore needs; davit doctor --namespace asks for them"))
+    }
+
+    /// Whether a line that failed has changed nothing for certain: the right is missing for it, or for the namespace that it
+    /// would be in; or its kind is not served, so nothing was sent. An answer that was lost says nothing.
+    fn is_powerless(&self, at: usize) -> bool {
+        let (lines, line) = (&self.prepared.plan.lines, &self.prepared.plan.lines[at]);
+        let is_its_namespace = |other: &Line| {
+            other.action == Action::Create
+                && other.place.group_resource == "namespaces"
+                && line.place.namespace.as_ref() == Some(&other.place.name)
+        };
+        self.lacking.contains(&at)
+            || self.lacking.iter().any(|other| is_its_namespace(&lines[*other]))
+            || (self.prepared.kinds.saved(&line.kind).is_none() && self.kinds.saved(&line.kind).is_none())
     }
 
     /// The references to owners whose uid is known.
