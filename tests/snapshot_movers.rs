@@ -155,14 +155,20 @@ async fn movers_of_a_stateful_set_stay_until_the_last_one_is_done_and_keep_apart
     assert!(made < gone, "{requests:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_mover_of_a_run_that_was_killed_goes_and_the_same_command_goes_on() {
+/// A site where a restore could not take its mover away.
+async fn with_a_mover_left_behind() -> Site {
     let site = shop(&["data"]).await;
     save(&site, &[]);
     site.server.world().names_managers = true;
     site.server.react("DELETE /api/v1/namespaces/copy/pods/", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
     ended(&restore(&site, &[]), 1, "is left behind and ends by itself");
     site.server.world().faults.clear();
+    site
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_mover_of_a_run_that_was_killed_goes_and_the_same_command_goes_on() {
+    let site = with_a_mover_left_behind().await;
     ended(&restore(&site, &[]), 0, "3 files are back in its volume");
     let pods = site.server.world().ever("pods", "copy");
     let name = pods[0]["metadata"]["name"].as_str().unwrap();
@@ -171,12 +177,7 @@ async fn the_mover_of_a_run_that_was_killed_goes_and_the_same_command_goes_on() 
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_mover_that_another_run_of_the_same_restore_made_meanwhile_is_not_taken_away() {
-    let site = shop(&["data"]).await;
-    save(&site, &[]);
-    site.server.world().names_managers = true;
-    site.server.react("DELETE /api/v1/namespaces/copy/pods/", usize::MAX, Reaction::Refuse(403, "Forbidden", 0));
-    ended(&restore(&site, &[]), 1, "is left behind and ends by itself");
-    site.server.world().faults.clear();
+    let site = with_a_mover_left_behind().await;
     let pods = site.server.world().ever("pods", "copy");
     let name = pods[0]["metadata"]["name"].as_str().unwrap();
     let uid = || site.server.world().get("pods", "copy", name).map(|pod| pod["metadata"]["uid"].clone());

@@ -181,7 +181,7 @@ impl Document for KeysChanged {
     }
 
     fn exit(&self) -> Exit {
-        self.not_sealed.iter().map(NotSealed::exit).fold(Exit::Done, Exit::worst)
+        NotSealed::worst(&self.not_sealed)
     }
 }
 

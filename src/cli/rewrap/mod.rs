@@ -57,9 +57,9 @@ impl NotSealed {
         }
     }
 
-    /// How a command ends that could not seal this one.
-    pub(super) const fn exit(&self) -> Exit {
-        Exit::Not(self.kind)
+    /// How a command ends that could not seal these.
+    pub(super) fn worst(all: &[Self]) -> Exit {
+        all.iter().map(|one| Exit::Not(one.kind)).fold(Exit::Done, Exit::worst)
     }
 }
 

@@ -207,7 +207,7 @@ async fn whoever_loses_a_lease_leaves_the_rest_of_that_source_to_the_next_time()
     assert_eq!(done.sealed.len(), 2, "one of bank, and one of the two of shop: {done:?}");
     let [left] = &done.not_sealed[..] else { panic!("{done:?}") };
     assert!(left.what == "shop" && left.why.starts_with("keeping the lease backup-shop"), "{left:?}");
-    assert_eq!(left.exit(), Exit::Not(Kind::Failed));
+    assert_eq!(left.kind, Kind::Failed);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,5 +216,17 @@ async fn what_the_store_does_not_take_is_told_as_that() {
     let repository = world.over(Fails("put_new", "points/shop/")).await;
     let done = rewrap(&repository).0.run().await.unwrap();
     assert_eq!(done.sealed.len(), 1);
-    assert_eq!(done.not_sealed.iter().map(NotSealed::exit).collect::<Vec<_>>(), [Exit::Not(Kind::Failed)]);
+    assert_eq!(NotSealed::worst(&done.not_sealed), Exit::Not(Kind::Failed));
+}
+
+#[test]
+fn a_command_ends_as_the_worst_of_what_it_could_not_seal() {
+    let of = |kinds: &[Kind]| {
+        let all: Vec<_> = kinds.iter().map(|kind| NotSealed::of(&"a point", &Error::new(*kind, "why"))).collect();
+        NotSealed::worst(&all)
+    };
+    assert_eq!(of(&[]), Exit::Done);
+    assert_eq!(of(&[Kind::CheckFailed]), Exit::Not(Kind::CheckFailed));
+    assert_eq!(of(&[Kind::CheckFailed, Kind::Failed, Kind::Refused]), Exit::Not(Kind::Failed), "a store that is away");
+    assert_eq!(of(&[Kind::Refused, Kind::Input]), Exit::Not(Kind::Refused));
 }
