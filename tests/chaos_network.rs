@@ -12,7 +12,7 @@ use cli_support::Desk;
 use network_support::{Heard, Names, Service, ask};
 use serde_json::Value;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 use support::free_port;
@@ -94,6 +94,29 @@ fn a_slow_network_is_slow_and_a_narrow_one_is_narrow() {
         let read = stream.read(&mut [0; 64]).unwrap();
         assert!(read > 0 && began.elapsed() >= Duration::from_millis(400), "{:?}", began.elapsed());
     });
+    gone(&desk, listen, &document);
+}
+
+/// A server is slow for a moment whenever its machine is. That is no reason to wait for a fault that is there.
+#[test]
+fn latency_is_seen_at_a_server_whose_first_answer_was_late() {
+    const LATE: Duration = Duration::from_secs(2);
+    let (desk, _, listen, at) = stage();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = server.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for (number, mut client) in server.incoming().flatten().enumerate() {
+            std::thread::spawn(move || {
+                let asked = client.read(&mut [0; 64]).unwrap_or_default();
+                std::thread::sleep(if number == 0 { LATE } else { Duration::ZERO });
+                drop(client.write_all(&[b'N'][..asked.min(1)]));
+            });
+        }
+    });
+    let short = [at, "latency=20".to_owned()];
+    let document = during(&desk, &format!("tcp://{address}"), "network-latency", &short, || {});
+    let seen = document["proofs"][0]["seen"].as_str().unwrap();
+    assert!(seen.contains("past the proxy"), "{seen}");
     gone(&desk, listen, &document);
 }
 
