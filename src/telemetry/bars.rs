@@ -3,6 +3,7 @@
 use crate::humane;
 use crate::journal::{Amount, Event, Stage};
 use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::Duration;
 
@@ -117,13 +118,20 @@ impl Bars {
         bar.bar.finish();
     }
 
-    /// One more bar for everything, as soon as there is more than one to add up.
+    /// One more bar for everything, as soon as there is more than one stage and something to add up: its time is that of
+    /// the whole run, and whoever looks for the last line finds it wherever the run is.
     fn update_total(&mut self) {
-        let in_bytes = || self.stages.iter().filter(|bar| bar.unit == Unit::Bytes);
-        if in_bytes().count() < 2 {
+        let mut in_bytes = self.stages.iter().filter(|bar| bar.unit == Unit::Bytes).peekable();
+        if self.stages.len() < 2 || in_bytes.peek().is_none() {
             return;
         }
-        let (done, all) = in_bytes().fold((0, 0), |(done, all), bar| (done + bar.done.bytes, all + bar.total.bytes));
+        let (done, all) = in_bytes.fold((0, 0), |(done, all), bar| (done + bar.done.bytes, all + bar.total.bytes));
+        // Each row counts once, though a restore loads it in one stage and reads it back in another.
+        let mut rows = BTreeMap::<Stage, u64>::new();
+        for bar in &self.stages {
+            *rows.entry(bar.stage).or_default() += bar.done.rows;
+        }
+        let rows = rows.into_values().max().filter(|rows| *rows > 0).map(rows_told);
         let total = self.total.get_or_insert_with(|| {
             let total = self.multi.add(ProgressBar::new(all));
             total.set_style(style(IN_BYTES));
@@ -133,6 +141,7 @@ impl Bars {
         });
         total.set_length(all.max(done));
         total.set_position(done);
+        total.set_message(rows.unwrap_or_default());
     }
 }
 
@@ -141,7 +150,7 @@ impl Shown {
         let position = self.unit.measure(self.done);
         self.bar.set_length(self.unit.measure(self.total).max(position));
         self.bar.set_position(position);
-        let rows = (self.done.rows > 0 && self.unit != Unit::Rows).then(|| rows(self.done.rows));
+        let rows = (self.done.rows > 0 && self.unit != Unit::Rows).then(|| rows_told(self.done.rows));
         let items = (self.done.items > 0 && self.unit == Unit::Unknown).then(|| humane::count(self.done.items));
         self.bar.set_message(items.or(rows).unwrap_or_default());
     }
@@ -172,7 +181,7 @@ fn part_of(state: &ProgressState) -> String {
 }
 
 /// `422,050 rows`, `1,234.5 M rows`: as short as a line is.
-fn rows(number: u64) -> String {
+fn rows_told(number: u64) -> String {
     match number {
         0..1_000_000 => humane::counted(number, "row"),
         _ => format!("{}.{} M rows", humane::count(number / 1_000_000), number / 100_000 % 10),
@@ -305,5 +314,24 @@ mod tests {
         assert_eq!(bars.stages[0].bar.length(), Some(5000));
         let total = bars.total.unwrap();
         assert_eq!((total.position(), total.length()), (5000, Some(5000)));
+    }
+
+    #[test]
+    fn the_total_of_one_database_is_there_too_and_counts_each_row_once() {
+        let backup = [
+            Event::StageBegan { stage: "schema", total: Amount::items(1) },
+            Event::StageBegan { stage: "rows", total: Amount::rows(0, 4096) },
+            Event::Advanced { stage: "rows", by: Amount::rows(20, 1024) },
+        ];
+        let total = after(&backup).total.unwrap();
+        assert_eq!((total.position(), total.length(), total.message().as_str()), (1024, Some(4096), "20 rows"));
+
+        let another = Event::StageBegan { stage: "rows", total: Amount::rows(0, 1024) };
+        let more = Event::Advanced { stage: "rows", by: Amount::rows(5, 512) };
+        let read_back = Event::StageEnded { stage: "read-back", done: Amount::rows(25, 0) };
+        let seen = [&backup[..], &[another, more]].concat();
+        let begun = Event::StageBegan { stage: "read-back", total: Amount::items(1) };
+        let total = after(&[&seen[..], &[begun, read_back]].concat()).total.unwrap();
+        assert_eq!((total.position(), total.length(), total.message().as_str()), (1536, Some(5120), "25 rows"));
     }
 }
