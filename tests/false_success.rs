@@ -23,6 +23,7 @@ use rand::{RngExt, SeedableRng};
 use std::collections::BTreeMap;
 use std::ops::Range;
 use std::process::{Child, Stdio};
+use std::sync::Mutex;
 use support::faulty_proxy::{FaultyProxy, Misbehaviour};
 use support::postgres::PgServer;
 use support::s3::S3;
@@ -44,7 +45,9 @@ const FAULTS: [&str; 12] = [
     "crash",
 ];
 /// How many seeds share a repository and its servers.
-const PIECE: usize = 100;
+const PIECE: usize = 25;
+/// So many pieces run side by side: a backup mostly waits for its servers.
+const AT_ONCE: usize = 2;
 /// A digest of all rows, by PostgreSQL alone.
 const DIGEST: &str = "SELECT md5(string_agg(rows, '|' ORDER BY rows)) FROM (
     SELECT id || body AS rows FROM orders UNION ALL SELECT 'note ' || id || body FROM notes
@@ -194,27 +197,44 @@ fn hold_to_its_word(world: &World, seed: u64, point: &str, digest: &str) {
     assert!(said.stdout.contains("restored: every row was restored"), "seed {seed}: {said:?}");
 }
 
-/// Runs seeds on one repository; counts endings by fault.
-fn run_piece(seeds: &[u64], endings: &mut BTreeMap<(&'static str, i32), u64>) -> usize {
+/// How often a campaign's backups ended in which way, and how many points they left.
+#[derive(Default)]
+struct Tally {
+    endings: BTreeMap<(&'static str, i32), u64>,
+    good: usize,
+}
+
+/// Runs seeds on one repository.
+fn run_piece(seeds: &[u64], tally: &Mutex<Tally>) {
     let mut world = World::new();
-    let mut good = 0;
     for seed in seeds {
         let outcome = run_seed(&mut world, *seed);
-        *endings.entry((outcome.fault, outcome.code)).or_default() += 1;
-        if let Some((point, digest)) = outcome.good {
-            hold_to_its_word(&world, *seed, &point, &digest);
-            good += 1;
+        if let Some((point, digest)) = &outcome.good {
+            hold_to_its_word(&world, *seed, point, digest);
         }
+        let mut tally = tally.lock().unwrap();
+        *tally.endings.entry((outcome.fault, outcome.code)).or_default() += 1;
+        tally.good += usize::from(outcome.good.is_some());
     }
     let said = world.desk.davit(&["verify", "--all", "--depth", "stored"]);
     assert_eq!(said.code, 0, "seeds {seeds:?}: {said:?}");
-    good
 }
 
 fn run_seeds(seeds: Range<u64>) {
     let seeds: Vec<u64> = seeds.collect();
-    let mut endings = BTreeMap::new();
-    let good: usize = seeds.chunks(PIECE).map(|piece| run_piece(piece, &mut endings)).sum();
+    let (pieces, tally) = (Mutex::new(seeds.chunks(PIECE)), Mutex::default());
+    let next = || pieces.lock().unwrap().next();
+    // Whoever panics lets the others come to their end, and then the test fails.
+    std::thread::scope(|scope| {
+        for _ in 0..AT_ONCE {
+            scope.spawn(|| {
+                while let Some(piece) = next() {
+                    run_piece(piece, &tally);
+                }
+            });
+        }
+    });
+    let Tally { endings, good } = tally.into_inner().unwrap();
     println!("{} seeds, {good} points, all of them good; endings by fault and exit code: {endings:?}", seeds.len());
     // A campaign in which every backup fails, or none, would prove nothing.
     assert!(good >= seeds.len() / 4 && good < seeds.len(), "{good} of {} backups left a point", seeds.len());
