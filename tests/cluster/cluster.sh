@@ -62,8 +62,8 @@ up() {
       done
       exec setsid "$here/watcher.sh" "$cluster" "$mode" </dev/null >"$dir/log/watcher.log" 2>&1
     ) &
-    wait_for 10 "a watcher" is_watched
-    wait_for 120 "its start" is_settled
+    wait_for 60 "a watcher" is_watched
+    wait_for 900 "its start" is_settled
     [ -e "$dir/ready" ] || fail "cluster $cluster did not start:"$'\n'"$(head -n 12 "$clusters/$cluster.failed" 2>/dev/null)"$'\n'"more in $clusters/$cluster.failed"
   fi
   awk -v start="$start" -v end="$EPOCHREALTIME" -v name="$cluster" \
@@ -76,7 +76,7 @@ down() {
     # Its number is in a file of the folder that it removes: that the file is gone does not say that all is.
     watcher=$(cat "$dir/watcher")
     kill -9 "$(cat "$dir/init")" 2>/dev/null || true
-    wait_for 60 "its end" has_ended "$watcher"
+    wait_for 300 "its end" has_ended "$watcher"
   elif [ -e "$dir" ]; then
     sweep
   fi
@@ -110,14 +110,14 @@ node() { # N off|on|reboot|cut|mend
       # What its volumes had not flushed is lost, as it would be.
       nsenter --target "$first" --mount "$program" power-cut /var/lib/volumes
       kill -9 "$first"
-      wait_for 30 "the end of all that ran on node-$n" is_empty_cgroup "davit-$cluster/node-$n"
-      wait_for 30 "the release of the disk of node-$n" no_loop_below "$dir/node-$n"
+      wait_for 240 "the end of all that ran on node-$n" is_empty_cgroup "davit-$cluster/node-$n"
+      wait_for 240 "the release of the disk of node-$n" no_loop_below "$dir/node-$n"
       remove_cgroup "davit-$cluster/node-$n"
       say "node-$n is off: no process of it is left, its disk is free, its link is down"
       ;;
     on)
       rm -f "$dir/hold/node-$n"
-      wait_for 60 "the start of node-$n" test -e "$dir/node-$n/images"
+      wait_for 240 "the start of node-$n" test -e "$dir/node-$n/images"
       ;;
     reboot)
       node "$n" off

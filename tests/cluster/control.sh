@@ -5,7 +5,7 @@ cluster=$1
 # shellcheck source=tests/cluster/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-wait_for 20 "the link to the host" test -s "$dir/slot"
+wait_for 120 "the link to the host" test -s "$dir/slot"
 control=$(address_of_control)
 pki=$dir/pki
 
@@ -52,7 +52,7 @@ supervise kubectl env KUBECACHEDIR="$dir/kubectl-cache" "$program" kubectl-serve
 # `cluster.sh` put it there; until that server listens it is one by itself.
 kubectl() { "$dir/bin/kubectl" --kubeconfig "$dir/kubeconfig" "$@"; }
 is_ready() { kubectl get --raw /readyz >/dev/null 2>&1; }
-wait_for 60 "an answer of the API server" is_ready
+wait_for 300 "an answer of the API server" is_ready
 
 own() { echo --kubeconfig "$pki/$1.kubeconfig" --authentication-kubeconfig "$pki/$1.kubeconfig" --authorization-kubeconfig "$pki/$1.kubeconfig" --leader-elect=false; }
 # A lost node is noticed after 10 s instead of 50 s.
@@ -92,11 +92,11 @@ supervise s3 env ROOT_ACCESS_KEY=davit-test ROOT_SECRET_KEY=davit-test-secret \
 
 sed "s/CONTROL/$control/" "$here/addons.yaml" | kubectl apply --filename - >/dev/null
 all_ready() { [ "$(kubectl get nodes --output jsonpath='{.items[*].status.conditions[?(@.type=="Ready")].status}')" = "True True True" ]; }
-wait_for 60 "three nodes being ready" all_ready
-for n in $nodes; do wait_for 60 "the images on node-$n" test -e "$dir/node-$n/images"; done
+wait_for 300 "three nodes being ready" all_ready
+for n in $nodes; do wait_for 300 "the images on node-$n" test -e "$dir/node-$n/images"; done
 dns_answers() { (: </dev/tcp/127.0.0.1/8181) 2>/dev/null; }
-wait_for 30 "an answer of the name server" dns_answers
+wait_for 300 "an answer of the name server" dns_answers
 has_account() { kubectl get serviceaccount default >/dev/null 2>&1; }
-wait_for 30 "the first service account" has_account
+wait_for 300 "the first service account" has_account
 touch "$dir/ready"
 wait

@@ -48,7 +48,7 @@ shell_tools() {
 
 finish() { # FILE NAME ENTRYPOINT-AS-JSON
   local layer=$scratch/layer.tar digest
-  tar --create --file "$layer" --sort=name --owner=0 --group=0 --numeric-owner --directory "$root" .
+  tar --create --file "$layer" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --directory "$root" .
   digest=$(sha256sum "$layer" | cut -d ' ' -f 1)
   cat >"$scratch/config.json" <<END
 {"architecture": "$(dpkg --print-architecture)", "os": "linux", "rootfs": {"type": "layers", "diff_ids": ["sha256:$digest"]},
@@ -56,7 +56,7 @@ finish() { # FILE NAME ENTRYPOINT-AS-JSON
  "history": [{"created_by": "tests/cluster/images.sh"}]}
 END
   printf '[{"Config": "config.json", "RepoTags": ["%s"], "Layers": ["layer.tar"]}]' "$2" >"$scratch/manifest.json"
-  tar --create --file "$1.part" --directory "$scratch" manifest.json config.json layer.tar
+  tar --create --file "$1.part" --mtime=@0 --directory "$scratch" manifest.json config.json layer.tar
   mv "$1.part" "$1"
 }
 

@@ -113,12 +113,12 @@ no_loop_below() { ! losetup --list --noheadings --output BACK-FILE | grep -q "^$
 sweep() {
   local pid link
   for pid in $(processes_in "davit-$cluster"); do kill -9 "$pid" 2>/dev/null; done
-  wait_for 30 "the end of its processes" is_empty_cgroup "davit-$cluster"
+  wait_for 240 "the end of its processes" is_empty_cgroup "davit-$cluster"
   remove_cgroup "davit-$cluster"
   for link in $(ip -o link show | awk -v alias="davit-$cluster" '$0 ~ "alias " alias "( |$)" {sub("@.*", "", $2); print $2}'); do
     ip link delete "$link" 2>/dev/null
   done
-  wait_for 30 "the release of its volumes" no_loop_below "$dir"
+  wait_for 240 "the release of its volumes" no_loop_below "$dir"
   rm -rf --one-file-system "$dir"
 }
 

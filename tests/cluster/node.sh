@@ -63,11 +63,11 @@ cat >/var/lib/cni/net.d/10-pods.conflist <<END
 END
 supervise "$name-containerd" containerd --config "$disk/containerd.toml"
 containerd_answers() { ctr version >/dev/null 2>&1; }
-wait_for 30 "an answer of containerd on $name" containerd_answers
+wait_for 300 "an answer of containerd on $name" containerd_answers
 import() { ctr --namespace k8s.io images import "$1" >/dev/null; }
 import "$images/pause.tar"
 
-wait_for 60 "the key of $name" test -e "$dir/kubeconfig"
+wait_for 300 "the key of $name" test -e "$dir/kubeconfig"
 cat >"$disk/kubelet.yaml" <<END
 apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration

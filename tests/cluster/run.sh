@@ -25,7 +25,7 @@ fi
 # What harms nodes takes its turns on a cluster of its own and mostly waits; two other programs work beside it. What measures
 # a service comes last: beside all of that a service is never steady.
 harming=(whole:: a_lost_node)
-measuring=(drills:: a_node_is_drained)
+measuring=(drills:: a_node_is_drained how_long_it_took_is_measured)
 apart=()
 for word in "${measuring[@]}"; do apart+=(--skip "$word"); done
 others=("${apart[@]}")
@@ -39,6 +39,6 @@ export DAVIT_LEFT="in soak or in another lane"
 ) &
 programs | "$here/../lanes.sh" 2 -- --include-ignored --test-threads="$threads" --skip soak "${others[@]}" || code=$?
 wait $! || code=$?
-echo cluster_chaos |
+printf '%s\n' cluster_chaos cluster_drill_namespace |
   "$here/../lanes.sh" 1 -- --include-ignored --test-threads=3 --skip soak "${measuring[@]}" || code=$?
 exit "$code"

@@ -21,7 +21,7 @@ has_child() { pgrep -P "$outer" >/dev/null; }
 
 connect() {
   local candidate start init
-  wait_for 20 "its first process" has_child
+  wait_for 120 "its first process" has_child
   init=$(pgrep -P "$outer")
   # The link's name is the claim on a range of addresses: a second link of that name cannot be made.
   start=$(printf %s "$cluster" | cksum | cut -d ' ' -f 1)

@@ -312,7 +312,7 @@ fn restoring_needs_each_of_its_rights_and_no_other() {
     let copy = format!("{name}-copy");
     let restore = |more: &[&str]| desk.davit(&[&["snapshot", "restore", &point, "--into", &copy], more].concat());
     let gone = || {
-        cluster.try_kubectl(&format!("delete namespace {copy} --timeout=60s"));
+        cluster.try_kubectl(&format!("delete namespace {copy} --timeout=300s"));
     };
     let without = |verb: &str| {
         let mut fewer = rules.clone();

@@ -13,14 +13,14 @@ impl<'a> Davit<'a> {
     pub fn alone(cluster: &'a Cluster) -> Self {
         static ONE: Mutex<()> = Mutex::new(());
         let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-        cluster.try_kubectl("delete namespace davit --ignore-not-found --timeout=90s");
+        cluster.try_kubectl("delete namespace davit --ignore-not-found --timeout=300s");
         Self(cluster, one)
     }
 }
 
 impl Drop for Davit<'_> {
     fn drop(&mut self) {
-        self.0.try_kubectl("delete namespace davit --ignore-not-found --timeout=90s");
+        self.0.try_kubectl("delete namespace davit --ignore-not-found --timeout=300s");
     }
 }
 

@@ -76,7 +76,7 @@ fn bringing_files_back_needs_to_make_movers_and_to_run_commands_in_them() {
     ended(&restore(), 0, "its volume");
     let movers = || cluster.kubectl(&format!("get pods -n {copy} -l davit.dev/mover -o name"));
     assert_eq!(movers(), "");
-    cluster.kubectl(&format!("rollout status statefulset/keeper -n {copy} --timeout=90s"));
+    cluster.kubectl(&format!("rollout status statefulset/keeper -n {copy} --timeout=300s"));
     assert_eq!(cluster.kubectl(&format!("exec -n {copy} keeper-0 -- cat /data/kept")), "kept");
     cluster.kubectl(&format!("delete namespace {copy} --wait=false"));
 }
@@ -133,5 +133,5 @@ fn a_proof_needs_to_make_and_to_remove_and_what_it_cannot_remove_is_named_by_the
     ended(&said, 0, "restored and compared");
     // Whose it is nobody can know but by its age, and it is young.
     assert!(said.stderr.contains(&format!("kubectl delete namespace {left}")), "{}", said.stderr);
-    cluster.kubectl(&format!("delete namespace {left} --timeout=60s"));
+    cluster.kubectl(&format!("delete namespace {left} --timeout=300s"));
 }

@@ -115,7 +115,7 @@ fn files_of_a_volume_are_back_before_anything_runs_that_uses_them() {
     let new = again["points"][0]["bytes_new"].as_u64().unwrap();
     assert!(new < 1 << 20, "{new} bytes are new");
 
-    cluster.kubectl(&format!("delete namespace {name} --timeout=120s"));
+    cluster.kubectl(&format!("delete namespace {name} --timeout=300s"));
     let point = format!("{name}@latest");
     ended(&desk.davit(&["snapshot", "restore", &point]), 0, "are back in its volume");
     namespace.wait_rollout("statefulset/keeper");
@@ -210,7 +210,7 @@ fn both_claims_of_a_pod_come_back_on_the_one_node_where_it_can_run() {
         for claim in ["data", "wal"] {
             ended(&said, 0, &format!("persistentvolumeclaims/{claim}-keeper{number}-0: "));
         }
-        cluster.kubectl(&format!("rollout status statefulset/keeper{number} -n {copy} --timeout=90s"));
+        cluster.kubectl(&format!("rollout status statefulset/keeper{number} -n {copy} --timeout=300s"));
         let kept = cluster.kubectl(&format!("exec -n {copy} keeper{number}-0 -- cat /data/kept /wal/kept"));
         assert_eq!(kept.split_whitespace().collect::<Vec<_>>(), ["kept", "kept"]);
     }

@@ -163,7 +163,7 @@ fn two_cron_jobs_save_a_shop_and_from_bucket_and_keys_alone_it_comes_back() {
 
     // The disaster.
     let uid = namespace.kubectl(&format!("get namespace {name} -o jsonpath={{.metadata.uid}}"));
-    cluster.kubectl(&format!("delete namespace {name} --timeout=120s"));
+    cluster.kubectl(&format!("delete namespace {name} --timeout=300s"));
     wait_until(60, "the end of its volume", || !cluster.kubectl("get persistentvolumes").contains(&format!("{name}/")));
 
     // From the bucket and the keys alone: first the namespace …

@@ -106,7 +106,7 @@ pub fn nodes_are_cordoned_tainted_and_drained_as_budgets_allow_and_are_as_before
         "nodeName": "node-3", "tolerations": [{"operator": "Exists"}], "terminationGracePeriodSeconds": 0,
         "containers": [{"name": "main", "image": IMAGE, "imagePullPolicy": "Never", "command": ["sleep", "3600"]}]}});
     stand.app.apply(&stays.to_string());
-    stand.app.kubectl("wait pod/stays --for=condition=Ready --timeout=120s");
+    stand.app.kubectl("wait pod/stays --for=condition=Ready --timeout=300s");
     let container = || stand.app.kubectl("get pod stays -o jsonpath={.status.containerStatuses[0].containerID}");
     let began = container();
     let reboot = command(&cluster, "do", &["node 3 reboot"]);

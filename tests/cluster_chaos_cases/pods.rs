@@ -66,7 +66,7 @@ fn a_container_is_killed_from_its_node_and_stopped_until_its_pod_is_not_ready() 
     wait_until(30, "all being ready", || {
         stand.app.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "3"
     });
-    let seen = seen_inside(second, || stand.broken("pod-unready", &format!("pod/{other}"), &["--for", "4s"]));
+    let seen = seen_inside(second, || stand.broken("pod-unready", &format!("pod/{other}"), &["--for", "15s"]));
     assert!(seen.contains("are stopped, and the pod is not ready"), "{seen}");
     let all_ready = || stand.app.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "3";
     wait_until(30, "its being ready again", all_ready);
@@ -99,7 +99,7 @@ fn pressure_is_put_into_the_victims_own_control_group_and_is_gone_afterwards() {
                 let target = format!("{}/pod/{name}", stand.app.name);
                 let said = seen_inside(uid, || {
                     // A busy machine gives the pod its turn late.
-                    let more = ["--set", amount, "--for", "10s"];
+                    let more = ["--set", amount, "--for", "15s"];
                     proven(&inject(&desk, &stand.helpers.name, fault, &target, &more))
                 });
                 assert!(said.contains(seen), "{said}");
@@ -121,7 +121,7 @@ fn a_pods_network_is_cut_or_slow_for_whom_it_was_asked_and_for_nobody_afterwards
         let run = format!("run {name} --labels who={label} --image davit.test/service:1 --image-pull-policy Never");
         stand.app.kubectl(&run);
     }
-    stand.app.kubectl("wait pod --all --for condition=Ready --timeout 60s");
+    stand.app.kubectl("wait pod --all --for condition=Ready --timeout 300s");
     let (uid, name) = stand.pods("app=web")[0].clone();
     let address = stand.app.kubectl(&format!("get pod {name} -o jsonpath={{.status.podIP}}"));
     let reaches = |who: &str| {
@@ -132,7 +132,7 @@ fn a_pods_network_is_cut_or_slow_for_whom_it_was_asked_and_for_nobody_afterwards
     let target = format!("pod/{name}");
     thread::scope(|scope| {
         let cut =
-            scope.spawn(|| stand.broken("pod-partition", &target, &["--set", "peers=who=stranger", "--for", "8s"]));
+            scope.spawn(|| stand.broken("pod-partition", &target, &["--set", "peers=who=stranger", "--for", "15s"]));
         // Somebody has to knock for a packet to be dropped.
         wait_until(60, "the stranger being cut off", || cut.is_finished() || !reaches("stranger"));
         assert!(!cut.is_finished() && reaches("friend"));
@@ -141,12 +141,12 @@ fn a_pods_network_is_cut_or_slow_for_whom_it_was_asked_and_for_nobody_afterwards
     wait_until(10, "the stranger being let in again", || reaches("stranger"));
 
     // From everybody: its own node's probes are what is dropped.
-    let seen = seen_inside(&uid, || stand.broken("pod-partition", &target, &[]));
+    let seen = seen_inside(&uid, || stand.broken("pod-partition", &target, &["--for", "15s"]));
     assert!(seen.contains("packets were dropped"), "{seen}");
     wait_until(30, "its being ready again", || {
         stand.app.kubectl("get deployment web -o jsonpath={.status.readyReplicas}") == "3"
     });
-    let slow = ["--set", "port=8080", "--set", "latency=300", "--for", "4s"];
+    let slow = ["--set", "port=8080", "--set", "latency=300", "--for", "15s"];
     let seen = seen_inside(&uid, || stand.broken("pod-latency", &target, &slow));
     assert!(seen.contains("new connections were led through the proxy"), "{seen}");
     assert!(reaches("friend"));

@@ -124,15 +124,15 @@ impl Cluster {
         self.kubectl_command().args(line.split_whitespace()).output().unwrap()
     }
 
-    /// A fresh namespace with a default account.
+    /// A fresh namespace with a default account and the certificate of the API server.
     pub fn namespace(&self, purpose: &str) -> Namespace<'_> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("{purpose}-{}-{count}", std::process::id());
         self.kubectl(&format!("create namespace {name}"));
         let namespace = Namespace { cluster: self, name };
-        super::wait_until(30, "the namespace's default account", || {
-            namespace.try_kubectl("get serviceaccount default").status.success()
+        super::wait_until(30, "what controllers put into every namespace", || {
+            namespace.try_kubectl("get serviceaccount/default configmap/kube-root-ca.crt").status.success()
         });
         namespace
     }
