@@ -211,7 +211,7 @@ fn a_source_that_is_nothing_or_something_else_than_before_is_refused() {
 fn a_backup_ended_by_any_signal_leaves_no_query_and_no_point_and_its_chunks_are_used() {
     let mut server = shop();
     let mut desk = Desk::with_repository();
-    desk.set("DAVIT_LEASE_TERM", "3s");
+    desk.set("DAVIT_LEASE_TERM", "10s");
     for signal in ["-INT", "-TERM", "-KILL"] {
         let child = begun(&desk, &server, &[]);
         assert!(Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap().success());

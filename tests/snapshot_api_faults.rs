@@ -236,30 +236,28 @@ fn a_store_that_fails_while_a_namespace_is_saved_never_gets_a_good_point_that_is
     assert!(failed >= 6, "{failed} of twelve failed");
 }
 
+fn restoring(to: &str) -> [&str; 7] {
+    ["snapshot", "restore", "killed@latest", "--into", to, "--in-flight", "2"]
+}
+
 #[test]
 #[ignore = "needs a Kubernetes control plane: make test"]
 fn a_runner_killed_anywhere_goes_on_and_never_had_called_it_done() {
-    let plane = control_plane();
-    let desk = saved(plane, "killed", 150);
+    let world = Killing::of("killed", 150);
+    let requests = world.counted(&world.api, &restoring("killed-whole"));
     let mut killed = 0;
-    for (turn, objects) in [0_usize, 1, 5, 20, 60, 110, 140].into_iter().enumerate() {
+    for turn in 0..7 {
         let to = format!("killed-{turn}");
-        let arguments = ["snapshot", "restore", "killed@latest", "--into", &to, "--in-flight", "2"];
-        let mut child = desk.command(&arguments).stdout(Stdio::piped()).spawn().unwrap();
-        let made = || plane.changes().iter().filter(|change| change.contains(&format!(" {to}/"))).count();
-        wait_until(60, "enough objects", || child.try_wait().unwrap().is_some() || made() >= objects);
-        child.kill().ok();
-        let mut said = String::new();
-        child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-        child.wait().unwrap();
-        // It may have been quicker than the signal; then what it said must be true without a second run.
-        if said.contains("restored point") {
-            whole(&desk, "killed", &to);
-        } else {
-            killed += 1;
+        match world.killed_at(&world.api, (requests * turn / 7, false), &restoring(&to)) {
+            Some(said) => {
+                killed += 1;
+                assert!(!said.contains("restored point"), "{said}");
+            }
+            // The last requests of a run may be fewer than they were; then what it said must be true without a second run.
+            None => whole(&world.desk, "killed", &to),
         }
-        assert_eq!(until_done(&desk, "killed", &to, &[]), 1, "the same command goes on at once");
-        whole(&desk, "killed", &to);
+        assert_eq!(until_done(&world.desk, "killed", &to, &[]), 1, "the same command goes on at once");
+        whole(&world.desk, "killed", &to);
     }
     assert!(killed >= 4, "{killed} were killed in time");
 }
@@ -302,7 +300,7 @@ impl Killing {
             desk.set(name, &value);
         }
         desk.set("AWS_ENDPOINT_URL_S3", &format!("http://127.0.0.1:{}", store.port));
-        desk.set("DAVIT_REPOSITORY", "s3://killing/davit").set("DAVIT_KEYS", &keys).set("DAVIT_LEASE_TERM", "3s");
+        desk.set("DAVIT_REPOSITORY", "s3://killing/davit").set("DAVIT_KEYS", &keys).set("DAVIT_LEASE_TERM", "10s");
         let config = kubeconfig(desk.path(), api.port);
         desk.set("KUBECONFIG", &config);
         plane.namespace(name);

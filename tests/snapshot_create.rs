@@ -314,7 +314,7 @@ async fn an_answer_that_is_no_list_is_never_an_empty_one() {
 #[tokio::test(flavor = "multi_thread")]
 async fn no_more_lists_are_under_way_than_were_promised() {
     let site = Site::with_a_shop().await;
-    site.server.react("/namespaces/shop/", 1_000, Reaction::Late(Duration::from_millis(60)));
+    site.server.react("/namespaces/shop/", 1_000, Reaction::Late(Duration::from_millis(600)));
     let (code, _) = site.save(&[]);
     let most = site.server.most_at_once();
     assert!(code == 0 && most > 8 && most <= davit::snapshot::collect::LISTS, "{most} at once");

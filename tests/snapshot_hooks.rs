@@ -155,7 +155,7 @@ async fn the_settings_may_give_hooks_and_a_rule_that_finds_no_pod_is_refused() {
     let site = site(&[labelled, pod("other", json!({}))], &[("save", Command::default()), ("dump", saving)]).await;
     let hooks = |pods: &str| {
         format!(
-            "hooks:\n- {{namespace: shop, pods: {pods}, container: side, before: [save, now], output: [dump], name: rdb, timeout: 5s}}\n- {{namespace: elsewhere, pods: app=x, before: [never]}}\n"
+            "hooks:\n- {{namespace: shop, pods: {pods}, container: side, before: [save, now], output: [dump], name: rdb, timeout: 5m}}\n- {{namespace: elsewhere, pods: app=x, before: [never]}}\n"
         )
     };
     site.desk.write("davit.yaml", &hooks("app=redis"));

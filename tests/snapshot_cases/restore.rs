@@ -1,6 +1,7 @@
 //! Restoring into a real control plane: what comes back, in which order, and what is never touched.
 
 use crate::control_support::{ControlPlane, control_plane};
+use davit::journal::{Event, Progress};
 use davit::snapshot::clean::Keep;
 use davit::snapshot::diff::{compare_sets, schemas_of};
 use davit::snapshot::map::Mapping;
@@ -8,6 +9,9 @@ use davit::snapshot::object::{self, Saved};
 use davit::snapshot::plan::{Action, Mark, OnConflict, Options, Selector};
 use davit::snapshot::restore::{self, Prepared, RestoreReport, prepare};
 use serde_json::json;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio_util::sync::CancellationToken;
 
 const SHOP: &str = include_str!("../fixtures/snapshot/shop.yaml");
 const WIDGETS: &str = include_str!("../fixtures/snapshot/widgets.yaml");
@@ -282,6 +286,23 @@ async fn quotas_webhooks_and_a_namespace_that_goes_away_are_told_before() {
     );
 }
 
+/// Asks a run to stop once it has done so many objects.
+struct StopsAfter {
+    objects: u64,
+    done: AtomicU64,
+    stop: CancellationToken,
+}
+
+impl Progress for StopsAfter {
+    fn event(&self, event: Event) {
+        if let Event::Advanced { by, .. } = event
+            && self.done.fetch_add(by.items, Ordering::SeqCst) + by.items > self.objects
+        {
+            self.stop.cancel();
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs a Kubernetes control plane: make test"]
 async fn a_restore_that_loses_its_server_or_is_stopped_goes_on_where_it_was() {
@@ -297,15 +318,8 @@ async fn a_restore_that_loses_its_server_or_is_stopped_goes_on_where_it_was() {
     let mut means = plane.means();
     means.in_flight = 1;
     let prepared = prepare(&means, saved.clone(), &into("many", "again"), options()).await.unwrap();
-    let stop = means.cancel.clone();
-    let stopping = std::thread::spawn(move || {
-        crate::support::wait_until(60, "some objects", || {
-            plane.get(&["configmaps", "-n", "again"]).is_some_and(|all| all["items"].as_array().unwrap().len() > 5)
-        });
-        stop.cancel();
-    });
+    means.progress = Arc::new(StopsAfter { objects: 5, done: AtomicU64::new(0), stop: means.cancel.clone() });
     let report = restore::run(&means, &prepared).await.unwrap();
-    stopping.join().unwrap();
     assert_eq!((report.kind().unwrap().exit_code(), report.stopped), (4, true));
     assert_eq!(report.diverged, [], "nobody looked");
     assert!(report.created < 300, "{}", report.created);

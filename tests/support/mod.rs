@@ -38,7 +38,7 @@ pub fn free_port() -> u16 {
     static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
     let folder = std::env::temp_dir().join(format!("davit-test-ports-{}", rustix::process::getuid().as_raw()));
     std::fs::create_dir_all(&folder).unwrap();
-    let mut held = HELD.lock().unwrap();
+    let mut held = HELD.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let (count, begin) = (PORTS.end - PORTS.start, std::process::id().wrapping_mul(131));
     for number in 0..u32::from(count) {
         let port = PORTS.start + u16::try_from(begin.wrapping_add(number) % u32::from(count)).unwrap();
