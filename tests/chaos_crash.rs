@@ -13,7 +13,7 @@ use chaos_support::{
     Diary, Site, SmallDisk, make_repository, means, obey, orders, request, snapshot, staging, two_lines, was_killed,
 };
 use davit::chaos::{self, NoWitness, Request};
-use network_support::{Names, Service, ask};
+use network_support::{Names, Service, ask, ask_briefly};
 use serde_json::{Map, Value, json};
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
@@ -140,7 +140,7 @@ impl Way {
     /// What clients meet: at the service and the name server themselves, and where a fault would stand between.
     fn seen(&self) -> String {
         let knock = |at: SocketAddr| TcpStream::connect(at).map(|_| ()).map_err(|error| error.kind());
-        let heard = (ask(self.names.address, "shop.test"), ask(self.listen, "shop.test"));
+        let heard = (ask(self.names.address, "shop.test"), ask_briefly(self.listen, "shop.test"));
         format!("{:?} {:?} {heard:?}", knock(self.service.address), knock(self.listen))
     }
 

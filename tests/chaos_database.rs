@@ -190,7 +190,7 @@ async fn a_lock_storm_is_proven_by_a_session_that_waits_and_ends_by_itself_witho
     assert_eq!(snapshot(&server), before);
 
     // The server itself ends what nobody heals: the session is kept from being closed with its owner.
-    let injection = site.inject(storm().lasting(Duration::from_millis(100)), &diary).await;
+    let injection = site.inject(storm().lasting(Duration::from_secs(5)), &diary).await;
     std::mem::forget(injection);
     wait_until(20, "the end of the storm", || snapshot(&server) == before);
     let left = chaos::open_intents(&site.means).await.unwrap();
@@ -271,7 +271,7 @@ async fn a_database_takes_no_writes_until_its_own_setting_is_back() {
     assert!(write().status.success());
     server.psql("shop", "DELETE FROM customers WHERE id = 12");
 
-    let injection = site.inject(request(&server, "read-only").lasting(Duration::from_millis(100)), &diary).await;
+    let injection = site.inject(request(&server, "read-only").lasting(Duration::from_secs(5)), &diary).await;
     drop(injection);
     // From another database: sessions of this one are ended when it is put back.
     wait_until(20, "the server putting it back by itself", || {
@@ -326,7 +326,7 @@ async fn a_paused_server_answers_nothing_and_goes_on_also_without_a_runner() {
     assert!(answers("10"));
     assert_eq!(snapshot(&server), before);
 
-    let injection = site.inject(request(&server, "primary-pause").lasting(Duration::from_millis(100)), &diary).await;
+    let injection = site.inject(request(&server, "primary-pause").lasting(Duration::from_secs(5)), &diary).await;
     drop(injection);
     assert!(answers("30"), "the helper lets it go on");
     wait_until(20, "the helper's end", || snapshot(&server) == before);
@@ -348,7 +348,7 @@ async fn a_full_disk_is_met_by_the_server_and_has_room_again() {
     assert!(seen.contains("53100"), "{seen}");
     healed(&injection.heal(&diary).await);
     assert_eq!(snapshot(&server), before);
-    let injection = site.inject(request(&server, "disk-full").lasting(Duration::from_millis(100)), &diary).await;
+    let injection = site.inject(request(&server, "disk-full").lasting(Duration::from_secs(5)), &diary).await;
     drop(injection);
     wait_until(20, "the helper deleting the file", || snapshot(&server) == before);
 }

@@ -115,7 +115,7 @@ fn a_copy_of_an_open_intent_lies_in_the_cluster_until_it_is_closed() {
     let plane = control_plane();
     let (name, home) = ("copied", "copied-home");
     let mut desk = shop(plane, name);
-    desk.set("DAVIT_LEASE_TERM", "3s");
+    desk.set("DAVIT_LEASE_TERM", "15s");
     plane.namespace(home);
     for annotation in ["davit.dev/chaos=allowed", "davit.dev/environment=staging"] {
         annotate(plane, name, annotation);

@@ -88,7 +88,7 @@ fn a_fault_by_hand_is_planned_injected_proven_and_healed() {
 #[ignore = "needs PostgreSQL 15: make test"]
 fn a_signal_heals_stop_heals_and_after_kill_9_the_janitor_does() {
     let (server, mut desk) = (shop(), Desk::with_repository());
-    desk.set("DAVIT_LEASE_TERM", "3s");
+    desk.set("DAVIT_LEASE_TERM", "10s");
     let url = server.url("shop");
     let free = || {
         let output = server

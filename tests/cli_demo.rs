@@ -18,6 +18,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+use support::wait_until;
 
 /// `nobody` on every Linux we know.
 const NOBODY: u32 = 65534;
@@ -88,10 +89,17 @@ fn the_readme_shows(stdout: &str) {
 #[test]
 #[ignore = "needs a PostgreSQL server installation: make test"]
 fn the_demo_of_a_normal_user_ends_well_and_leaves_only_its_directory() {
-    let (desk, temporary) = desk();
-    let start = Instant::now();
-    let said = as_a_normal_user(&desk, temporary.path(), &["demo", "--directory", "here"]).output().unwrap();
-    let took = start.elapsed();
+    let first = Instant::now();
+    let (desk, temporary, said, took) = loop {
+        let (desk, temporary) = desk();
+        let start = Instant::now();
+        let said = as_a_normal_user(&desk, temporary.path(), &["demo", "--directory", "here"]).output().unwrap();
+        // A drill that finds its service unsteady leaves it alone: on a machine that is busy elsewhere that is right.
+        let unsteady = said.status.code() != Some(0) && String::from_utf8_lossy(&said.stdout).contains("steady state");
+        if !unsteady || first.elapsed() > Duration::from_mins(4) {
+            break (desk, temporary, said, start.elapsed());
+        }
+    };
     let (stdout, stderr) = (String::from_utf8(said.stdout).unwrap(), String::from_utf8_lossy(&said.stderr));
     assert_eq!(said.status.code(), Some(0), "{stdout}\n{stderr}");
     // 20 s where it has two cores to itself; here other tests run beside it, on a machine that may be slower.
@@ -140,7 +148,8 @@ fn interrupted(signal: &str, whole_group: bool, step: &str) {
     child.stderr.take().unwrap().read_to_string(&mut story).unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(4), "{signal} at {step:?}: {story}");
     assert!(story.contains("stopped") && story.contains("/here"), "{signal} at {step:?}: {story}");
-    assert_eq!(running_in(temporary.path()), Vec::<String>::new(), "{signal} at {step:?}");
+    // A process that was killed is seen until it has had its last turn.
+    wait_until(20, "the end of its servers", || running_in(temporary.path()).is_empty());
     assert_eq!(leftovers(temporary.path()), Vec::<PathBuf>::new(), "{signal} at {step:?}");
 }
 

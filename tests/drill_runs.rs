@@ -110,7 +110,8 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
         r#"observers=[{{"name": "office", "command": ["{}", "observe", "--plan", "-"]}}]"#,
         env!("CARGO_BIN_EXE_davit")
     );
-    let report = met(&desk, "primary-crash-async", &["--seed", "7", "--set", &observers]);
+    let report =
+        met(&desk, "primary-crash-async", &["--seed", "7", "--set", "recovery.decision=2s", "--set", &observers]);
     let streams: Vec<&Value> =
         report["streams"].as_array().unwrap().iter().filter(|stream| stream["observer"] == "office").collect();
     let down = |stream: &&Value| stream["refused"].as_u64().unwrap() + stream["silent"].as_u64().unwrap() > 0;
@@ -120,7 +121,7 @@ fn a_primary_crashes_and_its_standby_is_promoted() {
     let time = &row(&report, "rto")["actual"];
     // Where the machine was busy elsewhere the bounds are wide; the truth is between them.
     let (low, high) = (time["low"].as_f64().unwrap(), time["high"].as_f64().unwrap());
-    assert!(low > 0.1 && high >= 0.5, "the decision alone takes half a second: {time}");
+    assert!(low > 0.1 && high >= 2.0, "the decision alone takes two seconds: {time}");
     assert_eq!(report["integrity"]["log_agrees"], true, "{:#}", report["integrity"]);
     assert_eq!(class(&report, "phantom") + class(&report, "duplicate") + class(&report, "zombie"), 0);
     let symbols: Vec<&str> = report["timeline"]
@@ -298,12 +299,11 @@ fn nobody_else_breaks_anything_from_the_first_look_of_a_drill_to_its_end() {
     let server = PgServer::start();
     shop(&server, false);
     let _application = Application::of(&server);
-    let mut desk = desk(&server.url("shop"), &server);
-    desk.set("DAVIT_LEASE_TERM", "3s");
+    let desk = desk(&server.url("shop"), &server);
     let path = scenario("backend-kill");
     let mut child = desk
-        .command(&quick(&path, &["--set", "fault.victims=1"]))
-        .stdout(Stdio::null())
+        .command(&quick(&path, &["--set", "fault.victims=1", "--output", "json"]))
+        .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
@@ -316,8 +316,14 @@ fn nobody_else_breaks_anything_from_the_first_look_of_a_drill_to_its_end() {
     // The drill may have struck by now: then what is open is its fault, and not the table alone.
     let why = said.stderr.contains("guard open-intent") && said.stderr.contains("whose runner (");
     assert!(said.code == 3 && why, "{}{}", said.code, said.stderr);
-    assert_eq!(child.wait().unwrap().code(), Some(0), "the drill went on");
+    let output = child.wait_with_output().unwrap();
     rest.join().unwrap();
+    let document: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let (code, report) = (output.status.code().unwrap(), &document["drills"][0]);
+    // The drill went on to its end. One that finds its service unsteady on a busy machine did, too.
+    if code != 6 || !report["verdict"]["sentence"].as_str().unwrap().contains("steady state") {
+        must_be_met(code, report);
+    }
 }
 
 #[test]

@@ -26,9 +26,9 @@ impl Application {
         Self(child)
     }
 
-    /// How many of them a server has.
+    /// How many of them a server has; asked from elsewhere, so that no fault takes the session that asks for one of them.
     pub fn sessions(server: &PgServer) -> String {
-        server.psql("shop", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
+        server.psql("postgres", "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%'")
     }
 }
 
@@ -55,16 +55,11 @@ pub fn setting<'a>(values: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
 }
 
 /// Quick, and on a machine that does other work as well: how fast the service answers is not what these tests are about.
-pub const QUICK: [&str; 8] = [
-    "steady_state.p95=900ms",
-    "steady_state.p99=1s",
-    "steady_state.errors=5%",
-    "steady_state.for=4s",
-    "limits.hold=3s",
-    "limits.control_loop=500ms",
-    "recovery.decision=500ms",
-    "load.writes=300/s",
-];
+/// Of the forty probes of four seconds two may be late; with a rule for 99 % none might.
+pub const STEADY: &str = "steady_state={for: 4s, p95: 900ms, errors: 5%}";
+
+pub const QUICK: [&str; 5] =
+    [STEADY, "limits.hold=3s", "limits.control_loop=500ms", "recovery.decision=500ms", "load.writes=300/s"];
 
 /// A server whose database `shop` says that it may be broken.
 pub fn shop(server: &PgServer, disposable: bool) {
@@ -167,6 +162,8 @@ pub fn speak_up(desk: &Desk, drill: &mut Child) -> Option<Value> {
             return Some(serde_json::from_str(&said.stdout).unwrap());
         }
         assert!(said.code == 2 && said.stderr.contains("none is under way"), "{}{}", said.code, said.stderr);
+        // The drill needs the processor, too.
+        std::thread::sleep(Duration::from_millis(250));
     }
     None
 }

@@ -124,10 +124,19 @@ pub enum Heard {
     Refusal,
 }
 
-/// Asks for the IPv4 address of a name, as a client does.
+/// Asks for the IPv4 address of a name, as a client does that has time.
 pub fn ask(server: SocketAddr, name: &str) -> Heard {
+    ask_for(server, name, Duration::from_mins(1))
+}
+
+/// The same where silence may be what there is.
+pub fn ask_briefly(server: SocketAddr, name: &str) -> Heard {
+    ask_for(server, name, Duration::from_millis(500))
+}
+
+fn ask_for(server: SocketAddr, name: &str, wait: Duration) -> Heard {
     let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
-    socket.set_read_timeout(Some(Duration::from_millis(500))).unwrap();
+    socket.set_read_timeout(Some(wait)).unwrap();
     let mut packet = Packet::new_query(99);
     let name = Name::new(name).unwrap();
     packet.questions.push(Question::new(name, QTYPE::TYPE(TYPE::A), QCLASS::CLASS(CLASS::IN), false));

@@ -15,22 +15,25 @@ threads=${DAVIT_TEST_THREADS:-3}
 first=(false_success restore_options verify_runs restore_zoo chaos_namespace)
 # These measure how long something was gone: nothing that works hard runs beside them. They mostly wait, so three wait at a time.
 measuring=()
+# These work hard, and what they measure is nothing but an order.
+working=(chaos_crash chaos_database)
 others=(--lib --doc)
 for file in tests/*.rs; do
   name=$(basename "$file" .rs)
   case $name in
     cluster_*) ;;
-    chaos_crash | chaos_database | chaos_network | cli_chaos | cli_demo | drill_* | observer*) measuring+=("$name") ;;
-    *) [[ " ${first[*]} " == *" $name "* ]] || others+=("$name") ;;
+    chaos_network | cli_chaos | cli_demo | drill_* | observer*) measuring+=("$name") ;;
+    *) [[ " ${first[*]} ${working[*]} " == *" $name "* ]] || others+=("$name") ;;
   esac
 done
 
 if [ "${DAVIT_SOAK:-}" = 1 ]; then
-  printf '%s\n' "${first[@]}" "${others[@]}" "${measuring[@]}" | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
+  printf '%s\n' "${first[@]}" "${others[@]}" "${working[@]}" "${measuring[@]}" | "$here/../lanes.sh" 1 -- --ignored --test-threads="$threads" soak
 else
   code=0
   arguments=(--include-ignored --test-threads="$threads" --skip soak)
   printf '%s\n' "${first[@]}" "${others[@]}" | "$here/../lanes.sh" 2 -- "${arguments[@]}" || code=$?
+  printf '%s\n' "${working[@]}" | "$here/../lanes.sh" 2 -- "${arguments[@]}" || code=$?
   printf '%s\n' "${measuring[@]}" | "$here/../lanes.sh" 3 -- "${arguments[@]}" || code=$?
   exit "$code"
 fi
