@@ -9,6 +9,7 @@ use davit::backup::restore::{self, Existing, Proof, Wanted};
 use davit::backup::verify::{self, Request, SqlCheck, Verdict, Verification, VerifyReport, Which};
 use davit::repository::{Check, Depth};
 use restore_support::{Made, back_up, back_up_with, conn, zoo_server};
+use std::os::unix::fs::PermissionsExt;
 use support::postgres::PgServer;
 
 fn request(made: &Made, depth: Depth) -> Request {
@@ -36,6 +37,10 @@ async fn a_good_point_is_proven_and_the_evidence_is_signed_and_bound_to_it() {
     let server = zoo_server();
     let made = back_up(&server, "menagerie").await;
     let mut wanted = request(&made, Depth::Restored);
+    let scratch = tempfile::tempdir().unwrap();
+    // The server runs as another account.
+    std::fs::set_permissions(scratch.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    wanted.scratch_dir = scratch.path().to_owned();
     wanted.checks = vec![
         SqlCheck { name: "no-orphans.sql".into(), sql: "SELECT id FROM orders WHERE customer IS NULL".into() },
         SqlCheck { name: "counts.sql".into(), sql: "SELECT count(*) = 20000 FROM orders; SELECT true".into() },
@@ -49,8 +54,7 @@ async fn a_good_point_is_proven_and_the_evidence_is_signed_and_bound_to_it() {
     assert!(points[0].is_proven());
     let evidence = made.repository.evidence(&made.source, points[0].point(), &points[0].verified[0].run).await.unwrap();
     assert_eq!(evidence.unwrap().manifest_sha256, points[0].link.manifest_sha256);
-    let left = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
-    let left: Vec<_> = left.filter(|entry| entry.file_name().to_string_lossy().contains("davit-scratch")).collect();
+    let left: Vec<_> = std::fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
 
