@@ -150,19 +150,24 @@ fn an_old_service_that_answers_well_is_an_outage_for_who_expects_the_new_one() {
     assert!(failed_probes(&report) < 3, "{:#}", report["streams"]);
 }
 
+/// Users of a service who go through the drill's own proxy, and whatever else is set.
+fn through_proxy(service: &Service, scheme: &str, host: &str, more: &[&str]) -> Vec<String> {
+    let port = free_port();
+    let way = [
+        format!("target.processes.clients={scheme}://{host}:{port}/"),
+        format!("target.processes.proxy.listen=127.0.0.1:{port}"),
+        format!("target.processes.proxy.to={}", service.address),
+        "objectives.rpo=none".to_owned(),
+    ];
+    way.into_iter().chain(more.iter().map(|more| (*more).to_owned())).collect()
+}
+
 #[test]
 fn a_service_that_says_something_else_than_is_expected_is_not_broken_in_what_is_not_normal() {
     let service = Service::start("127.0.0.1");
     let desk = Desk::with_repository();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let set = [
-        format!("target.processes.clients=http://{listen}/"),
-        format!("target.processes.proxy.listen={listen}"),
-        format!("target.processes.proxy.to={}", service.address),
-        "objectives.rpo=none".to_owned(),
-        "target.processes.expect.body=goodbye".to_owned(),
-        "steady_state.for=1s".to_owned(),
-    ];
+    let set =
+        through_proxy(&service, "http", "127.0.0.1", &["target.processes.expect.body=goodbye", "steady_state.for=1s"]);
     let path = scenario("partition");
     let arguments = [&["drill", &path][..], &setting(set.iter().map(String::as_str))].concat();
     let (code, report) = drill_support::drill_once(&desk, &arguments);
@@ -178,14 +183,7 @@ fn a_service_that_says_something_else_than_is_expected_is_not_broken_in_what_is_
 fn a_partition_is_measured_with_both_its_bounds_and_healed() {
     let service = Service::start("127.0.0.1");
     let desk = Desk::with_repository();
-    let listen = format!("127.0.0.1:{}", free_port());
-    let set = [
-        format!("target.processes.clients=http://{listen}/"),
-        format!("target.processes.proxy.listen={listen}"),
-        format!("target.processes.proxy.to={}", service.address),
-        "objectives.rpo=none".to_owned(),
-        "fault.lasts=2s".to_owned(),
-    ];
+    let set = through_proxy(&service, "http", "127.0.0.1", &["fault.lasts=2s"]);
     // Who goes through the proxy let faults in; whose users they are is still asked.
     let path = scenario("partition");
     let production = setting(set.iter().map(String::as_str).chain(["target.environment=production"]));
@@ -207,16 +205,8 @@ fn a_partition_is_measured_with_both_its_bounds_and_healed() {
 #[test]
 fn a_drill_that_harms_more_than_it_may_puts_everything_back_whatever_its_recovery_still_does() {
     let service = Service::start("127.0.0.1");
-    let listen = format!("127.0.0.1:{}", free_port());
-    let common = [
-        format!("target.processes.clients=http://{listen}/"),
-        format!("target.processes.proxy.listen={listen}"),
-        format!("target.processes.proxy.to={}", service.address),
-        "objectives.rpo=none".to_owned(),
-        "fault.lasts=5m".to_owned(),
-        r#"recovery={"by": "run command", "command": ["sleep", "600"]}"#.to_owned(),
-        "limits.watch=8s".to_owned(),
-    ];
+    let slow = r#"recovery={"by": "run command", "command": ["sleep", "600"]}"#;
+    let common = through_proxy(&service, "http", "127.0.0.1", &["fault.lasts=5m", slow, "limits.watch=8s"]);
     for (limit, why) in
         [("limits.abort_errors=50%", "of the probes fail"), ("limits.abort_after=4s", "it took longer than")]
     {
@@ -241,17 +231,10 @@ fn a_service_over_tls_is_believed_by_the_root_that_the_scenario_names_and_a_bad_
     let (good, old) = (over_tls(&pki, "web"), over_tls(&pki, "old"));
     let desk = Desk::with_repository();
     let way = |service: &Service, host: &str, ca: Option<&str>| {
-        let port = free_port();
-        let ca = ca.map(|ca| format!("target.processes.ca={}", pki.path(ca).display()));
-        let set = [
-            format!("target.processes.clients=https://{host}:{port}/"),
-            format!("target.processes.proxy.listen=127.0.0.1:{port}"),
-            format!("target.processes.proxy.to={}", service.address),
-            "target.processes.expect={status: 200, body: hello}".to_owned(),
-            "objectives.rpo=none".to_owned(),
-            "fault.lasts=2s".to_owned(),
-        ];
-        set.into_iter().chain(ca).collect::<Vec<_>>()
+        let expected = ["target.processes.expect={status: 200, body: hello}", "fault.lasts=2s"];
+        let mut set = through_proxy(service, "https", host, &expected);
+        set.extend(ca.map(|ca| format!("target.processes.ca={}", pki.path(ca).display())));
+        set
     };
     let (code, report) = drill(&desk, "partition", &way(&good, "localhost", Some("ca.pem")));
     must_be_met(code, &report);
