@@ -140,7 +140,8 @@ async fn a_damaged_point_is_not_exported_to_its_end_marker() {
     let mut script = Vec::new();
     let outcome = export::run(&repository, &point, None, &mut script, &NoProgress, &CancellationToken::new()).await;
     let error = outcome.unwrap_err();
-    assert_eq!(error.kind(), Kind::Failed);
-    assert!(error.to_string().contains("a chunk of public.t is damaged: it is missing"), "{error}");
+    assert_eq!(error.kind(), Kind::CheckFailed);
+    let said = format!(": public.t, rows 1 to {}, chunk {id}: it is missing", range.chunks[0].rows.rows);
+    assert!(error.to_string().ends_with(&said), "{error}");
     assert!(!String::from_utf8_lossy(&script).contains("dump complete"));
 }

@@ -11,6 +11,15 @@ use crate::humane::{bytes, counted};
 use crate::journal::Progress;
 use crate::repository::manifest::PointKind;
 use crate::snapshot;
+use serde::Serialize;
+
+/// What a command in a pod had written, written out again.
+#[derive(Debug, Serialize)]
+struct Output {
+    point: String,
+    source: String,
+    bytes: u64,
+}
 
 /// Writes a point as SQL, or as the bytes that a command wrote.
 pub(super) async fn run(args: &ExportArgs, shell: &Shell) -> Result<Ended> {
@@ -18,7 +27,11 @@ pub(super) async fn run(args: &ExportArgs, shell: &Shell) -> Result<Ended> {
     let stdout = tokio::io::stdout();
     if point.kind == PointKind::Command {
         let written = snapshot::output::write(&repository, &point, stdout).await?;
-        shell.story.note(format!("exported {} of point {}", bytes(written), point.point()));
+        let exported = Output { point: point.point().to_string(), source: point.source.to_string(), bytes: written };
+        match shell.form {
+            OutputForm::Text => shell.story.note(format!("exported {} of point {}", bytes(written), exported.point)),
+            OutputForm::Json => shell.story.note(output::json(&exported)?.trim_end().to_owned()),
+        }
         return Ok(Ended::silently(Exit::Done));
     }
     point.must_be(PointKind::Database)?;

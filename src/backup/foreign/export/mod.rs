@@ -170,17 +170,28 @@ impl<W: AsyncWrite + Send + Unpin> Exporter<'_, W> {
     ) -> Result<()> {
         let repository = self.repository;
         let mut fetched = stream::iter(chunks)
-            .map(|chunk| async move { (chunk.rows.rows, repository.fetch_chunk(chunk).await) })
+            .map(|chunk| async move { (chunk, repository.fetch_chunk(chunk).await) })
             .buffered(CHUNKS_AHEAD);
-        while let Some((rows, chunk)) = fetched.next().await {
+        let mut before = 0;
+        while let Some((found, chunk)) = fetched.next().await {
+            let (id, rows) = (&found.id, found.rows.rows);
             let chunk = chunk.map_err(|error| match error {
-                FetchError::Damage(damage) => Error::failed(format!("a chunk of {what} is damaged: {damage}"))
-                    .hint("davit verify tells what else is; davit restore --allow-damage saves the rest"),
+                FetchError::Damage(damage) if rows > 0 => {
+                    let (first, last) = (before + 1, before + rows);
+                    broken(&format!("{what}, rows {first} to {last}, chunk {id}: {damage}"))
+                }
+                FetchError::Damage(damage) => broken(&format!("{what}, chunk {id}: {damage}")),
                 FetchError::Error(error) => error.during(format!("reading {what}")),
             })?;
+            before += rows;
             self.progress.advanced(STAGE, Amount::rows(rows, chunk.len() as u64));
             each(self, chunk).await?;
         }
         Ok(())
     }
+}
+
+/// What was saved is not whole: no second try helps.
+fn broken(what: &str) -> Error {
+    Error::check(what).hint("davit verify tells what else is damaged; davit restore --allow-damage saves the rest")
 }
