@@ -260,10 +260,13 @@ fn a_point_that_is_not_there_is_told_apart_from_what_is_no_point() {
 fn keys_that_others_can_read_or_that_belong_elsewhere_are_refused() {
     let desk = Desk::with_repository();
     let keys = |name: &str| desk.path().join("davit-keys").join(name);
-    std::fs::set_permissions(keys("reader.key"), std::fs::Permissions::from_mode(0o644)).unwrap();
-    let said = desk.davit(&["points"]);
-    assert_eq!(said.code, 3, "{}", said.stderr);
-    assert!(said.stderr.contains("chmod 600"), "{}", said.stderr);
+    for name in ["reader.key", "writer.key"] {
+        std::fs::set_permissions(keys(name), std::fs::Permissions::from_mode(0o644)).unwrap();
+        let said = desk.davit(&["points"]);
+        assert_eq!(said.code, 3, "{name}: {}", said.stderr);
+        assert!(said.stderr.contains("chmod 600") && said.stderr.contains(name), "{name}: {}", said.stderr);
+        std::fs::set_permissions(keys(name), std::fs::Permissions::from_mode(0o600)).unwrap();
+    }
 
     let stranger = Desk::with_repository();
     let theirs = stranger.path().join("davit-keys");

@@ -7,11 +7,38 @@ mod support;
 
 use cli_support::{Desk, Said};
 use std::path::PathBuf;
+use std::process::Command;
 use support::postgres::PgServer;
 use support::shop;
 
 /// What every backup stores at most: `pg_dump` and `pg_dumpall` print the time, or a word of their own, into four small chunks.
 const DEFINITIONS: u64 = 4;
+
+#[test]
+#[ignore = "needs PostgreSQL 15 and age: make test"]
+fn rows_that_only_a_key_from_elsewhere_opens_are_restored_with_it() {
+    let (server, desk) = (shop::open(), Desk::new());
+    let made = Command::new("age-keygen").output().unwrap();
+    let identity = String::from_utf8(made.stdout).unwrap();
+    let reader = identity.lines().find_map(|line| line.strip_prefix("# public key: ")).unwrap();
+    let said = desk.davit(&["init", "--reader", reader]);
+    assert!(said.code == 0 && said.stdout.contains(reader) && said.stdout.contains("no identity"), "{said:?}");
+    let shown = desk.davit(&["key", "show"]);
+    assert!(shown.code == 0 && shown.stdout.contains("opens no row until"), "{shown:?}");
+    assert_eq!(desk.davit(&["backup", &server.url("shop")]).code, 0);
+    let restore = || desk.davit(&["restore", "shop@latest", "--into", &server.url("copy"), "--create"]);
+    let said = restore();
+    assert!(said.code == 2 && said.stderr.contains("there is no reader key"), "{said:?}");
+    // Where the file says.
+    let file = desk.path().join("davit-keys/reader.key");
+    let secret = identity.lines().find(|line| line.starts_with("AGE-SECRET-KEY-1")).unwrap();
+    let text = std::fs::read_to_string(&file).unwrap();
+    assert!(text.contains("Put the AGE-SECRET-KEY-1… line of the reader on a line of its own below"), "{text}");
+    std::fs::write(&file, format!("{text}{secret}\n")).unwrap();
+    let said = restore();
+    assert_eq!(said.code, 0, "{}", said.stderr);
+    assert_eq!(shop::digest(&server, "copy"), shop::digest(&server, "shop"));
+}
 
 /// A desk with a repository in a directory, and a shop to back up.
 struct World {

@@ -58,6 +58,9 @@ struct Made {
     reader_key: PathBuf,
     reader_key_was_there: bool,
     readers: Vec<String>,
+    /// The readers' identities are kept by whoever gave their public halves.
+    #[serde(skip)]
+    only_root: bool,
     object_lock: Option<LockMode>,
     features: Features,
 }
@@ -72,6 +75,7 @@ impl Made {
             reader_key,
             reader_key_was_there: made.reader_was_there,
             readers: made.repository.readers().to_vec(),
+            only_root: made.repository.encrypted() && made.reader.recipients().is_empty(),
             object_lock,
             features: made.features.clone(),
         }
@@ -83,6 +87,15 @@ impl Made {
             return format!(
                 "  root key    {path}\n\nThis repository is NOT encrypted: whoever reads the store reads every row. Move the \
                  root key\nto another place all the same: it signs what everything else is judged by.\n"
+            );
+        }
+        if self.only_root {
+            let readers = self.readers.join(" or ");
+            return format!(
+                "  reader key  {path}   <- move it away\n\nwriter.key makes backups and cannot read one row of them. Rows open \
+                 with the identity of\n{readers},\nwhich only you have. reader.key holds the root key, and no identity: to \
+                 restore, put the\nAGE-SECRET-KEY-1… line where the file says. Move it to another place now, then delete it \
+                 here.\n"
             );
         }
         let given = self.reader_key_was_there;

@@ -81,7 +81,11 @@ impl Document for Shown {
             text.push_str("\nno writer key: no backups from here; davit key new --writer makes one from reader.key\n");
         }
         if let Some(key) = &self.reader {
-            text.push_str("\nreader key: opens every row\n");
+            text.push_str(if key.readers.is_empty() {
+                "\nreader key: opens no row until the AGE-SECRET-KEY-1… line of a reader is put into it\n"
+            } else {
+                "\nreader key: opens every row\n"
+            });
             text.extend(["  repository  ", &key.repositories.join(", "), "\n"]);
             for reader in &key.readers {
                 text.extend(["  reads as    ", reader, "\n"]);

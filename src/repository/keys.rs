@@ -104,7 +104,7 @@ impl Keys {
             }
             _ => {
                 return Err(doing("it is not a key file of davit (no line \"# davit-key: …\")".to_owned())
-                    .hint("a bare age identity lacks the repository's root key; davit key new --reader-key makes a whole file"));
+                    .hint("a bare age identity lacks the repository's root key: put its line into the reader.key that davit init made"));
             }
         }
         if let (Some(writer), Some(reader)) = (&self.writer, &self.reader)
