@@ -217,6 +217,21 @@ fn an_account_with_the_printed_roles_may_delete_that_namespace_and_no_other() {
     wait_until(30, "the roles in force", || inject(&desk, name, &["--dry-run"]).code == 0);
     let said = inject(&desk, other, &["--dry-run"]);
     assert!(said.code == 3, "{said:?}");
+    // It may not make again what it would delete: a drill that is to bring it back is refused before anything is gone.
+    let file_of_drill = format!("{}/scenarios/namespace-deleted.yaml", env!("CARGO_MANIFEST_DIR"));
+    let set = [
+        "target.cluster.clients=http://127.0.0.1:9/".to_owned(),
+        format!("target.cluster.namespace={name}"),
+        "target.cluster.pods=app=web".to_owned(),
+        format!("recovery.source={name}"),
+    ];
+    let settings: Vec<&str> = set.iter().flat_map(|set| ["--set", set.as_str()]).collect();
+    let plan = [&["drill", file_of_drill.as_str(), "--dry-run", "--helper-namespace", home], &settings[..]].concat();
+    let said = desk.davit(&plan);
+    assert!(said.code == 3 && said.stderr.contains("this account may not create "), "{said:?}");
+    desk.set("KUBECONFIG", plane.kubeconfig().to_str().unwrap());
+    succeed(&desk, &plan);
+    desk.set("KUBECONFIG", file.to_str().unwrap());
     // The role lies in the namespace and goes with it: after the pods in newer control planes, in older ones in any order.
     let pods = plane.get(&["pods", "-n", name]).unwrap();
     let slow = pods["items"][0]["metadata"]["name"].as_str().unwrap();

@@ -401,6 +401,12 @@ fn a_lost_database_is_restored_into_another_server() {
     let refused = desk.davit(&[&["drill", path.as_str()], &old[..]].concat());
     assert_eq!(refused.code, 3, "{}", refused.stderr);
     assert!(refused.stderr.contains(" old, and 1s are allowed"), "{}", refused.stderr);
+    // The manifest opens with the writer's key alone, and not one row does.
+    let (key, away) = (desk.path().join("davit-keys/reader.key"), desk.path().join("reader.key"));
+    std::fs::rename(&key, &away).unwrap();
+    let refused = desk.davit(&[&["drill", path.as_str()], &old[..2]].concat());
+    assert!(refused.code == 2 && refused.stderr.contains("there is no reader key"), "{refused:?}");
+    std::fs::rename(&away, &key).unwrap();
     assert_eq!(first.psql("shop", "SELECT 1"), "1", "nothing was broken");
     let report = met(&desk, "database-lost", &["--set", "recovery.provision=[\"true\"]"]);
     assert_eq!(second.psql("shop", "SELECT count(*) FROM orders"), "20000");

@@ -4,13 +4,14 @@ use super::desk::{Desk, LOOK};
 use super::means::Means;
 use super::recovery::first_answer;
 use crate::cluster::{Cluster, Fault, Kind};
-use crate::error::{Error, Result};
+use crate::error::{Error, Kind as ErrorKind, Result};
 use crate::humane::counted;
 use crate::measure::{Instant, Interval};
 use crate::report::journal::{Event, RestorePhase, Restored};
 use crate::repository::PointSummary;
 use crate::scenario::{Place, Scenario};
 use crate::snapshot::clean::Keep;
+use crate::snapshot::facts::KindCoverage;
 use crate::snapshot::map::Mapping;
 use crate::snapshot::plan::Options;
 use crate::snapshot::restore::{self, IN_FLIGHT, RestoreReport};
@@ -38,6 +39,7 @@ pub(super) async fn plan(means: &Means, scenario: &Scenario, point: &PointSummar
         return Err(Error::refused(format!("{}: it is incomplete: {}: {}", doing(), first.what, first.why))
             .hint("davit snapshot show says what is missing"));
     }
+    may_restore(means.chaos.cluster()?, &shown.coverage.kinds, &doing()).await?;
     let mut lines = vec![
         format!("wait until nothing of the old namespace {place} is left"),
         format!("{} of point {} into the namespace {place}", counted(shown.objects, "object"), point.point()),
@@ -48,6 +50,25 @@ pub(super) async fn plan(means: &Means, scenario: &Scenario, point: &PointSummar
     }
     lines.push("read every object back, and wait for the first good answer".to_owned());
     Ok(lines)
+}
+
+/// Refuses an account that could not make again what it is about to lose. It is asked about the whole cluster: what is bound
+/// inside the namespace goes with it.
+async fn may_restore(cluster: &Cluster, kinds: &[KindCoverage], doing: &str) -> Result<()> {
+    let own = kinds.iter().filter(|one| !one.related && one.objects > one.derived).map(|one| one.kind.as_str());
+    for kind in own.chain(["namespaces"]) {
+        let (resource, group) = kind.split_once('.').unwrap_or((kind, ""));
+        for verb in ["create", "list"] {
+            let may = cluster.may(verb, (group, resource), None).await;
+            if !may.map_err(|why| why.during(doing).as_kind(ErrorKind::Refused))? {
+                return Err(Error::refused(format!(
+                    "{doing}: this account may not {verb} {kind} once the namespace and its RoleBindings are gone"
+                ))
+                .hint("bind it what davit-restore has in deploy/base, in the whole cluster"));
+            }
+        }
+    }
+    Ok(())
 }
 
 /// The namespace that a scenario is about.

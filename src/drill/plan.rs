@@ -132,6 +132,11 @@ pub async fn plan(means: &Means, scenario: Scenario, file: &str, access: Access,
         RecoveryBy::Restore { provision, .. } => {
             let found = means.restore.repository.resolve(&point(&scenario)?).await?;
             fresh_enough(&found, scenario.guards.backup_age, means.clock().now())?;
+            // The manifest opens with the writer's key, too; the rows do not, and after the fault that is too late to learn.
+            for epoch in &found.epochs {
+                let opens = means.restore.repository.refuse_wrong_reader(*epoch);
+                opens.map_err(|error| error.during(format!("planning the restore of {}", found.source)))?;
+            }
             match (found.kind, provision.is_empty()) {
                 (PointKind::Namespace, _) => namespace::plan(means, &scenario, &found).await?,
                 (_, true) => Box::pin(restore_plan(means, &scenario, &access)).await?.summary().steps,
