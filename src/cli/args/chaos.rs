@@ -224,9 +224,12 @@ pub struct ChaosRbacArgs {
     /// The service account that gets the roles
     #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
     pub account: String,
-    /// Namespace of the helper pods and of the account
+    /// Namespace of the helper pods
     #[arg(long, value_name = "NAME", default_value = "davit-chaos")]
     pub helper_namespace: String,
+    /// Namespace of the account [default: that of the helper pods]
+    #[arg(long, value_name = "NAME")]
+    pub account_namespace: Option<String>,
 }
 
 /// `davit carrier`

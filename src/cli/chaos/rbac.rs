@@ -47,13 +47,14 @@ fn role(
     }
     let rule = |((group, resource), verbs): (&(&str, &str), &BTreeSet<&str>)| json!({ "apiGroups": [group], "resources": [resource], "verbs": verbs });
     let rules: Vec<Value> = rules.iter().map(rule).collect();
+    let home = args.account_namespace.as_deref().unwrap_or(&args.helper_namespace);
     let api = "rbac.authorization.k8s.io/v1";
     [
         json!({ "apiVersion": api, "kind": kind, "metadata": meta, "rules": rules }),
         json!({
             "apiVersion": api, "kind": format!("{kind}Binding"), "metadata": meta,
             "roleRef": { "apiGroup": "rbac.authorization.k8s.io", "kind": kind, "name": args.account },
-            "subjects": [{ "kind": "ServiceAccount", "name": args.account, "namespace": args.helper_namespace }],
+            "subjects": [{ "kind": "ServiceAccount", "name": args.account, "namespace": home }],
         }),
     ]
 }
