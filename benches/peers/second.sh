@@ -1,4 +1,4 @@
-# What a second backup uploads: nothing changed, one per cent of the pages in a row changed, one per cent scattered.
+# What a second backup uploads: nothing changed, one per cent of the pages in a row changed, one row in every thousand.
 title second 'second backup: bytes uploaded'
 sql postgres 'DROP DATABASE IF EXISTS again WITH (FORCE)'
 sql postgres 'CREATE DATABASE again'
@@ -17,7 +17,7 @@ report() {
 report first
 report unchanged
 rows=$(sql again 'SELECT count(*) FROM events')
-# An update in place of a contiguous stretch: the old pages empty into the free space that a vacuum made there.
+# An update of a contiguous stretch.
 sql again "UPDATE events SET state = 'audited' WHERE id BETWEEN $((rows / 2)) AND $((rows / 2 + rows / 100))"
 report 'contiguous 1 % of pages changed'
 sql again "UPDATE events SET state = 'audited' WHERE id % 1000 = 7"

@@ -85,8 +85,8 @@ pub struct ReportDrillArgs {
 /// `davit report month`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-What is missing is shown as missing: a fault that was never validly tried on a service, a source that was never \
-restored. There are no averages and no trends: every run is a dot.
+What is missing is shown as missing: a fault that was tried somewhere and never validly on this service, a source \
+that was never restored. There are no averages and no trends: every run is a dot.
 
 Examples:
   davit report month 2026-11

@@ -95,8 +95,8 @@ impl From<EngineArg> for EngineChoice {
 /// `davit restore`
 #[derive(Debug, Args)]
 #[command(after_help = "\
-POINT is an id (see davit points), SOURCE@latest, SOURCE@latest-verified, or SOURCE@2026-11-20T01:00:00Z (the \
-newest at or before). A dump that another tool left is named by its s3:// URL or path: .sql, .sql.gz, .sql.zst, \
+POINT is an id (see davit points), SOURCE@latest, SOURCE@latest-verified (the newest proven at depth restored), or \
+SOURCE@2026-11-20T01:00:00Z (the newest at or before). A dump that another tool left is named by its s3:// URL or path: .sql, .sql.gz, .sql.zst, \
 or .dump (custom format, with --trust). It is checked before the target is touched, and psql is never used.
 
 Examples:

@@ -191,7 +191,12 @@ impl<'a> Facts<'a> {
             Some(live) if !live.versions.contains(&saved.kind.version) => {
                 let served: Vec<&str> = live.versions.iter().map(String::as_str).collect();
                 let served = served.join(", ");
-                Some(format!("the cluster does not serve {version}; of {kind} it serves {served}"))
+                let defined = self.defined.get(&kind).is_some_and(|versions| versions.contains(&saved.kind.version));
+                let way = format!(
+                    " (--include-cluster customresourcedefinitions/{kind} --on-conflict merge brings the point's definition; then the same restore again)"
+                );
+                let way = if defined { way.as_str() } else { "" };
+                Some(format!("the cluster does not serve {version}; of {kind} it serves {served}{way}"))
             }
             Some(live) if !live.creatable => Some(format!("the cluster does not let anybody make {kind}")),
             Some(_) => None,
