@@ -64,7 +64,7 @@ async fn may_restore(cluster: &Cluster, kinds: &[KindCoverage], doing: &str) -> 
                 return Err(Error::refused(format!(
                     "{doing}: this account may not {verb} {kind} once the namespace and its RoleBindings are gone"
                 ))
-                .hint("bind it what davit-restore has in deploy/base, in the whole cluster"));
+                .hint("deploy/components/restore has the roles that a restore takes, for the whole cluster"));
             }
         }
     }
