@@ -11,6 +11,7 @@ use crate::cli::shell::Shell;
 use crate::cli::table::table;
 use crate::error::{Error, Result};
 use crate::humane::{age, bytes, counted, seconds};
+use crate::journal::Phase;
 use crate::postgres::script::Limits;
 use jiff::Timestamp;
 use serde::Serialize;
@@ -175,6 +176,7 @@ struct Foreign {
     replaced_kept_as: Option<String>,
     notes: Vec<String>,
     seconds: f64,
+    phases: Vec<Phase>,
 }
 
 #[derive(Debug, Serialize)]
@@ -203,6 +205,7 @@ impl Restored {
                 replaced_kept_as: report.replaced_kept_as,
                 notes: report.notes,
                 seconds: report.seconds,
+                phases: report.phases,
             },
         }
     }

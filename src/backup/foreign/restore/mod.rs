@@ -12,7 +12,7 @@ use crate::backup::restore::Adjust;
 use crate::backup::target::{self, Leftover, Mode, Shape, Standing, Swapped, Target};
 use crate::clock::SharedClock;
 use crate::error::{Error, Result};
-use crate::journal::SharedProgress;
+use crate::journal::{Phase, Recorder, SharedProgress};
 use crate::postgres::script::{DumpKind, Limits};
 use crate::postgres::tools::Tools;
 use crate::postgres::{ConnInfo, Session};
@@ -80,6 +80,8 @@ pub struct Report {
     pub notes: Vec<String>,
     /// How long it took.
     pub seconds: f64,
+    /// How long each stage took; stages overlap.
+    pub phases: Vec<Phase>,
 }
 
 /// Looks at the dump and at the target; changes nothing.
@@ -126,6 +128,8 @@ pub async fn run(
     cancel: &CancellationToken,
 ) -> Result<Report> {
     let began = clock.monotonic();
+    let recorder = Recorder::new(clock.clone(), progress.clone());
+    let progress: &SharedProgress = &(recorder.clone() as SharedProgress);
     let mut stream = Stream::open(&plan, progress).await?;
     let prelude = stream.prelude(&plan.request, cancel).await?;
     let server = target::server_session(&plan.request.into).await?;
@@ -140,6 +144,7 @@ pub async fn run(
     report.replaced_kept_as = swapped.kept;
     report.notes.extend(swapped.not_dropped.map(|why| format!("the replaced database could not be dropped: {why}")));
     report.seconds = clock.monotonic().saturating_sub(began).as_secs_f64();
+    report.phases = recorder.phases();
     Ok(report)
 }
 
@@ -207,5 +212,6 @@ fn report(source: &Source, database: &str, played: PlayReport, leftovers: &[Left
         replaced_kept_as: None,
         notes,
         seconds: 0.0,
+        phases: Vec::new(),
     }
 }
