@@ -1,5 +1,5 @@
 //! What a manifest says about databases: the `details` of its objects. Written by a backup, read by restore,
-//! verify and export.
+//! verify and export. `docs/format.md` says the same for readers without Davit.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -239,4 +239,133 @@ pub struct StreamedTable {
     pub columns: Vec<String>,
     /// Rows and their sum.
     pub rows: crate::rowsum::RowSum,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rowsum::RowSum;
+    use jiff::Timestamp;
+    use serde_json::Value;
+    use std::collections::BTreeSet;
+
+    // These values name every field without a default: what is added to a type must be added here, and so to the page.
+
+    fn text() -> String {
+        "text".to_owned()
+    }
+
+    fn point() -> PointFacts {
+        PointFacts {
+            engine: Engine::Stream,
+            engine_reason: Some(text()),
+            server_version_num: 150_012,
+            client_version: text(),
+            standby: false,
+            system_identifier: text(),
+            databases: vec![text()],
+            passwords_hidden: true,
+        }
+    }
+
+    fn database() -> DatabaseFacts {
+        DatabaseFacts {
+            database: text(),
+            oid: 1,
+            owner: text(),
+            encoding: text(),
+            collate: text(),
+            ctype: text(),
+            locale_provider: text(),
+            provider_locale: Some(text()),
+            icu_rules: Some(text()),
+            collation_version: Some(text()),
+            tablespace: text(),
+            connection_limit: -1,
+            comment: Some(text()),
+            privileges: vec![text()],
+            settings: vec![text()],
+            extensions: vec![ExtensionFacts { name: text(), version: text(), schema: text() }],
+            roles: vec![text()],
+            lsn: Some(text()),
+            snapshot_time: Some(Timestamp::UNIX_EPOCH),
+            // Its names are data.
+            session_settings: BTreeMap::new(),
+            left_out: vec![LeftOut { table: text(), rows_only: true }],
+            not_included: vec![text()],
+        }
+    }
+
+    fn table() -> TableFacts {
+        let deferrable = (true, false);
+        let constraint = ConstraintFacts { name: text(), r#type: 'u', definition: text(), deferrable };
+        let index = IndexFacts { name: text(), definition: text(), unique: true, constraint: Some(constraint) };
+        TableFacts {
+            database: text(),
+            schema: text(),
+            table: text(),
+            oid: 1,
+            columns: vec![ColumnFacts { name: text(), r#type: text() }],
+            grid_pages: Some(2048),
+            heap_bytes: 8192,
+            unlogged: false,
+            extension_condition: Some(text()),
+            indexes: vec![index],
+        }
+    }
+
+    fn sequences() -> SequenceFacts {
+        let value = SequenceValue { schema: text(), name: text(), last_value: 1, is_called: true };
+        SequenceFacts { database: text(), sequences: vec![value] }
+    }
+
+    fn dump() -> StreamFacts {
+        let table = StreamedTable { schema: text(), table: text(), columns: vec![text()], rows: RowSum::default() };
+        StreamFacts { database: text(), tables: vec![table] }
+    }
+
+    /// The names of all fields, nested ones among them; an empty list or a null would hide some.
+    fn fields(value: &Value) -> BTreeSet<String> {
+        match value {
+            Value::Object(named) => named.keys().cloned().chain(named.values().flat_map(fields)).collect(),
+            Value::Array(elements) => {
+                assert!(!elements.is_empty(), "a list is empty");
+                elements.iter().flat_map(fields).collect()
+            }
+            Value::Null => panic!("a field is null"),
+            Value::Bool(_) | Value::Number(_) | Value::String(_) => BTreeSet::new(),
+        }
+    }
+
+    /// What the page says of the details of one kind.
+    fn said_of<'a>(page: &'a str, kind: &str) -> &'a str {
+        let heading = format!("\nDetails of `{kind}`");
+        let (_, rest) = page.split_once(&heading).unwrap_or_else(|| panic!("docs/format.md has no {heading:?}"));
+        let end = ["\nDetails of ", "\n**"].into_iter().filter_map(|next| rest.find(next)).min();
+        &rest[..end.unwrap_or(rest.len())]
+    }
+
+    #[test]
+    fn every_kind_and_field_is_in_the_description_of_the_format() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/format.md")).unwrap();
+        let of_database = || serde_json::to_value(OfDatabase { database: text() });
+        let documents = [
+            ("header", serde_json::to_value(point())),
+            (kind::DATABASE, serde_json::to_value(database())),
+            (kind::ARCHIVE, of_database()),
+            (kind::TABLE, serde_json::to_value(table())),
+            (kind::SEQUENCES, serde_json::to_value(sequences())),
+            (kind::DUMP, serde_json::to_value(dump())),
+        ];
+        for (kind, document) in documents {
+            let (said, fields) = (said_of(&page, kind), fields(&document.unwrap()));
+            let unnamed: Vec<&String> = fields.iter().filter(|field| !said.contains(&format!("`{field}`"))).collect();
+            assert!(unnamed.is_empty(), "docs/format.md does not name {unnamed:?} of {kind}");
+        }
+        let with_details = [kind::DATABASE, kind::ARCHIVE, kind::TABLE, kind::SEQUENCES, kind::DUMP];
+        let others = [kind::GLOBALS, kind::PRE_DATA, kind::POST_DATA, kind::LARGE_OBJECTS];
+        for kind in with_details.iter().chain(&others) {
+            assert!(page.contains(&format!("\n| `{kind}` | ")), "docs/format.md does not say what {kind} is");
+        }
+    }
 }
