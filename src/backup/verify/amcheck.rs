@@ -40,13 +40,18 @@ pub(super) async fn run(means: &Means, admin: &ConnInfo, prepared: std::result::
         .args(["--no-password", "--on-error-stop", "--database"])
         .arg(conn.database())
         .arg(format!("--jobs={}", means.workers()));
-    match tool.output(SAID_MAX, &means.cancel).await {
-        Ok(said) if said.is_empty() => {
+    let looked = tool.findings(SAID_MAX, &means.cancel).await;
+    let (said, ended) = looked.unwrap_or_else(|error| (Vec::new(), Err(error)));
+    let wrong = |detail: String| Ok(Check { name: NAME.to_owned(), ok: Some(false), detail });
+    match ended {
+        Err(error) if means.cancel.is_cancelled() => Err(error),
+        Err(error) if said.is_empty() => wrong(error.to_string()),
+        // It prints what it finds, ends with 2 for that, and says nothing else.
+        Err(error) => wrong(format!("{error}: {}", shown(&said))),
+        Ok(_) if said.is_empty() => {
             Ok(Check { name: NAME.to_owned(), ok: Some(true), detail: "pg_amcheck found nothing wrong".to_owned() })
         }
-        Ok(said) => Ok(Check { name: NAME.to_owned(), ok: Some(false), detail: shown(&said) }),
-        Err(error) if means.cancel.is_cancelled() => Err(error),
-        Err(error) => Ok(Check { name: NAME.to_owned(), ok: Some(false), detail: error.to_string() }),
+        Ok(_) => wrong(shown(&said)),
     }
 }
 

@@ -115,6 +115,12 @@ impl Tool {
 
     /// Runs it to its end and gives what it printed, at most `limit` bytes.
     pub async fn output(self, limit: usize, cancel: &CancellationToken) -> Result<Vec<u8>> {
+        let (printed, ended) = self.findings(limit, cancel).await?;
+        ended.map(|_said| printed)
+    }
+
+    /// The same for a program that prints what it finds and fails because of that: what it printed, and how it ended.
+    pub async fn findings(self, limit: usize, cancel: &CancellationToken) -> Result<(Vec<u8>, Result<String>)> {
         let doing = self.doing.clone();
         let mut running = self.spawn()?;
         let mut printed = Vec::new();
@@ -131,8 +137,7 @@ impl Tool {
                 return Err(Error::failed(format!("{doing}: it printed more than {limit} bytes")));
             }
         }
-        running.finish(cancel).await?;
-        Ok(printed)
+        Ok((printed, running.finish(cancel).await))
     }
 }
 
@@ -297,6 +302,16 @@ mod tests {
             shell("echo oh no >&2; exit 3").spawn().unwrap().finish(&CancellationToken::new()).await.unwrap_err();
         assert_eq!(error.to_string(), "testing: sh exited with 3: oh no");
         assert_eq!(error.hint_text(), None);
+    }
+
+    #[tokio::test]
+    async fn what_a_failing_program_has_found_is_not_lost() {
+        let failing = || shell("echo found; echo oh no >&2; exit 2");
+        let (printed, ended) = failing().findings(100, &CancellationToken::new()).await.unwrap();
+        assert_eq!(printed, b"found\n");
+        assert_eq!(ended.unwrap_err().to_string(), "testing: sh exited with 2: oh no");
+        let error = failing().output(100, &CancellationToken::new()).await.unwrap_err();
+        assert_eq!(error.to_string(), "testing: sh exited with 2: oh no");
     }
 
     #[tokio::test]
