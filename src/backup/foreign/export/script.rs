@@ -39,10 +39,8 @@ impl<W: AsyncWrite + Send + Unpin> Out<W> {
     }
 
     pub(super) async fn begin(&mut self, parts: &Parts) -> Result<()> {
-        let version = parts.facts.session_settings.get("server_version").map_or("", String::as_str);
-        let from = if version.is_empty() { String::new() } else { format!(" of version {version}") };
         self.line(&format!(
-            "--\n-- PostgreSQL database dump\n--\n\n-- Exported from a backup of a database{from} by davit {}\n\n",
+            "--\n-- PostgreSQL database dump\n--\n\n-- Exported from a backup of a database by davit {}\n\n",
             env!("CARGO_PKG_VERSION")
         ))
         .await
