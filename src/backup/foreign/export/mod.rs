@@ -91,7 +91,7 @@ impl<W: AsyncWrite + Send + Unpin> Exporter<'_, W> {
             self.rows = dump.rows;
             return self.out.finish().await;
         }
-        self.out.begin(parts).await?;
+        self.out.begin().await?;
         let routes = self.definitions(&parts.pre_data, "the definitions before the rows").await?;
         self.out.settings_of_rows().await?;
         for table in &parts.tables {

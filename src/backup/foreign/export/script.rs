@@ -1,6 +1,5 @@
 //! The text of an exported script.
 
-use super::parts::Parts;
 use super::routes::Routes;
 use crate::error::{Error, Kind, Result};
 use crate::postgres::script::{Lexer, Limits, ScriptError, Toc, Token};
@@ -38,7 +37,7 @@ impl<W: AsyncWrite + Send + Unpin> Out<W> {
         self.bytes_as_they_are(text.as_bytes()).await
     }
 
-    pub(super) async fn begin(&mut self, parts: &Parts) -> Result<()> {
+    pub(super) async fn begin(&mut self) -> Result<()> {
         self.line(&format!(
             "--\n-- PostgreSQL database dump\n--\n\n-- Exported from a backup of a database by davit {}\n\n",
             env!("CARGO_PKG_VERSION")
