@@ -138,9 +138,14 @@ async fn begin(
     match injection.act(witness).await {
         Ok(()) => Ok(injection),
         Err(error) => {
+            let untouched = injection.begun == 0;
             let healing = injection.heal(witness).await;
             let error = match healing.result() {
                 Ok(()) => error,
+                // What was asked for before the effect may be left, and nobody is the worse for it.
+                Err(_) if untouched => error.during("before anything was injected").hint(
+                    "the target is as it was; davit chaos janitor closes what may be left open, once the repository answers",
+                ),
                 Err(stuck) => stuck.during(format!("healing after this failed: {error}")),
             };
             Err((error, None))
